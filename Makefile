@@ -1,0 +1,48 @@
+# The two commands are `make train` and `make test`. They need python3 (3.11 or newer) with pip and venv, about 1.5 GB
+# of disk and, the first time, a package index; after that they work offline.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: install train test test-browser lint experiments benchmarks clean
+
+install: $(VENV)/.installed
+
+train: $(VENV)/.installed
+	$(BIN)/paragonsr demo
+
+test: $(VENV)/.installed-tests
+	$(BIN)/python -m pytest
+
+test-browser: $(VENV)/.installed-tests
+	$(BIN)/python -m pytest -m browser
+
+lint: $(VENV)/.installed-tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# Long: real trainings on the photographs beside the checkout, see docs/evidence.md.
+experiments: $(VENV)/.installed-tests
+	$(BIN)/python -m pytest -m slow --timeout 7200
+
+benchmarks: $(VENV)/.installed-tests
+	$(BIN)/python benchmarks/train_step.py
+	$(BIN)/python benchmarks/ms_ssim.py
+
+# torch is named with its version: unpinned, the index gives a CUDA build of several gigabytes.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "paragonsr needs Python 3.11 or newer; set PYTHON=..." >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) torch==2.13.0
+	$(PIP) --editable '.[demo]'
+	touch $@
+
+$(VENV)/.installed-tests: $(VENV)/.installed
+	$(PIP) --editable '.[demo,opt,dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build src/*.egg-info

@@ -1,0 +1,198 @@
+"""Window attention without a Python loop over windows, for both families.
+
+Every way of attending here ends in one batched `scaled_dot_product_attention` over all windows of all samples. Two
+facts of that kernel shape the code (measured on CPU, torch 2.13):
+
+* Its fast path wants equal widths of keys and values; a key width of 1 beside a value width of 14 falls back to a path
+  that is five times slower. So queries, keys and values are padded with zeros to one width and the scale is given.
+* A mask of tokens x tokens per window costs more memory than the attention itself. So which token may see which is
+  carried by a few extra key channels instead (`Regions`): exact, and free, because the padding is there anyway.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+FORBIDDEN = -1000.0
+"""Added to the logit of a forbidden pair: exp of it is 0 in every floating type, and it is finite in fp16."""
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, scale: float, regions: Tensor | None = None) -> Tensor:
+    """softmax(scale * query key^T) value, within windows and, if given, within regions of them.
+
+    Args:
+        query, key: (windows, heads, tokens, key width).
+        value: (windows, heads, tokens, value width).
+        scale: factor of the logits.
+        regions: (windows, 1, tokens, r) one-hot label of each token; a token sees only those with its own label, and
+            a token with no label (all zero: padding) is seen by none.
+
+    Returns:
+        (windows, heads, tokens, value width).
+    """
+    if regions is not None:
+        labels = regions.to(query.dtype).expand(-1, query.shape[1], -1, -1)
+        query = torch.cat([query, labels], -1)
+        key = torch.cat([key, (1 - labels) * (FORBIDDEN / scale)], -1)
+    width = math.ceil(max(query.shape[-1], value.shape[-1]) / 8) * 8
+    query, key, padded = (F.pad(t, (0, width - t.shape[-1])) for t in (query, key, value))
+    return F.scaled_dot_product_attention(query, key, padded, scale=scale)[..., : value.shape[-1]]
+
+
+class WindowGrid:
+    """Cuts (N, C, H, W) into windows that cover every pixel, and puts them together again.
+
+    The grid is anchored at the top left corner of the image; with `shift`, at `shift` pixels below and right of it, as
+    in Swin (2103.14030). The image is padded with zeros to whole windows; `regions` keeps the padding from being seen,
+    and the parts that the cyclic shift brought together from opposite borders from seeing each other.
+    """
+
+    def __init__(self, height: int, width: int, window: int, shift: int) -> None:
+        self.size, self.window, self.shift = (height, width), window, shift
+        self.pad = (0, -width % window, 0, -height % window)
+        self.rows, self.columns = -(-height // window), -(-width // window)
+
+    def cut(self, image: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N * windows, window * window, C)."""
+        image = F.pad(image, self.pad)
+        if self.shift:
+            image = image.roll((-self.shift, -self.shift), (-2, -1))
+        n, c = image.shape[:2]
+        grid = image.reshape(n, c, self.rows, self.window, self.columns, self.window)
+        return grid.permute(0, 2, 4, 3, 5, 1).reshape(-1, self.window**2, c)
+
+    def join(self, windows: Tensor) -> Tensor:
+        """The reverse of `cut`: (N * windows, window * window, C) -> (N, C, H, W)."""
+        c = windows.shape[-1]
+        grid = windows.reshape(-1, self.rows, self.columns, self.window, self.window, c)
+        image = grid.permute(0, 5, 1, 3, 2, 4).reshape(-1, c, self.rows * self.window, self.columns * self.window)
+        if self.shift:
+            image = image.roll((self.shift, self.shift), (-2, -1))
+        return image[..., : self.size[0], : self.size[1]]
+
+    def regions(self, like: Tensor) -> Tensor:
+        """One-hot labels (windows, window * window, 4): which tokens of a window belong together in the image.
+
+        A shifted window of the last row or column holds rows of both ends of the image: those above `shift` are one
+        half, all others the other.
+        """
+        halves = [torch.arange(size, device=like.device) < self.shift for size in self.size]
+        rows, columns = (torch.stack([~half, half]) for half in halves)
+        labels = (rows[:, None, :, None] & columns[None, :, None, :]).flatten(0, 1)
+        return self.cut(labels.to(like.dtype)[None])
+
+
+class ShiftedAttention(nn.Module):
+    """Single-head attention in square windows that cover every pixel; `x + gamma * attention(x)`, gamma from 0.
+
+    Logits are divided by the square root of the key width; odd blocks shift the grid by half a window.
+
+    Args:
+        channels: width of the input and of the values.
+        window: side of a window, LR pixels.
+        reduction: channels per key channel.
+        shift: offset of the grid, LR pixels.
+        by_tokens: divide logits by the square root of the number of tokens, as published, instead of the key width.
+    """
+
+    def __init__(
+        self, channels: int, *, window: int = 32, reduction: int = 8, shift: int = 0, by_tokens: bool = False
+    ) -> None:
+        super().__init__()
+        keys = max(1, channels // reduction)
+        self.window, self.shift, self.by_tokens = window, shift, by_tokens
+        self.scale = 1 / window if by_tokens else keys**-0.5
+        self.widths = (keys, keys, channels)
+        self.gamma = nn.Parameter(torch.zeros(1))
+        self.query = nn.Conv2d(channels, keys, 1)
+        self.key = nn.Conv2d(channels, keys, 1)
+        self.value = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W), any H and W."""
+        grid = WindowGrid(x.shape[-2], x.shape[-1], self.window, self.shift)
+        windows = grid.cut(torch.cat([self.query(x), self.key(x), self.value(x)], 1))[:, None]
+        query, key, value = windows.split(self.widths, -1)
+        regions = grid.regions(x).repeat(x.shape[0], 1, 1)[:, None]
+        return x + self.gamma * grid.join(attend(query, key, value, self.scale, regions)[:, 0])
+
+
+class OverlappingAttention(ShiftedAttention):
+    """The published attention: windows that overlap and are blended, and leave strips of many sizes uncovered.
+
+    Full attention where both sides fit one window. Otherwise, per axis of n pixels, overlap o = min(8, window / 4,
+    n / 4), stride window - o and (n + o - 1) // stride windows; the last is cut at the border. Windows are blended
+    with linear ramps of o pixels at inner edges. Where the count formula ends early, pixels keep their input.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W), any H and W; what is not covered passes unchanged."""
+        full = max(x.shape[-2:]) <= self.window
+        rows, columns = (_Axis(n, self.window, full) for n in x.shape[-2:])
+        if not rows.count * columns.count:
+            return x
+        packed = torch.cat([self.query(x), self.key(x), self.value(x)], 1)
+        packed = F.pad(packed, (0, columns.extent - x.shape[-1], 0, rows.extent - x.shape[-2]))
+        windows = packed.unfold(2, rows.window, rows.stride).unfold(3, columns.window, columns.stride)
+        n, c = windows.shape[:2]
+        windows = windows.permute(0, 2, 3, 4, 5, 1).reshape(-1, 1, rows.window * columns.window, c)
+
+        inside = _outer(rows.inside(x), columns.inside(x))
+        query, key, value = windows.split(self.widths, -1)
+        scale = self.scale
+        if self.by_tokens:  # of which the windows cut at the border have fewer
+            query, scale = query * inside.sum(1).rsqrt().repeat(n)[:, None, None, None], 1.0
+        attended = attend(query, key, value, scale, inside.repeat(n, 1)[:, None, :, None])[:, 0]
+
+        weight = _outer(rows.ramps(x), columns.ramps(x)).repeat(n, 1)[..., None]
+        stacked = (attended * weight).reshape(n, rows.count * columns.count, -1, self.widths[2])
+        stacked = stacked.permute(0, 3, 2, 1).reshape(n, -1, rows.count * columns.count)
+        blended = F.fold(
+            stacked,
+            (rows.extent, columns.extent),
+            (rows.window, columns.window),
+            stride=(rows.stride, columns.stride),
+        )
+        total = rows.total(x)[:, None] * columns.total(x)[None] + 1e-8
+        crop = (0, x.shape[-1] - columns.extent, 0, x.shape[-2] - rows.extent)
+        return x + self.gamma * F.pad(blended / total, crop)
+
+
+class _Axis:
+    """Where the published windows lie along one axis of the image."""
+
+    def __init__(self, size: int, window: int, full: bool) -> None:
+        self.size = size
+        self.window = size if full else window
+        self.overlap = 0 if full else min(8, window // 4, size // 4)
+        self.stride = self.window - self.overlap
+        self.count = 1 if full else (size + self.overlap - 1) // self.stride
+        self.extent = (self.count - 1) * self.stride + self.window
+
+    def inside(self, like: Tensor) -> Tensor:
+        """(count, window): 1 for the pixels of each window that lie in the image."""
+        starts = torch.arange(self.count, device=like.device) * self.stride
+        places = starts[:, None] + torch.arange(self.window, device=like.device)
+        return (places < self.size).to(like.dtype)
+
+    def ramps(self, like: Tensor) -> Tensor:
+        """(count, window): blending weights, 0 outside the image."""
+        weights = self.inside(like)
+        ends = (torch.arange(self.count, device=like.device) * self.stride + self.window) < self.size
+        if self.overlap:
+            ramp = torch.linspace(0, 1, self.overlap, device=like.device, dtype=like.dtype)
+            weights[1:, : self.overlap] *= ramp
+            weights[ends, -self.overlap :] *= ramp.flip(0)
+        return weights
+
+    def total(self, like: Tensor) -> Tensor:
+        """(extent,): sum of all windows' weights at each pixel."""
+        spread = self.ramps(like).T[None]
+        return F.fold(spread, (1, self.extent), (1, self.window), stride=(1, self.stride)).flatten()
+
+
+def _outer(rows: Tensor, columns: Tensor) -> Tensor:
+    """(r, h) x (c, w) -> (r * c, h * w): products over all pairs of windows and pixels."""
+    return torch.einsum("rh,cw->rchw", rows, columns).flatten(0, 1).flatten(1)

@@ -1,0 +1,233 @@
+"""Parts of the seed family's body and head."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from paragonsr.archs.attention import OverlappingAttention, ShiftedAttention
+from paragonsr.archs.options import SeedOptions
+
+
+class RMSNorm(nn.Module):
+    """Divides each pixel by the root mean square of its channels (1910.07467), then scales and offsets per channel."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(channels, 1, 1))
+        self.offset = nn.Parameter(torch.zeros(channels, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W); statistics in fp32."""
+        rms = torch.linalg.vector_norm(x.float(), dim=1, keepdim=True) * x.shape[1] ** -0.5
+        return (x / (rms + 1e-6)).to(x.dtype) * self.scale + self.offset
+
+
+class LayerScale(nn.Module):
+    """A trained factor per channel (2103.17239)."""
+
+    def __init__(self, channels: int, start: float) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.full((1, channels, 1, 1), start))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W)."""
+        return x * self.gamma
+
+
+class LocalPool(nn.Module):
+    """Mean over the window x window neighbourhood of each pixel, by running sums (TLC, 2112.04491).
+
+    Near a border the window is moved inward; where an axis is shorter than the window it is averaged whole. So a
+    training patch no larger than the window is averaged whole, and an image of any size sees the same statistics.
+    """
+
+    def __init__(self, window: int) -> None:
+        super().__init__()
+        self.window = window
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W), or size 1 along an axis that is averaged whole."""
+        kind = x.dtype
+        for axis in (-2, -1):
+            size = x.shape[axis]
+            if size <= self.window:
+                x = x.mean(axis, keepdim=True)
+                continue
+            sums = F.pad(x.float().cumsum(axis), (1, 0) if axis == -1 else (0, 0, 1, 0))
+            starts = (torch.arange(size, device=x.device) - self.window // 2).clamp(0, size - self.window)
+            x = (sums.index_select(axis, starts + self.window) - sums.index_select(axis, starts)) / self.window
+        return x.to(kind)
+
+
+def make_pool(options: SeedOptions) -> nn.Module:
+    """The pooling that the options name; with global, (N, C, 1, 1)."""
+    return LocalPool(options.pool_window) if options.pooling == "local" else nn.AdaptiveAvgPool2d(1)
+
+
+def make_attention(channels: int, options: SeedOptions, index: int) -> nn.Module:
+    """The window attention that the options name; `index` is the block's number in the network."""
+    if not options.use_attention:
+        return nn.Identity()
+    window, by_tokens = options.attention_window, options.attention_scale == "tokens"
+    if options.attention_windows == "overlapping":
+        return OverlappingAttention(channels, window=window, by_tokens=by_tokens)
+    return ShiftedAttention(channels, window=window, shift=index % 2 * (window // 2), by_tokens=by_tokens)
+
+
+class BandContext(nn.Module):
+    """Depthwise 3x3, 1xK and Kx1 on an eighth of the channels each (InceptionNeXt, 2303.16900); the rest passes."""
+
+    def __init__(self, channels: int, band: int) -> None:
+        super().__init__()
+        part = max(1, channels // 8)
+        self.split = (channels - 3 * part, part, part, part)
+        self.dwconv_hw = nn.Conv2d(part, part, 3, padding=1, groups=part)
+        self.dwconv_w = nn.Conv2d(part, part, (1, band), padding=(0, band // 2), groups=part)
+        self.dwconv_h = nn.Conv2d(part, part, (band, 1), padding=(band // 2, 0), groups=part)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W)."""
+        same, square, row, column = x.split(self.split, 1)
+        return torch.cat([same, self.dwconv_hw(square), self.dwconv_w(row), self.dwconv_h(column)], 1)
+
+
+class ChannelModulation(nn.Module):
+    """Squeeze and excitation (1709.01507): scales channels by a function of their means."""
+
+    def __init__(self, channels: int, options: SeedOptions) -> None:
+        super().__init__()
+        squeezed = max(1, channels // 4)
+        self.net = nn.Sequential(
+            make_pool(options),
+            nn.Conv2d(channels, squeezed, 1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(squeezed, channels, 1),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W)."""
+        return x * self.net(x)
+
+
+class DepthwiseTransformer(nn.Module):
+    """1x1 expansion, depthwise 3x3, 1x1 mix, optional attention and channel modulation, 1x1 projection back."""
+
+    def __init__(self, options: SeedOptions, index: int) -> None:
+        super().__init__()
+        channels = options.num_feat
+        hidden = int(channels * options.expansion)
+        self.project_in = nn.Conv2d(channels, hidden, 1)
+        mixer: list[nn.Module] = [
+            nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden),
+            nn.LeakyReLU(0.1, inplace=True),
+            nn.Conv2d(hidden, hidden, 1),
+        ]
+        if options.activations == "more":
+            mixer.append(nn.LeakyReLU(0.1, inplace=True))
+        self.dw_mixer = nn.Sequential(*mixer)
+        self.channel_mod = ChannelModulation(hidden, options) if options.use_channel_mod else nn.Identity()
+        self.attention = make_attention(hidden, options, index)
+        self.project_out = nn.Conv2d(hidden, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W)."""
+        x = self.attention(self.dw_mixer(self.project_in(x)))
+        projected: Tensor = self.project_out(self.channel_mod(x))
+        return projected
+
+
+class PublishedBlock(nn.Module):
+    """x + ls1 context(x), then x + ls2 transformer(x), then the norm, on the residual stream itself."""
+
+    def __init__(self, options: SeedOptions, index: int) -> None:
+        super().__init__()
+        channels = options.num_feat
+        self.context = BandContext(channels, options.band)
+        self.ls1 = LayerScale(channels, options.layer_scale)
+        self.transformer = DepthwiseTransformer(options, index)
+        self.ls2 = LayerScale(channels, options.layer_scale)
+        self.norm = RMSNorm(channels) if options.use_norm else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W)."""
+        x = x + self.ls1(self.context(x))
+        x = x + self.ls2(self.transformer(x))
+        normed: Tensor = self.norm(x)
+        return normed
+
+
+class DualBlock(PublishedBlock):
+    """The same branches, with the norm before the transformer, so that a fresh block is nearly the identity."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W)."""
+        x = x + self.ls1(self.context(x))
+        return x + self.ls2(self.transformer(self.norm(x)))
+
+
+class ResidualGroup(nn.Module):
+    """Blocks with a skip around them."""
+
+    def __init__(self, options: SeedOptions, first: int, blocks: int) -> None:
+        super().__init__()
+        block = DualBlock if options.norm_position == "before" else PublishedBlock
+        self.blocks = nn.Sequential(*(block(options, first + i) for i in range(blocks)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W)."""
+        inner: Tensor = self.blocks(x)
+        return inner + x
+
+
+class ContentGain(nn.Module):
+    """A gain on the detail, estimated from the LR image: a small convolution net, pooled, then a sigmoid.
+
+    around_one gives (0, 2), which starts at 1; published gives (0.05, 0.2).
+    """
+
+    def __init__(self, options: SeedOptions) -> None:
+        super().__init__()
+        half, quarter = max(1, options.num_feat // 2), max(1, options.num_feat // 4)
+        self.around_one = options.content_gain == "around_one"
+        self.content_analyzer = nn.Sequential(
+            nn.Conv2d(3, quarter, 3, padding=1),
+            nn.LeakyReLU(0.1, inplace=True),
+            nn.Conv2d(quarter, half, 5, padding=2),
+            nn.LeakyReLU(0.1, inplace=True),
+            nn.Conv2d(half, half, 7, padding=3),
+            nn.LeakyReLU(0.1, inplace=True),
+            make_pool(options),
+            nn.Conv2d(half, 1, 1),
+            nn.Sigmoid(),
+        )
+        if self.around_one:
+            last = self.content_analyzer[7]
+            assert isinstance(last, nn.Conv2d) and last.bias is not None
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, H, W) -> (N, 1, H or 1, W or 1)."""
+        content: Tensor = self.content_analyzer(x)
+        return 2 * (1 - content) if self.around_one else 0.05 + 0.15 * (1 - content)
+
+
+def icnr_(weight: Tensor, scale: int) -> None:
+    """Initialise a sub-pixel convolution so that the scale^2 sub-pixels of each channel start equal (1707.02937).
+
+    `pixel_shuffle` reads channel c scale^2 + k as sub-pixel k of channel c, so each filter is repeated scale^2 times.
+    """
+    with torch.no_grad():
+        small = torch.empty(weight.shape[0] // scale**2, *weight.shape[1:])
+        nn.init.kaiming_normal_(small)
+        weight.copy_(small.repeat_interleave(scale**2, 0))
+
+
+def published_icnr_(weight: Tensor, scale: int) -> None:
+    """The published start, which leaves the sub-pixels unequal: the small filters are tiled in the wrong order."""
+    with torch.no_grad():
+        small = torch.empty(weight.shape[0] // scale**2, *weight.shape[1:])
+        nn.init.kaiming_normal_(small)
+        tiled = small.repeat(1, 1, scale, scale)  # over the two spatial axes, then reshaped into the channel axis
+        weight.copy_(tiled.reshape(weight.shape))

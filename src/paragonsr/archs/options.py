@@ -1,0 +1,364 @@
+"""Options of the networks; the registry is `NETWORKS`.
+
+Wherever the published networks had a defect (A1-A12, R1-R6 in the tests), an option names it: its default is the mend
+and its `legacy` value computes what the published network computed. `published(**given)` is a network with every
+option at its legacy value, for weights that were published or trained with the earlier implementation.
+"""
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from pydantic import Field
+
+from paragonsr.errors import UserError
+from paragonsr.options import Variant, one_of
+
+if TYPE_CHECKING:
+    from torch import nn
+
+SCALES = (2, 3, 4, 8)
+
+
+class NetworkOptions(Variant):
+    """What all networks share: the fixed base that the learned detail is added to."""
+
+    family: ClassVar[Literal["seed", "release"]]
+    """Which of the two published families the network belongs to."""
+    purpose: ClassVar[str]
+    """One line: whom it is for."""
+    scales: ClassVar[tuple[int, ...]] = SCALES
+    """Enlargements that it can be built for."""
+    precisions: ClassVar[tuple[str, ...]] = ("fp32", "bf16", "fp16")
+    """Floating types in which it trains and infers."""
+    legacy: ClassVar[dict[str, Any]] = {"base": "published", "base_padding": "zero"}
+    """Values of the options under which it is the published network."""
+
+    base: Literal["mks2021", "bicubic", "published"] = "mks2021"
+    """A1. The fixed enlargement that the learned detail is added to. mks2021: Magic Kernel Sharp 2021, 34.83 dB on Set5
+    x2 at the default alpha; bicubic: interpolation with a = -0.5, 33.68 dB at alpha 0; published: nearest neighbour
+    and a five-tap blur."""
+    base_padding: Literal["replicate", "zero"] = "replicate"
+    """A2. What lies beyond the border for the base; zero, as published, darkens the outermost pixels by 31-53%."""
+    upsampler_alpha: float = Field(0.35, ge=0, le=1)
+    """A1. Strength of the filter before the enlargement: sharpens; with base: published it blurs, as it used to."""
+
+    @classmethod
+    def published(cls, **given: Any) -> Self:
+        """The options of the published network; those given win."""
+        return cls(**(cls.legacy | given))
+
+    def given(self) -> dict[str, Any]:
+        """The options that were written out, without those left at their default."""
+        return self.model_dump(exclude_unset=True, exclude={"type"})
+
+    def build(self, *, scale: int = 2) -> "nn.Module":  # type: ignore[override]
+        """The network, with random weights, taking (N, 3, H, W) in [0, 1] to (N, 3, scale H, scale W).
+
+        Raises:
+            UserError: the network is not made for this scale.
+        """
+        if scale not in self.scales:
+            raise UserError(
+                f"{self.name()} cannot enlarge by {scale}", fix=f"choose one of {', '.join(map(str, self.scales))}"
+            )
+        network: nn.Module = super().build(scale=scale)
+        return network
+
+
+class SeedOptions(NetworkOptions):
+    """The seed family: one image, one pass, all learned work at LR size."""
+
+    builds = "paragonsr.archs.paragonsr2:build"
+    family = "seed"
+    legacy: ClassVar[dict[str, Any]] = NetworkOptions.legacy | {
+        "structure": "dual",
+        "subpixel_init": "published",
+        "attention_windows": "overlapping",
+        "attention_scale": "tokens",
+        "content_gain": "published",
+        "pooling": "global",
+        "norm_position": "after",
+        "activations": "published",
+        "layer_scale": 1e-5,
+    }
+
+    structure: Literal["compact", "dual"] = "dual"
+    """A12. dual: the published blocks (banded depthwise context, then a depthwise transformer). compact: plain 3x3
+    convolutions with PReLU, whose last one makes the sub-pixels: better than dual at the size of nano."""
+    num_feat: int = Field(ge=1)
+    """Channels of the body."""
+    num_groups: int = Field(ge=1)
+    """Groups of blocks, each with a skip around it (dual); halved by fast_body_mode."""
+    num_blocks: int = Field(ge=1)
+    """Blocks of a group, halved by fast_body_mode (dual); 3x3 convolutions of the body (compact)."""
+    fast_body_mode: bool = True
+    """A8. Halves groups and blocks of a dual body (at least 1 of each); `body_size` tells what is built."""
+    expansion: float = Field(2.0, gt=0)
+    """Hidden channels of a dual block per channel of the body."""
+    band: int = Field(11, ge=1)
+    """Length of the horizontal and vertical filters of a dual block, odd."""
+    upsampler_alpha: float = Field(0.35, ge=0, le=1)
+    detail_gain: float = Field(0.1, gt=0)
+    """The last convolution starts this much smaller than usual, so that training starts near the base."""
+    layer_scale: float = Field(0.1, gt=0)
+    """A10. Start of the factors on the branches of a dual block; the published 1e-5 starves their gradient."""
+    use_norm: bool = True
+    """RMS normalisation in dual blocks."""
+    norm_position: Literal["before", "after"] = "before"
+    """A10. Normalise what a branch reads, or, as published, the residual stream itself at the end of each block."""
+    activations: Literal["more", "published"] = "more"
+    """A12. more: also after the stem and after the channel mix of a dual block; published: one per block."""
+    use_channel_mod: bool = True
+    """Channel attention in dual blocks."""
+    use_attention: bool = True
+    """Window attention: in every dual block, or once at the end of a compact body."""
+    attention_window: int = Field(32, ge=8)
+    """Side of an attention window, LR pixels."""
+    attention_windows: Literal["shifted", "overlapping"] = "shifted"
+    """A4. shifted: windows that cover every pixel, shifted by half a window in odd blocks; overlapping: as published,
+    blended windows that leave strips of many image sizes uncovered."""
+    attention_scale: Literal["key_width", "tokens"] = "key_width"
+    """A5. Logits are divided by the square root of this; tokens, as published, makes attention nearly uniform."""
+    use_content_aware: bool = True
+    """A gain on the detail, estimated from the LR image."""
+    content_gain: Literal["around_one", "published"] = "around_one"
+    """A7. Range of that gain: (0, 2), starting at 1; published: (0.05, 0.2), which starves the detail of gradient."""
+    pooling: Literal["local", "global"] = "local"
+    """A7, A12. What channel_mod and the content gain average over: a neighbourhood of `pool_window`, or, as published,
+    whatever is seen at once - patches in training, whole images at test (see TLC, 2112.04491)."""
+    pool_window: int = Field(64, ge=1)
+    """Side of the local pooling neighbourhood, LR pixels; the training patch should not be smaller."""
+    subpixel_init: Literal["icnr", "published"] = "icnr"
+    """A3. Start of the sub-pixel convolution: icnr (1707.02937) makes all sub-pixels equal, so free of checkerboard."""
+    use_channels_last: bool = False
+    """Accepted from older configurations; memory layout is chosen by the training's own `use_channels_last`."""
+
+    @property
+    def body_size(self) -> tuple[int, int]:
+        """Groups and blocks per group that a dual body really has."""
+        half = 2 if self.fast_body_mode else 1
+        return max(1, self.num_groups // half), max(1, self.num_blocks // half)
+
+
+class NanoOptions(SeedOptions):
+    """10 k parameters."""
+
+    type: Literal["paragonsr2_nano"] = "paragonsr2_nano"  # type: ignore[assignment]
+    purpose = "real time on anything, video players, CPUs"
+    legacy = SeedOptions.legacy | {
+        "num_feat": 12, "num_blocks": 1, "upsampler_alpha": 0.4, "use_attention": True, "use_content_aware": True
+    }  # fmt: skip
+    structure: Literal["compact", "dual"] = "compact"
+    num_feat: int = Field(17, ge=1)
+    num_groups: int = Field(1, ge=1)
+    num_blocks: int = Field(3, ge=1)
+    expansion: float = Field(1.2, gt=0)
+    band: int = Field(7, ge=1)
+    detail_gain: float = Field(0.05, gt=0)
+    use_norm: bool = False
+    use_channel_mod: bool = False
+    use_attention: bool = False
+    use_content_aware: bool = False
+
+
+class MicroOptions(SeedOptions):
+    """20 k parameters."""
+
+    type: Literal["paragonsr2_micro"] = "paragonsr2_micro"  # type: ignore[assignment]
+    purpose = "fast on weak hardware, a little better than nano"
+    legacy = SeedOptions.legacy | {"upsampler_alpha": 0.45}
+    num_feat: int = Field(16, ge=1)
+    num_groups: int = Field(1, ge=1)
+    num_blocks: int = Field(2, ge=1)
+    expansion: float = Field(1.5, gt=0)
+    band: int = Field(7, ge=1)
+    detail_gain: float = Field(0.08, gt=0)
+    use_norm: bool = False
+
+
+class TinyOptions(SeedOptions):
+    """40 k parameters."""
+
+    type: Literal["paragonsr2_tiny"] = "paragonsr2_tiny"  # type: ignore[assignment]
+    purpose = "video on a consumer GPU"
+    legacy = SeedOptions.legacy | {"upsampler_alpha": 0.5}
+    num_feat: int = Field(24, ge=1)
+    num_groups: int = Field(2, ge=1)
+    num_blocks: int = Field(2, ge=1)
+    expansion: float = Field(1.5, gt=0)
+    band: int = Field(9, ge=1)
+
+
+class XSOptions(SeedOptions):
+    """80 k parameters."""
+
+    type: Literal["paragonsr2_xs"] = "paragonsr2_xs"  # type: ignore[assignment]
+    purpose = "photographs on a small GPU"
+    legacy = SeedOptions.legacy | {"upsampler_alpha": 0.5}
+    num_feat: int = Field(32, ge=1)
+    num_groups: int = Field(2, ge=1)
+    num_blocks: int = Field(3, ge=1)
+    expansion: float = Field(1.8, gt=0)
+
+
+class SOptions(SeedOptions):
+    """215 k parameters."""
+
+    type: Literal["paragonsr2_s"] = "paragonsr2_s"  # type: ignore[assignment]
+    purpose = "the recommended size for photographs on a 12 GB GPU"
+    legacy = SeedOptions.legacy | {"upsampler_alpha": 0.5}
+    num_feat: int = Field(48, ge=1)
+    num_groups: int = Field(3, ge=1)
+    num_blocks: int = Field(4, ge=1)
+
+
+class MOptions(SeedOptions):
+    """1.8 M parameters."""
+
+    type: Literal["paragonsr2_m"] = "paragonsr2_m"  # type: ignore[assignment]
+    purpose = "quality before speed"
+    legacy = SeedOptions.legacy | {"upsampler_alpha": 0.5}
+    num_feat: int = Field(64, ge=1)
+    num_groups: int = Field(4, ge=1)
+    num_blocks: int = Field(6, ge=1)
+    fast_body_mode: bool = False
+
+
+class LOptions(SeedOptions):
+    """5.2 M parameters."""
+
+    type: Literal["paragonsr2_l"] = "paragonsr2_l"  # type: ignore[assignment]
+    purpose = "high quality on a large GPU"
+    legacy = SeedOptions.legacy | {"upsampler_alpha": 0.55}
+    num_feat: int = Field(96, ge=1)
+    num_groups: int = Field(6, ge=1)
+    num_blocks: int = Field(8, ge=1)
+    fast_body_mode: bool = False
+    band: int = Field(13, ge=1)
+    use_attention: bool = False
+
+
+class XLOptions(SeedOptions):
+    """14.5 M parameters."""
+
+    type: Literal["paragonsr2_xl"] = "paragonsr2_xl"  # type: ignore[assignment]
+    purpose = "the best figure, whatever it costs"
+    legacy = SeedOptions.legacy | {"upsampler_alpha": 0.6}
+    num_feat: int = Field(128, ge=1)
+    num_groups: int = Field(8, ge=1)
+    num_blocks: int = Field(10, ge=1)
+    fast_body_mode: bool = False
+    band: int = Field(15, ge=1)
+    use_attention: bool = False
+
+
+class ReleaseOptions(NetworkOptions):
+    """The release family: the networks whose weights were published in December 2025."""
+
+    builds = "paragonsr.archs.paragonsr2_release:build"
+    family = "release"
+    block: ClassVar[Literal["nano", "stream", "photo", "pro"]]
+    """Kind of the body's blocks."""
+    legacy: ClassVar[dict[str, Any]] = NetworkOptions.legacy | {
+        "window_mask": False,
+        "positions": "none",
+        "attention_scales": "shared",
+        "export_keeps_attention": False,
+        "pooling": "global",
+        "layer_scale": 1e-5,
+    }
+
+    in_chans: Literal[3] = 3
+    """Channels of the image; only RGB."""
+    num_feat: int = Field(64, ge=4)
+    """Channels of the body."""
+    num_groups: int = Field(4, ge=1)
+    """Groups of blocks; they only name the tensors."""
+    num_blocks: int = Field(4, ge=1)
+    """Blocks of a group."""
+    detail_gain: float = Field(0.1, gt=0)
+    """Start of the factor on the learned detail; it is trained."""
+    layer_scale: float = Field(0.1, gt=0)
+    """Start of the factors on the branches of a block."""
+    attention_mode: Literal["sdpa", "flex", "none"] | None = "sdpa"
+    """Window attention (photo, pro): none leaves it out; flex, from older configurations, is the same as sdpa."""
+    window_size: int = Field(16, ge=2)
+    """R5. Side of an attention window, LR pixels; stored with the weights."""
+    window_mask: bool = True
+    """R1, R2. Keeps opposite borders and padding from attending to each other; False, as published, mixes them."""
+    positions: Literal["rotary", "none"] = "rotary"
+    """R3. Whether attention knows where pixels lie: rotary embedding on both axes (2403.13298); none, as published."""
+    attention_scales: Literal["own", "shared"] = "own"
+    """R4. Whether a photo block's attention has factors of its own or shares those of the convolutions, as published."""
+    export_safe: bool = False
+    """Accepted from older configurations; see export_keeps_attention."""
+    export_keeps_attention: bool = True
+    """R6. False, as published, leaves attention out where export_safe is set; it is exportable as it stands."""
+    pooling: Literal["local", "global"] = "local"
+    """What channel attention (pro) averages over: see the seed family."""
+    pool_window: int = Field(64, ge=1)
+    """Side of the local pooling neighbourhood, LR pixels."""
+    use_checkpointing: bool = False
+    """Recomputes blocks in the backward pass: a third more time, far less memory; same result."""
+
+    @property
+    def has_attention(self) -> bool:
+        """Whether photo and pro blocks are built with window attention."""
+        dropped = self.export_safe and not self.export_keeps_attention
+        return self.attention_mode in ("sdpa", "flex") and not dropped
+
+
+class RealtimeOptions(ReleaseOptions):
+    """17 k parameters."""
+
+    type: Literal["paragonsr2_realtime"] = "paragonsr2_realtime"  # type: ignore[assignment]
+    purpose = "video in real time"
+    block = "nano"
+    legacy = ReleaseOptions.legacy | {"upsampler_alpha": 0.3}
+    num_feat: int = Field(16, ge=4)
+    num_groups: int = Field(1, ge=1)
+    num_blocks: int = Field(3, ge=1)
+    detail_gain: float = Field(0.05, gt=0)
+
+
+class StreamOptions(ReleaseOptions):
+    """110 k parameters."""
+
+    type: Literal["paragonsr2_stream"] = "paragonsr2_stream"  # type: ignore[assignment]
+    purpose = "compressed video, with a wider view"
+    block = "stream"
+    legacy = ReleaseOptions.legacy | {"upsampler_alpha": 0.0}
+    num_feat: int = Field(32, ge=4)
+    num_groups: int = Field(2, ge=1)
+    num_blocks: int = Field(3, ge=1)
+
+
+class PhotoOptions(ReleaseOptions):
+    """745 k parameters."""
+
+    type: Literal["paragonsr2_photo"] = "paragonsr2_photo"  # type: ignore[assignment]
+    purpose = "photographs, with window attention"
+    block = "photo"
+    legacy = ReleaseOptions.legacy | {"upsampler_alpha": 0.4}
+
+
+class ProOptions(ReleaseOptions):
+    """2 M parameters."""
+
+    type: Literal["paragonsr2_pro"] = "paragonsr2_pro"  # type: ignore[assignment]
+    purpose = "the best of the release family, slow"
+    block = "pro"
+    legacy = ReleaseOptions.legacy | {"upsampler_alpha": 0.4}
+    num_groups: int = Field(6, ge=1)
+    num_blocks: int = Field(6, ge=1)
+
+
+_ALL: tuple[type[NetworkOptions], ...] = (
+    NanoOptions, MicroOptions, TinyOptions, XSOptions, SOptions, MOptions, LOptions, XLOptions,
+    RealtimeOptions, StreamOptions, PhotoOptions, ProOptions,
+)  # fmt: skip
+
+NETWORKS: dict[str, type[NetworkOptions]] = {variant.name(): variant for variant in _ALL}
+"""Every network by the name that `network_g.type` gives it."""
+
+NetworkChoice = one_of(*_ALL)
+"""Field type: options of one network, chosen by `type`."""

@@ -1,0 +1,54 @@
+"""The journal: every decision, once, with its reason, in a file that is only ever appended to."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from paragonsr.automation.protocol import Decision
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A decision as it was carried out (or not)."""
+
+    iteration: int
+    decision: Decision
+    before: float | int | bool | None
+    outcome: str
+    """What became of it: applied, dry run, or why it was refused."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The line that stands in journal.jsonl."""
+        return {
+            "iteration": self.iteration,
+            "automation": self.decision.automation,
+            "setting": self.decision.setting,
+            "from": self.before,
+            "to": self.decision.value,
+            "reason": self.decision.reason,
+            "figures": dict(self.decision.figures),
+            "outcome": self.outcome,
+        }
+
+
+class Journal:
+    """journal.jsonl of one run, one JSON object per line."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("a", encoding="utf-8")
+
+    def write(self, entry: Entry) -> None:
+        """Append one entry."""
+        self._file.write(json.dumps(entry.as_dict()) + "\n")
+
+    def sync(self) -> None:
+        """Bring everything written so far to the disk."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Write out and close."""
+        self.sync()
+        self._file.close()

@@ -1,0 +1,102 @@
+"""The keys of the automations, as users' configurations have them."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from paragonsr.options import Options
+
+
+class AutomationOptions(Options):
+    """What every automation understands."""
+
+    enabled: bool = False
+    """Whether this automation acts."""
+    dry_run: bool = False
+    """Write the decisions to the journal without carrying them out."""
+
+
+class LossBalanceOptions(AutomationOptions):
+    """`train.dynamic_loss_scheduling`: keeps each loss' share of the pull on its target curve."""
+
+    auto_calibrate: bool = False
+    """Set the shares and the constants below from the training images and the network's size; written keys win."""
+    momentum: float = Field(0.9, ge=0, lt=1)
+    """Smoothing of the measured gradient norms."""
+    adaptation_rate: float = Field(0.01, gt=0, le=1)
+    """Largest relative change of a weight in one adaptation."""
+    min_weight: float = Field(1e-6, gt=0)
+    """Lower bound of the multiplier of `loss_weight`."""
+    max_weight: float = Field(100.0, gt=0)
+    """Upper bound of the multiplier of `loss_weight`."""
+    adaptation_threshold: float = Field(0.1, ge=0)
+    """Relative distance from the target share that calls for an adaptation."""
+    baseline_iterations: int = Field(100, ge=0)
+    """Iterations that are only measured."""
+    enable_monitoring: bool = True
+    """Write the shares to TensorBoard."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "LossBalanceOptions":
+        if self.min_weight > self.max_weight:
+            raise ValueError("min_weight is larger than max_weight")
+        return self
+
+
+class LearningRateOptions(AutomationOptions):
+    """`intelligent_learning_rate_scheduler`: holds the rate while training pays, then starts the decay."""
+
+    strategy: Literal["adaptive", "cosine", "exponential", "plateau"] = "adaptive"
+    """The shape of the decay; adaptive chooses it from the measured curve."""
+    adaptation_frequency: int = Field(1000, ge=1)
+    """Iterations between two looks at the curve."""
+    improvement_threshold: float = Field(0.001, ge=0)
+    """Relative fall of the smoothed loss per `adaptation_frequency` under which the decay begins."""
+
+
+class BatchSizeOptions(AutomationOptions):
+    """`dynamic_batch_size_optimizer`: the batch that uses the machine best without running out of memory."""
+
+    mode: Literal["maximize", "throughput"] = "maximize"
+    """Grow the optimisation batch where that pays, or keep it and change only the micro-batch."""
+    target_vram_usage: float = Field(0.85, gt=0, le=1)
+    """Share of the device's memory to use at the peak."""
+    safety_margin: float = Field(0.05, ge=0, lt=1)
+    """Share above the target that must never be passed."""
+    adjustment_frequency: int = Field(100, ge=1)
+    """Iterations between two adjustments."""
+    min_batch_size: int = Field(1, ge=1)
+    max_batch_size: int | None = Field(None, ge=1)
+
+
+class EarlyStoppingOptions(AutomationOptions):
+    """`early_stopping`: anneal, then stop, when validation no longer improves."""
+
+    metric: str = "val/psnr"
+    """Which validation figure decides."""
+    patience: int = Field(2000, ge=1)
+    """Reference iterations without an improvement."""
+    min_improvement: float = Field(0.001, ge=0)
+    """What counts as an improvement, in the metric's unit."""
+    save_best: bool = True
+    """Write `best.safetensors` at each best validation."""
+
+
+class GradientClippingOptions(AutomationOptions):
+    """`adaptive_gradient_clipping`: clips at a percentile of the recent gradient norms."""
+
+    percentile: float = Field(95.0, gt=0, le=100)
+    """Which percentile of the history is the threshold."""
+    gradient_history_size: int = Field(100, ge=10)
+    """Length of the history in iterations."""
+
+
+class AutomationsOptions(Options):
+    """`train.training_automations`: one section per automation."""
+
+    enabled: bool = True
+    """Switches all of them; each section has its own `enabled` besides."""
+    intelligent_learning_rate_scheduler: LearningRateOptions = LearningRateOptions()
+    dynamic_batch_size_optimizer: BatchSizeOptions = BatchSizeOptions()
+    early_stopping: EarlyStoppingOptions = EarlyStoppingOptions()
+    adaptive_gradient_clipping: GradientClippingOptions = GradientClippingOptions()

@@ -1,0 +1,64 @@
+"""ReduceLROnPlateau as an automation: the one classic schedule that looks at validation."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from paragonsr.automation.protocol import Decision, Observation, Validation
+
+
+class ReduceOnPlateau:
+    """Multiplies the learning rate by `factor` after `patience` iterations without a better validation figure.
+
+    Same rule as torch's ReduceLROnPlateau (threshold mode "abs"), but counted in iterations, and in the direction
+    that the metric itself has.
+
+    Args:
+        metric: which figure of the deciding validation set is watched ("psnr" or "val/psnr").
+        factor: what the rate is multiplied by, in (0, 1).
+        patience: iterations without an improvement before that happens.
+        threshold: smallest change that counts as an improvement, in the metric's unit.
+        min_factor: floor of the product of all reductions.
+    """
+
+    name = "plateau"
+
+    def __init__(self, metric: str, factor: float, patience: int, threshold: float, min_factor: float) -> None:
+        self.metric, self.factor, self.patience = metric, factor, patience
+        self.threshold, self.min_factor = threshold, min_factor
+        self.best: float | None = None
+        self.since = 0
+        self.current = 1.0
+
+    def observe(self, observation: Observation) -> Sequence[Decision]:
+        """Look at validations only."""
+        if not isinstance(observation, Validation):
+            return ()
+        figure = observation.deciding(self.metric)
+        gain = 0.0 if self.best is None else figure.value - self.best
+        if figure.better == "lower":
+            gain = -gain
+        if self.best is None or gain > self.threshold:
+            self.best, self.since = figure.value, observation.iteration
+            return ()
+        waited = observation.iteration - self.since
+        if waited < self.patience or self.current <= self.min_factor:
+            return ()
+        self.current = max(self.current * self.factor, self.min_factor)
+        self.since = observation.iteration
+        return (
+            Decision(
+                automation=self.name,
+                setting="lr_factor/plateau",
+                value=self.current,
+                reason=f"{self.metric} has not improved by {self.threshold:g} in {waited} iterations",
+                figures={"best": self.best, "now": figure.value},
+            ),
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Best figure, when it was reached, and the factor in force."""
+        return {"best": self.best, "since": self.since, "current": self.current}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state_dict`."""
+        self.best, self.since, self.current = state["best"], state["since"], state["current"]

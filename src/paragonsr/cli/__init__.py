@@ -1,0 +1,48 @@
+"""The command line. One file per command; each is thin and imports what is heavy only when it runs."""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import typer
+
+from paragonsr.cli import check, demo, train, validate
+from paragonsr.errors import UserError
+
+app = typer.Typer(
+    name="paragonsr",
+    help="Train, prove and use networks for single-image super-resolution.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for _command in (train.train, check.check, validate.validate, demo.demo):
+    app.command()(_command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command `paragonsr`. Exits with 0, 1 (our error) or 2 (the user's)."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    try:
+        app(args=[argument for argument in given if argument != "--debug"], standalone_mode=True)
+    except UserError as error:
+        if debug:
+            traceback.print_exc()
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:
+        # Whoever read our output has closed it (paragonsr ... | head); nothing is wrong.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        print(f"failed: {type(error).__name__}: {error}", file=sys.stderr)
+        print("  this is no fault of your input; --debug shows where it happened", file=sys.stderr)
+        sys.exit(1)
+
+
+def train_main() -> None:
+    """The command `python train.py`, which is `paragonsr train`."""
+    main(["train", *sys.argv[1:]])

@@ -1,0 +1,64 @@
+"""paragonsr check CONFIG"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from paragonsr.config import Config
+
+
+def check(
+    config: Annotated[Path, typer.Argument(help="YAML configuration.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="key=value", show_default=False)] = None,
+    measure: Annotated[bool, typer.Option(help="Measure time and memory of a few steps.")] = True,
+) -> None:
+    """Say before any training whether a configuration would train, how long, and in how much memory."""
+    from paragonsr.cli.train import not_built
+    from paragonsr.config import load_config
+
+    loaded = load_config(config, overrides or [])
+    for note in (*loaded.warnings, *not_built(loaded.config)):
+        typer.echo(f"note: {note}")
+    sound = _data(loaded.config)
+    _learning_rate(loaded.config)
+    if measure:
+        _estimate(loaded.config)
+    if not sound:
+        raise typer.Exit(2)
+    typer.echo("ready to train")
+
+
+def _data(config: "Config") -> bool:
+    from paragonsr.data.inspect import check_dataset
+
+    sound = True
+    for phase in ("train", *config.val_sets):
+        report = check_dataset(config.datasets[phase], config.scale, phase)
+        typer.echo(f"{phase}: {report.summary}")
+        for problem in report.problems:
+            typer.echo(f"  {problem}", err=True)
+        sound = sound and not report.problems
+    return sound
+
+
+def _learning_rate(config: "Config") -> None:
+    from paragonsr.training.run import learning_rate
+
+    total = config.train.total_iter
+    points = sorted({1, *(max(1, total * part // 10) for part in range(11))})
+    curve = "  ".join(f"{point}: {learning_rate(config)(point - 1):.2e}" for point in points)
+    typer.echo(f"learning rate by iteration  {curve}")
+
+
+def _estimate(config: "Config") -> None:
+    from paragonsr.training.estimate import estimate
+
+    figures = estimate(config)
+    hours = figures.seconds * config.train.total_iter / 3600
+    typer.echo(
+        f"network: {figures.parameters} parameters on {figures.device}; a step of {config.batch} samples takes "
+        f"{figures.seconds:.3f} s and {figures.memory / 2**30:.2f} GiB at the peak; "
+        f"{config.train.total_iter} iterations about {hours:.1f} h, validation and saving aside"
+    )

@@ -1,0 +1,70 @@
+"""paragonsr train CONFIG"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from paragonsr.errors import UserError
+
+if TYPE_CHECKING:
+    from paragonsr.config import Config
+    from paragonsr.training.run import Outcome
+
+
+def train(
+    config: Annotated[Path | None, typer.Argument(help="YAML configuration.", show_default=False)] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="key=value, for example train.total_iter=2000", show_default=False)
+    ] = None,
+    opt: Annotated[Path | None, typer.Option("-opt", "--opt", help="The configuration, as other trainers take it.")] = None,
+    fresh: Annotated[bool, typer.Option(help="Archive an earlier run of this name and begin anew.")] = False,
+) -> None:
+    """Train, or resume: an interrupted run goes on where it stopped."""
+    from paragonsr.config import load_config
+
+    values = list(overrides or [])
+    if opt is not None and config is not None:
+        values.insert(0, str(config))
+    path = opt or config
+    if path is None:
+        raise UserError("which configuration?", fix="python train.py options/train/demo.yml")
+    loaded = load_config(path, values)
+    announce(carry_out(loaded.config, loaded.warnings, fresh=fresh), resume=f"paragonsr train {path}")
+
+
+def carry_out(config: "Config", warnings: tuple[str, ...], *, fresh: bool) -> "Outcome":
+    """Train a checked configuration and say what became of its automations."""
+    from paragonsr.training.run import train as run
+
+    return run(config, fresh=fresh, notes=(*warnings, *not_built(config)))
+
+
+def not_built(config: "Config") -> list[str]:
+    """A sentence for each automation that is switched on and does not act yet."""
+    sections = config.train.training_automations
+    wanted = {"dynamic_loss_scheduling": config.train.dynamic_loss_scheduling.enabled}
+    for name in type(sections).model_fields:
+        if name != "enabled":
+            wanted[name] = sections.enabled and getattr(sections, name).enabled
+    return [
+        f"{name} is not built yet: its keys were checked, it does not act"
+        + ("; the best weights are kept all the same" if name == "early_stopping" else "")
+        for name, on in wanted.items()
+        if on
+    ]
+
+
+def announce(outcome: "Outcome", *, resume: str) -> None:
+    """Say how the run ended and where its fruits lie."""
+    if outcome.reason == "interrupted":
+        typer.echo(f"interrupted after iteration {outcome.iteration}; resume with: {resume}")
+        return
+    typer.echo(f"{outcome.reason} after iteration {outcome.iteration}")
+    if outcome.best:
+        best = outcome.best
+        typer.echo(f"  best {best['metric']}  {best['value']:.4f} at iteration {best['iteration']}  ({best['protocol']})")
+    typer.echo(f"  weights      {outcome.weights}")
+    typer.echo(f"  TensorBoard  tensorboard --logdir {outcome.folder / 'tb'}")
+    if outcome.picture:
+        typer.echo(f"  comparison   {outcome.picture}")

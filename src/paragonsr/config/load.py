@@ -1,0 +1,81 @@
+"""From a YAML file and overrides to a `Config`, with all errors told at once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from paragonsr.config.legacy import Legacy
+from paragonsr.config.problems import describe
+from paragonsr.config.schema import Config
+from paragonsr.config.yaml import parse_scalar, read_yaml
+from paragonsr.errors import UserError
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A configuration and what its owner should know about it."""
+
+    config: Config
+    path: Path
+    warnings: tuple[str, ...]
+    """Keys that were accepted and mean nothing here, or were renamed; each once."""
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Loaded:
+    """Read and check a configuration.
+
+    Args:
+        path: a YAML file.
+        overrides: "train.total_iter=2000"; a part that is a number is a list position.
+
+    Raises:
+        UserError: with every problem found, each with its line.
+    """
+    path = Path(path)
+    tree, lines = read_yaml(path)
+    for override in overrides:
+        _override(tree, override)
+    legacy = Legacy(tree, lines)
+    legacy.rewrite()
+    try:
+        config = Config.model_validate(tree)
+    except ValidationError as error:
+        raise UserError(describe(error, Config, str(path), lines)) from None
+    return Loaded(config, path, tuple(legacy.warnings))
+
+
+def _override(tree: dict[str, Any], text: str) -> None:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise UserError(
+            f"{text!r} is no override", where="command line", fix="write key=value, for example train.total_iter=2000"
+        )
+    *sections, last = name.split(".")
+    here: Any = tree
+    for section in sections:
+        here = _step(here, section, name)
+    if isinstance(here, list):
+        here[_position(here, last, name)] = parse_scalar(value)
+    else:
+        here[last] = parse_scalar(value)
+
+
+def _step(here: Any, part: str, name: str) -> Any:
+    if isinstance(here, list):
+        inner = here[_position(here, part, name)]
+    else:
+        if here.get(part) is None:
+            here[part] = {}
+        inner = here[part]
+    if not isinstance(inner, dict | list):
+        raise UserError(f"{name}: `{part}` is a value, not a section", where="command line")
+    return inner
+
+
+def _position(here: list[Any], part: str, name: str) -> int:
+    if not part.isdigit() or int(part) >= len(here):
+        raise UserError(f"{name}: the list has positions 0 to {len(here) - 1}, not {part!r}", where="command line")
+    return int(part)

@@ -1,0 +1,75 @@
+"""The whole configuration, composed of each room's options."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from paragonsr.archs.options import NetworkChoice, NetworkOptions
+from paragonsr.data.options import DatasetChoice, DatasetOptions
+from paragonsr.options import Options
+from paragonsr.training.options import LoggerOptions, PathOptions, TrainOptions, ValOptions
+
+
+class Config(Options):
+    """One training run."""
+
+    name: str = Field(min_length=1, pattern=r"^[^/\\:*?\"<>|]+$")
+    """Name of the experiment and of its folder."""
+    scale: Literal[2, 3, 4, 8]
+    """Enlargement; stated once, here."""
+    num_gpu: Literal["auto"] | int = "auto"
+    """0 trains on the CPU; auto takes the GPU that is there (several: start with torchrun)."""
+    manual_seed: int = Field(0, ge=0)
+    """Seeds initial weights and sample order."""
+    deterministic: bool = False
+    """Only deterministic GPU kernels, for bit-exact resume on CUDA."""
+    use_amp: bool = False
+    """Mixed precision, where the device has fast kernels for it."""
+    amp_bf16: bool = False
+    """bfloat16 instead of float16."""
+    use_channels_last: bool = True
+    """NHWC memory layout on the GPU."""
+    fast_matmul: bool = False
+    """TF32 matrix products."""
+    use_compile: bool = False
+    """torch.compile, used only where a check finds the same result and no slower steps."""
+    detect_anomaly: bool = False
+    """Autograd's anomaly mode: slow, names the operation that made a NaN."""
+    datasets: dict[str, DatasetChoice]
+    """`train` and any number of `val...` sets."""
+    network_g: NetworkChoice
+    path: PathOptions = PathOptions()
+    train: TrainOptions
+    val: ValOptions = ValOptions()
+    logger: LoggerOptions = LoggerOptions()
+
+    @model_validator(mode="after")
+    def _sets(self) -> "Config":
+        if "train" not in self.datasets:
+            raise ValueError("datasets has no `train`")
+        odd = [phase for phase in self.datasets if phase != "train" and not phase.startswith("val")]
+        if odd:
+            raise ValueError(f"datasets may have `train` and names that begin with `val`, not {', '.join(odd)}")
+        return self
+
+    @property
+    def train_set(self) -> DatasetOptions:
+        """Options of the training set."""
+        return self.datasets["train"]
+
+    @property
+    def val_sets(self) -> dict[str, DatasetOptions]:
+        """Options of the validation sets, the deciding one first; none when validation is off."""
+        if not self.val.val_enabled:
+            return {}
+        return {phase: options for phase, options in self.datasets.items() if phase != "train"}
+
+    @property
+    def batch(self) -> int:
+        """Samples per optimisation step and process: micro-batch times accumulation."""
+        return (self.train_set.batch_size_per_gpu or 1) * self.train_set.accum_iter
+
+    @property
+    def network(self) -> NetworkOptions:
+        """Options of the network."""
+        return self.network_g

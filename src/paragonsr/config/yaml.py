@@ -1,0 +1,90 @@
+"""YAML with line numbers: a plain tree, and the line that each of its keys stands on."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from paragonsr.errors import UserError
+
+Key = tuple[str | int, ...]
+"""Where a value stands: the keys and list positions that lead to it."""
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that also reads `1e-4` as a number: YAML 1.1 wants a dot there, and no user does."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:float"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(
+        r"""^(?:[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?
+            |[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+
+            |[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$""",
+        re.X,
+    ),
+    list("-+0123456789."),
+)
+
+
+def read_yaml(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
+    """Read a YAML mapping.
+
+    Returns:
+        the tree, and for each key in it the line (from 1) that it stands on.
+
+    Raises:
+        UserError: the file cannot be read, is no YAML, is no mapping, or names a key twice.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError("there is no such file", where=str(path), fix="give the path of a YAML configuration") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot be read as text: {error}", where=str(path)) from None
+    try:
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        if not isinstance(node, yaml.MappingNode):
+            raise UserError("this is no mapping of keys to values", where=str(path))
+        lines: dict[Key, int] = {}
+        return _construct(loader, node, (), lines, path), lines
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise UserError(f"no valid YAML: {error.problem}", where=f"{path}:{line}", fix="mend that line") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"no valid YAML: {error}", where=str(path)) from None
+
+
+def parse_scalar(text: str) -> Any:
+    """The value of an override given on the command line, read as YAML ("1e-4", "[1, 2]", "null")."""
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError:
+        raise UserError(f"{text!r} is no YAML value", where="command line") from None
+
+
+def _construct(loader: _Loader, node: yaml.Node, at: Key, lines: dict[Key, int], path: Path) -> Any:
+    if isinstance(node, yaml.MappingNode):
+        loader.flatten_mapping(node)
+        tree: dict[Any, Any] = {}
+        for key_node, value_node in node.value:
+            key = loader.construct_object(key_node)
+            line = key_node.start_mark.line + 1
+            if key in tree:
+                raise UserError(f"`{key}` stands here twice", where=f"{path}:{line}", fix="keep one of them")
+            lines[*at, key] = line
+            tree[key] = _construct(loader, value_node, (*at, key), lines, path)
+        return tree
+    if isinstance(node, yaml.SequenceNode):
+        items = []
+        for index, item in enumerate(node.value):
+            lines[*at, index] = item.start_mark.line + 1
+            items.append(_construct(loader, item, (*at, index), lines, path))
+        return items
+    return loader.construct_object(node, deep=True)

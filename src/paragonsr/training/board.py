@@ -1,0 +1,91 @@
+"""TensorBoard: one writer, fed from observations and journal entries."""
+
+from pathlib import Path
+
+import numpy as np
+
+from paragonsr.automation.journal import Entry
+from paragonsr.automation.protocol import Observation, Steps
+
+
+class Board:
+    """Scalars and texts of a run.
+
+    Tags: losses/<label>, loss_weight/<label>, loss_share/<label>, lr, grad_norm, perf/*, val/<metric> (the deciding
+    set), metrics/<set>/<metric>, automation/<setting>.
+
+    Args:
+        folder: where event files go; None writes none.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._writer = None
+        if folder is not None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(str(folder))
+
+    def observe(self, observation: Observation) -> None:
+        """Write an observation's means."""
+        if self._writer is None:
+            return
+        scalars = _steps(observation) if isinstance(observation, Steps) else {}
+        if not isinstance(observation, Steps):
+            for number, (name, metrics) in enumerate(observation.figures.items()):
+                for metric, figure in metrics.items():
+                    scalars[f"metrics/{name}/{metric}"] = figure.value
+                    if number == 0:
+                        scalars[f"val/{metric}"] = figure.value
+                        self._writer.add_text(f"protocol/{metric}", figure.protocol, observation.iteration)
+        for tag, value in scalars.items():
+            self._writer.add_scalar(tag, value, observation.iteration)
+
+    def entry(self, entry: Entry) -> None:
+        """Write a decision."""
+        if self._writer is None:
+            return
+        decision = entry.decision
+        self._writer.add_scalar(f"automation/{decision.setting}", float(decision.value), entry.iteration)
+        text = f"{decision.setting}: {entry.before} -> {decision.value} ({entry.outcome}): {decision.reason}"
+        self._writer.add_text(f"automation/{decision.automation}", text, entry.iteration)
+
+    def flush(self) -> None:
+        """Bring everything written so far into the event file."""
+        if self._writer is not None:
+            self._writer.flush()
+
+    def close(self) -> None:
+        """Write out and close."""
+        if self._writer is not None:
+            self._writer.close()
+
+
+def _steps(window: Steps) -> dict[str, float]:
+    figures = window.figures
+    seconds = float(figures["seconds"].sum())
+    scalars = {
+        "lr": float(figures["lr"][-1]),
+        "grad_norm": _mean(figures["grad_norm"]),
+        "perf/it_s": len(figures["seconds"]) / seconds,
+        "perf/samples_s": float(figures["batch_size"].sum()) / seconds,
+        "perf/data_wait": float(figures["data_wait"].sum()) / seconds,
+        "perf/peak_memory_gb": float(figures["peak_memory"].max()) / 2**30,
+        "perf/batch_size": float(figures["batch_size"][-1]),
+    }
+    pulls = {}
+    for name, values in figures.items():
+        kind, _, label = name.partition("/")
+        if kind == "loss" and not np.isnan(values).all():
+            scalars[f"losses/{label}"] = _mean(values)
+        elif kind == "loss_weight":
+            scalars[name] = float(values[-1])
+            pulls[label] = _mean(values * figures[f"loss_grad/{label}"])
+    total = sum(pull for pull in pulls.values() if np.isfinite(pull))
+    if total > 0:
+        scalars |= {f"loss_share/{label}": pull / total for label, pull in pulls.items() if np.isfinite(pull)}
+    return scalars
+
+
+def _mean(values: np.ndarray) -> float:
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if finite.size else float("nan")

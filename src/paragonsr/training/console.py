@@ -1,0 +1,92 @@
+"""What a run says: a live bar on a terminal, plain lines elsewhere, everything also in train.log."""
+
+import sys
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+
+from rich.console import Console as RichConsole
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+
+class Console:
+    """Progress and messages of one process.
+
+    Args:
+        log: file that all lines are appended to; None for processes that do not lead, which stay silent.
+    """
+
+    def __init__(self, log: Path | None) -> None:
+        self._log = log.open("a", encoding="utf-8") if log else None
+        self._rich = RichConsole(file=sys.stdout, quiet=log is None, highlight=False, soft_wrap=True)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            TextColumn("{task.fields[figures]}"),
+            console=self._rich,
+            disable=not self._rich.is_terminal or log is None,
+        )
+        self._task: TaskID | None = None
+        self._total = 0
+        self._started = (0.0, 0)
+
+    def __enter__(self) -> "Console":
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+        if self._log:
+            self._log.close()
+
+    def say(self, text: str, style: str | None = None) -> None:
+        """One message above the bar."""
+        self._rich.print(escape(text), style=style)
+        self._write(text)
+
+    def _write(self, text: str) -> None:
+        if self._log:
+            self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+            self._log.flush()
+
+    def begin(self, done: int, total: int) -> None:
+        """Show the bar of the training iterations."""
+        self._total, self._started = total, (time.monotonic(), done)
+        self._task = self._bar.add_task("training", total=total, completed=done, figures="")
+
+    def advance(self, iteration: int) -> None:
+        """One iteration is done."""
+        if self._task is not None:
+            self._bar.update(self._task, completed=iteration)
+
+    def figures(self, iteration: int, figures: Mapping[str, str], *, line: bool) -> None:
+        """New figures for the bar; with `line`, also a plain line in the log and where there is no bar."""
+        text = "  ".join(f"{name} {value}" for name, value in figures.items())
+        if self._task is not None:
+            self._bar.update(self._task, figures=escape(text))
+        if line:
+            began, first = self._started
+            rate = (time.monotonic() - began) / max(iteration - first, 1)
+            eta = timedelta(seconds=round(rate * (self._total - iteration)))
+            text = f"iter {iteration}/{self._total}  eta {eta}  {text}"
+            if self._bar.disable:
+                self._rich.print(escape(text))
+            self._write(text)
+
+    def side_task(self, title: str, done: int, total: int) -> None:
+        """Progress of something beside training (packing, validation); disappears when it is complete."""
+        for task in self._bar.tasks:
+            if task.description == title:
+                self._bar.update(task.id, completed=done)
+                if done >= total:
+                    self._bar.remove_task(task.id)
+                return
+        if done < total:
+            self._bar.add_task(title, total=total, completed=done, figures="")

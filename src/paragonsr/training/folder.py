@@ -1,0 +1,160 @@
+"""The folder of a run: made, claimed by one process, resumed or archived, and described in run.json."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import paragonsr
+from paragonsr.config import Config
+from paragonsr.errors import UserError
+from paragonsr.training.store import write_atomically
+
+SUBFOLDERS = ("models", "training_states", "visualization", "tb")
+
+RUNTIME_KEYS = (
+    "num_gpu deterministic use_amp amp_bf16 use_channels_last fast_matmul use_compile detect_anomaly path val logger "
+    "train.total_iter train.scheduler train.training_automations train.dynamic_loss_scheduling "
+    "datasets.train.num_worker_per_gpu datasets.train.prefetch_factor datasets.train.store_root datasets.train.name "
+    "datasets.train.dataroot_gt datasets.train.dataroot_lq"
+).split()
+"""What may change when a run is resumed. The training images may move, but not change: their fingerprint is checked."""
+
+
+class RunFolder:
+    """`<experiments_root>/<name>` with its `run.json`.
+
+    Args:
+        config: the run's configuration.
+        fresh: archive an earlier run of that name instead of resuming it.
+        leads: whether this process makes and claims the folder; the others only read it.
+
+    Raises:
+        UserError: the folder cannot be made or written, or another process is training in it.
+    """
+
+    def __init__(self, config: Config, *, fresh: bool, leads: bool) -> None:
+        self.path = Path(config.path.experiments_root) / config.name
+        if leads:
+            self._prepare(fresh)
+
+    def _prepare(self, fresh: bool) -> None:
+        try:
+            if fresh and self.path.exists():
+                archive = self.path.with_name(f"{self.path.name}_archived_{time.strftime('%Y%m%d_%H%M%S')}")
+                self.path.rename(archive)
+            for name in SUBFOLDERS:
+                (self.path / name).mkdir(parents=True, exist_ok=True)
+            self._claim()
+        except OSError as error:
+            raise UserError(
+                f"the folder of the run cannot be written: {error.strerror}",
+                where=str(self.path),
+                fix="give yourself the permission, or choose another place with path.experiments_root=...",
+            ) from None
+
+    def _claim(self) -> None:
+        # Held until the process ends, however it ends.
+        lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT)
+        try:
+            if os.name == "posix":
+                import fcntl
+
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            else:
+                import msvcrt
+
+                msvcrt.locking(lock, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        except (BlockingIOError, PermissionError):
+            raise UserError(
+                "another process is training in this folder",
+                where=str(self.path),
+                fix="wait for it, or give this run another name",
+            ) from None
+
+    def read(self) -> dict[str, Any] | None:
+        """run.json of an earlier session, if there was one."""
+        try:
+            return json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+
+    def write(self, description: dict[str, Any]) -> None:
+        """Replace run.json."""
+        write_atomically(self.path / "run.json", (json.dumps(description, indent=2) + "\n").encode())
+
+    def check_same(self, config: Config, fingerprint: str) -> None:
+        """Refuse to resume a run that would become another one.
+
+        Raises:
+            UserError: naming every key that differs, or that the training images differ.
+        """
+        earlier = self.read()
+        if earlier is None:
+            return
+        before, now = flat(earlier["config"]), flat(config.model_dump())
+        differing = [
+            f"{key}: was {before.get(key)!r}, is {now.get(key)!r}"
+            for key in sorted(before.keys() | now.keys())
+            if before.get(key) != now.get(key) and not _may_change(key)
+        ]
+        if earlier["data"]["train"] != fingerprint:
+            differing.append(f"the training images: fingerprint was {earlier['data']['train']}, is {fingerprint}")
+        if differing:
+            raise UserError(
+                "this experiment was begun with other settings:\n    " + "\n    ".join(differing),
+                where=str(self.path),
+                fix="take them back to resume it, or start anew with --fresh (the old folder is archived)",
+            )
+
+
+def _may_change(key: str) -> bool:
+    if key.startswith("datasets.") and not key.startswith("datasets.train."):
+        return True
+    return any(key == runtime or key.startswith(f"{runtime}.") for runtime in RUNTIME_KEYS)
+
+
+def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """A nested configuration as dotted keys."""
+    if isinstance(tree, dict):
+        items = tree.items()
+    elif isinstance(tree, list) and any(isinstance(item, dict) for item in tree):
+        items = dict(enumerate(tree)).items()
+    else:
+        return {prefix: tree}
+    leaves: dict[str, Any] = {}
+    for key, value in items:
+        leaves |= flat(value, f"{prefix}.{key}" if prefix else str(key))
+    return leaves
+
+
+def environment() -> dict[str, Any]:
+    """Versions, machine and commit: what a figure of this run depends on."""
+    return {
+        "paragonsr": paragonsr.__version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or "cpu",
+        "threads": torch.get_num_threads(),
+        "commit": _commit(),
+        "command": " ".join(sys.argv),
+    }
+
+
+def _commit() -> str | None:
+    """Git commit of the source that runs, with + when it was changed since; None outside a checkout."""
+    here = Path(__file__).parent
+    try:
+        commit = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+"], cwd=here, capture_output=True, text=True, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return commit.stdout.strip() or None

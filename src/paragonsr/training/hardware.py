@@ -1,0 +1,124 @@
+"""Where and in what precision training runs, and what had to be decided otherwise than asked."""
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import psutil
+import torch
+import torch.distributed as dist
+
+from paragonsr.config import Config
+from paragonsr.errors import UserError
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """One process' device, precision and place among the processes."""
+
+    device: torch.device
+    dtype: torch.dtype | None
+    """Autocast type; None computes in float32."""
+    channels_last: bool
+    rank: int = 0
+    world: int = 1
+    notes: tuple[str, ...] = ()
+    """One sentence for each request that could not be met."""
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes files and talks."""
+        return self.rank == 0
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """Layout of image tensors and weights."""
+        return torch.channels_last if self.channels_last else torch.contiguous_format
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Context in which the network's forward pass runs."""
+        if self.dtype is None:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=self.dtype)
+
+    def scaler(self) -> torch.amp.GradScaler:
+        """The loss scaler; active only for float16."""
+        return torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
+
+    def memory(self) -> tuple[float, float]:
+        """Peak and total bytes of the device: on the CPU, resident memory of this process and of the machine."""
+        if self.device.type == "cuda":
+            total = torch.cuda.get_device_properties(self.device).total_memory
+            return float(torch.cuda.max_memory_reserved(self.device)), float(total)
+        return float(psutil.Process().memory_info().rss), float(psutil.virtual_memory().total)
+
+    def mean(self, figures: np.ndarray) -> np.ndarray:
+        """Mean of a float64 array over all processes."""
+        if self.world == 1:
+            return figures
+        tensor = torch.from_numpy(figures).to(self.device)
+        dist.all_reduce(tensor)
+        return (tensor / self.world).cpu().numpy()
+
+    def agree(self, flag: bool) -> bool:
+        """Whether any process raises the flag."""
+        return bool(self.mean(np.array([float(flag)]))[0] > 0)
+
+    def barrier(self) -> None:
+        """Wait for the other processes."""
+        if self.world > 1:
+            dist.barrier()
+
+
+def _precision(config: Config, device: torch.device) -> tuple[torch.dtype | None, list[str]]:
+    if not config.use_amp:
+        return None, []
+    if device.type == "cuda":
+        if not config.amp_bf16:
+            return torch.float16, []
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return torch.bfloat16, []
+        return None, ["bf16 was asked for, this GPU does not have it: training in fp32"]
+    if not config.amp_bf16:
+        return None, ["fp16 was asked for, a CPU trains in fp32 instead"]
+    if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported():
+        return torch.bfloat16, []
+    return None, ["bf16 was asked for, this CPU would compute it many times slower: training in fp32"]
+
+
+@contextmanager
+def hardware(config: Config) -> Iterator[Hardware]:
+    """Choose device and precision, and join the other processes if torchrun started several.
+
+    Raises:
+        UserError: more processes than GPUs.
+    """
+    world, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
+    local = int(os.environ.get("LOCAL_RANK", 0))
+    cuda = torch.cuda.is_available() and config.num_gpu != 0
+    if cuda and local >= torch.cuda.device_count():
+        raise UserError(
+            f"process {local} has no GPU of its own, there are {torch.cuda.device_count()}",
+            where="torchrun",
+            fix=f"start it with --nproc-per-node={torch.cuda.device_count()}",
+        )
+    device = torch.device("cuda", local) if cuda else torch.device("cpu")
+    dtype, notes = _precision(config, device)
+    if isinstance(config.num_gpu, int) and config.num_gpu > world and cuda:
+        notes.append(f"num_gpu is {config.num_gpu}, but this is one process: start torchrun for several GPUs")
+    if config.num_gpu not in (0, "auto") and not cuda:
+        notes.append(f"num_gpu is {config.num_gpu}, but there is no usable GPU: training on the CPU")
+    if cuda:
+        torch.cuda.set_device(device)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = config.fast_matmul
+    torch.backends.cudnn.benchmark = not config.deterministic
+    torch.use_deterministic_algorithms(config.deterministic)
+    if world > 1:
+        dist.init_process_group("nccl" if cuda else "gloo")
+    try:
+        yield Hardware(device, dtype, config.use_channels_last and cuda, rank, world, tuple(notes))
+    finally:
+        if world > 1:
+            dist.destroy_process_group()

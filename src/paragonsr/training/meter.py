@@ -1,0 +1,100 @@
+"""From device tensors and clocks to observations: figures are collected per step and handed over together."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from paragonsr.automation.protocol import Steps
+from paragonsr.training.step import Step
+
+
+class Readings(Protocol):
+    """Clock and memory of one step; a recorded one makes a resumed run's decisions bit-reproducible."""
+
+    def __call__(self) -> dict[str, float]:
+        """seconds and data_wait since the last call; peak_memory and total_memory in bytes."""
+        ...
+
+
+class MachineReadings:
+    """The readings of this machine.
+
+    Args:
+        waited: seconds that the data kept the last step waiting.
+        memory: peak and total bytes of the device.
+    """
+
+    def __init__(self, waited: Callable[[], float], memory: Callable[[], tuple[float, float]]) -> None:
+        self._waited, self._memory = waited, memory
+        self._last = time.perf_counter()
+
+    def skip(self) -> None:
+        """Leave the time since the last reading out (validation, saving)."""
+        self._last = time.perf_counter()
+
+    def __call__(self) -> dict[str, float]:
+        now = time.perf_counter()
+        seconds, self._last = now - self._last, now
+        peak, total = self._memory()
+        return {"seconds": seconds, "data_wait": self._waited(), "peak_memory": peak, "total_memory": total}
+
+
+class Meter:
+    """Collects steps and hands them over as one `Steps` window.
+
+    Args:
+        labels: names of the losses, which fix the columns.
+        readings: clock and memory.
+        agree: mean of an array over all processes, so that all of them observe the same.
+    """
+
+    def __init__(
+        self, labels: Sequence[str], readings: Readings, agree: Callable[[np.ndarray], np.ndarray] = lambda rows: rows
+    ) -> None:
+        self.columns = (
+            ["samples_seen", "lr", "batch_size", "grad_norm", "finite"]
+            + [f"{kind}/{label}" for kind in ("loss", "loss_grad", "loss_weight") for label in labels]
+            + ["seconds", "data_wait", "peak_memory", "total_memory"]
+        )
+        self._labels, self._readings, self._agree = list(labels), readings, agree
+        self._rows: list[tuple[torch.Tensor, dict[str, float]]] = []
+        self._handed: np.ndarray = np.empty((0, len(self.columns)))
+
+    def add(self, step: Step, samples_seen: int) -> None:
+        """Take in one step without waiting for the device."""
+        absent = torch.full((), torch.nan, device=step.grad_norm.device)
+        tensors = [step.grad_norm, step.finite]
+        tensors += [step.values.get(label, absent) for label in self._labels]
+        tensors += [step.norms.get(label, absent) for label in self._labels]
+        numbers = {"samples_seen": float(samples_seen), "lr": step.lr, "batch_size": float(step.samples)}
+        numbers |= {f"loss_weight/{label}": step.weights[label] for label in self._labels}
+        self._rows.append((torch.stack([t.float() for t in tensors]), numbers | self._readings()))
+
+    def hand_over(self, iteration: int) -> Steps:
+        """All steps since the last hand-over, which end with `iteration`."""
+        window = self._agree(self._pending())
+        self._rows, self._handed = [], np.empty((0, len(self.columns)))
+        return Steps(iteration, {name: window[:, i] for i, name in enumerate(self.columns)})
+
+    def _pending(self) -> np.ndarray:
+        if not self._rows:
+            return self._handed
+        on_device = ["grad_norm", "finite"] + [f"{k}/{label}" for k in ("loss", "loss_grad") for label in self._labels]
+        fetched = torch.stack([tensors for tensors, _ in self._rows]).double().cpu().numpy()
+        rows = [
+            [dict(zip(on_device, figures, strict=True))[c] if c in on_device else numbers[c] for c in self.columns]
+            for figures, (_, numbers) in zip(fetched, self._rows, strict=True)
+        ]
+        return np.concatenate([self._handed, np.array(rows)])
+
+    def state_dict(self) -> dict[str, Any]:
+        """The steps that were not handed over yet: a checkpoint between two hand-overs must not move them."""
+        return {"columns": self.columns, "rows": self._pending().tolist()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state_dict`."""
+        self._rows = []
+        self._handed = np.array(state["rows"]).reshape(-1, len(self.columns))

@@ -1,0 +1,140 @@
+"""Checkpoints on disk: written whole or not at all, verified when read, the last k and the best kept."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from paragonsr.errors import UserError
+
+AUTOSAVE = "autosave.state"
+
+
+def write_state(path: Path, tensors: dict[str, Tensor], rest: dict[str, Any]) -> None:
+    """Write a resume state: a safetensors file whose header also holds JSON and a digest of both.
+
+    The file appears under its name only when it is complete and on the disk.
+    """
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    text = json.dumps(rest)
+    data = save(tensors, {"paragonsr.state": text, "digest": _digest(tensors, text)})
+    write_atomically(path, data)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Temporary file beside the target, fsync, rename, fsync of the folder."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    if os.name == "posix":
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read and verify what `write_state` wrote. Nothing in the file is executed.
+
+    Raises:
+        UserError: missing, truncated, damaged, or no resume state.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+    except FileNotFoundError:
+        raise UserError("there is no such resume state", where=str(path)) from None
+    except (SafetensorError, OSError) as error:
+        raise _damaged(path, str(error)) from None
+    if "paragonsr.state" not in metadata:
+        raise UserError("this is no resume state of paragonsr", where=str(path), fix="give a .state file")
+    text = metadata["paragonsr.state"]
+    if metadata.get("digest") != _digest(tensors, text):
+        raise _damaged(path, "its content does not match its digest")
+    return tensors, json.loads(text)
+
+
+def _damaged(path: Path, why: str) -> UserError:
+    return UserError(
+        f"this resume state is truncated or damaged ({why})",
+        where=str(path),
+        fix="delete it to go on from the one before, or start anew with --fresh",
+    )
+
+
+def _digest(tensors: dict[str, Tensor], text: str) -> str:
+    digest = hashlib.blake2b(text.encode(), digest_size=16)
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+class Store:
+    """The checkpoints of one run.
+
+    `training_states/<iteration>.state` are kept (the last k), `autosave.state` is overwritten again and again.
+
+    Args:
+        folder: the run's folder.
+        keep_last: how many numbered states (and weights of the same number) stay.
+    """
+
+    def __init__(self, folder: Path, keep_last: int) -> None:
+        self.states, self.models = folder / "training_states", folder / "models"
+        self._keep_last = keep_last
+
+    def save_state(self, iteration: int, tensors: dict[str, Tensor], rest: dict[str, Any], *, rolling: bool) -> Path:
+        """Write a state; a numbered one makes the oldest beyond `keep_last` go."""
+        path = self.states / (AUTOSAVE if rolling else f"{iteration}.state")
+        write_state(path, tensors, rest)
+        if not rolling:
+            (self.states / AUTOSAVE).unlink(missing_ok=True)
+            for number in self._numbers()[: -self._keep_last]:
+                (self.states / f"{number}.state").unlink(missing_ok=True)
+                for weights in self.models.glob(f"*_{number}.safetensors"):
+                    weights.unlink()
+        return path
+
+    def _numbers(self) -> list[int]:
+        return sorted(int(path.stem) for path in self.states.glob("*.state") if path.stem.isdigit())
+
+    def newest(self) -> tuple[dict[str, Tensor], dict[str, Any], list[str]] | None:
+        """The most advanced readable state, and a sentence for each unreadable one; None if there is no state.
+
+        Raises:
+            UserError: there are states, and none can be read.
+        """
+        paths = [self.states / f"{number}.state" for number in reversed(self._numbers())]
+        if (self.states / AUTOSAVE).exists():
+            paths.insert(0, self.states / AUTOSAVE)
+        troubles: list[UserError] = []
+        found: tuple[dict[str, Tensor], dict[str, Any]] | None = None
+        for path in paths:
+            try:
+                tensors, rest = read_state(path)
+            except UserError as error:
+                troubles.append(error)
+                continue
+            if found is None or rest["iteration"] > found[1]["iteration"]:
+                found = tensors, rest
+            if path.name != AUTOSAVE:
+                break
+        if found is None and troubles:
+            raise troubles[0]
+        notes = [f"{trouble.where}: {trouble.what}; going on from an older state" for trouble in troubles]
+        return (*found, notes) if found else None
