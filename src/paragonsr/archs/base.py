@@ -109,7 +109,8 @@ class SeparableFilter(nn.Module):
         line = torch.tensor(taps)
         if naming == "release":
             self.register_buffer("kernel", line)
-        reach, mode = len(taps) // 2, "replicate" if padding == "replicate" else "zeros"
+        reach = len(taps) // 2
+        mode: Literal["replicate", "zeros"] = "replicate" if padding == "replicate" else "zeros"
         for name, size, pad in zip(self.names, ((1, len(taps)), (len(taps), 1)), ((0, reach), (reach, 0)), strict=True):
             layer = nn.Conv2d(3, 3, size, padding=pad, groups=3, bias=False, padding_mode=mode)
             layer.weight = nn.Parameter(line.view(1, 1, *size).repeat(3, 1, 1, 1), requires_grad=False)
@@ -118,7 +119,8 @@ class SeparableFilter(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) -> (N, 3, H, W)."""
         first, second = (self.get_submodule(name) for name in self.names)
-        return second(first(x))  # type: ignore[no-any-return]
+        filtered: Tensor = second(first(x))
+        return filtered
 
 
 class PublishedUpsampler(nn.Module):
@@ -140,7 +142,8 @@ class PublishedUpsampler(nn.Module):
         low_pass, blur = (self.get_submodule(name) for name in self.names)
         if self.alpha:
             x = x + self.alpha * (low_pass(x) - x)
-        return blur(F.interpolate(x, scale_factor=self.scale, mode="nearest"))  # type: ignore[no-any-return]
+        enlarged: Tensor = blur(F.interpolate(x, scale_factor=self.scale, mode="nearest"))
+        return enlarged
 
 
 def build_base(

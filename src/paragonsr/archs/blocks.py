@@ -203,7 +203,8 @@ class ContentGain(nn.Module):
         )
         if self.around_one:
             last = self.content_analyzer[7]
-            assert isinstance(last, nn.Conv2d) and last.bias is not None
+            assert isinstance(last, nn.Conv2d)
+            assert last.bias is not None
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
 

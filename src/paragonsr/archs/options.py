@@ -142,15 +142,13 @@ class SeedOptions(NetworkOptions):
 class NanoOptions(SeedOptions):
     """10 k parameters."""
 
-    type: Literal["paragonsr2_nano"] = "paragonsr2_nano"  # type: ignore[assignment]
+    type: Literal["paragonsr2_nano"] = "paragonsr2_nano"
     purpose = "real time on anything, video players, CPUs"
-    legacy = SeedOptions.legacy | {
-        "num_feat": 12, "num_blocks": 1, "upsampler_alpha": 0.4, "use_attention": True, "use_content_aware": True
-    }  # fmt: skip
+    legacy = SeedOptions.legacy | {"upsampler_alpha": 0.4, "use_attention": True, "use_content_aware": True}
     structure: Literal["compact", "dual"] = "compact"
-    num_feat: int = Field(17, ge=1)
+    num_feat: int = Field(default_factory=lambda given: 12 if given.get("structure") == "dual" else 17, ge=1)
     num_groups: int = Field(1, ge=1)
-    num_blocks: int = Field(3, ge=1)
+    num_blocks: int = Field(default_factory=lambda given: 1 if given.get("structure") == "dual" else 3, ge=1)
     expansion: float = Field(1.2, gt=0)
     band: int = Field(7, ge=1)
     detail_gain: float = Field(0.05, gt=0)
@@ -163,7 +161,7 @@ class NanoOptions(SeedOptions):
 class MicroOptions(SeedOptions):
     """20 k parameters."""
 
-    type: Literal["paragonsr2_micro"] = "paragonsr2_micro"  # type: ignore[assignment]
+    type: Literal["paragonsr2_micro"] = "paragonsr2_micro"
     purpose = "fast on weak hardware, a little better than nano"
     legacy = SeedOptions.legacy | {"upsampler_alpha": 0.45}
     num_feat: int = Field(16, ge=1)
@@ -178,7 +176,7 @@ class MicroOptions(SeedOptions):
 class TinyOptions(SeedOptions):
     """40 k parameters."""
 
-    type: Literal["paragonsr2_tiny"] = "paragonsr2_tiny"  # type: ignore[assignment]
+    type: Literal["paragonsr2_tiny"] = "paragonsr2_tiny"
     purpose = "video on a consumer GPU"
     legacy = SeedOptions.legacy | {"upsampler_alpha": 0.5}
     num_feat: int = Field(24, ge=1)
@@ -191,7 +189,7 @@ class TinyOptions(SeedOptions):
 class XSOptions(SeedOptions):
     """80 k parameters."""
 
-    type: Literal["paragonsr2_xs"] = "paragonsr2_xs"  # type: ignore[assignment]
+    type: Literal["paragonsr2_xs"] = "paragonsr2_xs"
     purpose = "photographs on a small GPU"
     legacy = SeedOptions.legacy | {"upsampler_alpha": 0.5}
     num_feat: int = Field(32, ge=1)
@@ -203,7 +201,7 @@ class XSOptions(SeedOptions):
 class SOptions(SeedOptions):
     """215 k parameters."""
 
-    type: Literal["paragonsr2_s"] = "paragonsr2_s"  # type: ignore[assignment]
+    type: Literal["paragonsr2_s"] = "paragonsr2_s"
     purpose = "the recommended size for photographs on a 12 GB GPU"
     legacy = SeedOptions.legacy | {"upsampler_alpha": 0.5}
     num_feat: int = Field(48, ge=1)
@@ -214,7 +212,7 @@ class SOptions(SeedOptions):
 class MOptions(SeedOptions):
     """1.8 M parameters."""
 
-    type: Literal["paragonsr2_m"] = "paragonsr2_m"  # type: ignore[assignment]
+    type: Literal["paragonsr2_m"] = "paragonsr2_m"
     purpose = "quality before speed"
     legacy = SeedOptions.legacy | {"upsampler_alpha": 0.5}
     num_feat: int = Field(64, ge=1)
@@ -226,7 +224,7 @@ class MOptions(SeedOptions):
 class LOptions(SeedOptions):
     """5.2 M parameters."""
 
-    type: Literal["paragonsr2_l"] = "paragonsr2_l"  # type: ignore[assignment]
+    type: Literal["paragonsr2_l"] = "paragonsr2_l"
     purpose = "high quality on a large GPU"
     legacy = SeedOptions.legacy | {"upsampler_alpha": 0.55}
     num_feat: int = Field(96, ge=1)
@@ -240,7 +238,7 @@ class LOptions(SeedOptions):
 class XLOptions(SeedOptions):
     """14.5 M parameters."""
 
-    type: Literal["paragonsr2_xl"] = "paragonsr2_xl"  # type: ignore[assignment]
+    type: Literal["paragonsr2_xl"] = "paragonsr2_xl"
     purpose = "the best figure, whatever it costs"
     legacy = SeedOptions.legacy | {"upsampler_alpha": 0.6}
     num_feat: int = Field(128, ge=1)
@@ -288,7 +286,7 @@ class ReleaseOptions(NetworkOptions):
     positions: Literal["rotary", "none"] = "rotary"
     """R3. Whether attention knows where pixels lie: rotary embedding on both axes (2403.13298); none, as published."""
     attention_scales: Literal["own", "shared"] = "own"
-    """R4. Whether a photo block's attention has factors of its own or shares those of the convolutions, as published."""
+    """R4. Whether a photo block's attention has factors of its own or shares the convolutions', as published."""
     export_safe: bool = False
     """Accepted from older configurations; see export_keeps_attention."""
     export_keeps_attention: bool = True
@@ -310,7 +308,7 @@ class ReleaseOptions(NetworkOptions):
 class RealtimeOptions(ReleaseOptions):
     """17 k parameters."""
 
-    type: Literal["paragonsr2_realtime"] = "paragonsr2_realtime"  # type: ignore[assignment]
+    type: Literal["paragonsr2_realtime"] = "paragonsr2_realtime"
     purpose = "video in real time"
     block = "nano"
     legacy = ReleaseOptions.legacy | {"upsampler_alpha": 0.3}
@@ -323,7 +321,7 @@ class RealtimeOptions(ReleaseOptions):
 class StreamOptions(ReleaseOptions):
     """110 k parameters."""
 
-    type: Literal["paragonsr2_stream"] = "paragonsr2_stream"  # type: ignore[assignment]
+    type: Literal["paragonsr2_stream"] = "paragonsr2_stream"
     purpose = "compressed video, with a wider view"
     block = "stream"
     legacy = ReleaseOptions.legacy | {"upsampler_alpha": 0.0}
@@ -335,7 +333,7 @@ class StreamOptions(ReleaseOptions):
 class PhotoOptions(ReleaseOptions):
     """745 k parameters."""
 
-    type: Literal["paragonsr2_photo"] = "paragonsr2_photo"  # type: ignore[assignment]
+    type: Literal["paragonsr2_photo"] = "paragonsr2_photo"
     purpose = "photographs, with window attention"
     block = "photo"
     legacy = ReleaseOptions.legacy | {"upsampler_alpha": 0.4}
@@ -344,7 +342,7 @@ class PhotoOptions(ReleaseOptions):
 class ProOptions(ReleaseOptions):
     """2 M parameters."""
 
-    type: Literal["paragonsr2_pro"] = "paragonsr2_pro"  # type: ignore[assignment]
+    type: Literal["paragonsr2_pro"] = "paragonsr2_pro"
     purpose = "the best of the release family, slow"
     block = "pro"
     legacy = ReleaseOptions.legacy | {"upsampler_alpha": 0.4}

@@ -17,7 +17,9 @@ def train(
     overrides: Annotated[
         list[str] | None, typer.Argument(help="key=value, for example train.total_iter=2000", show_default=False)
     ] = None,
-    opt: Annotated[Path | None, typer.Option("-opt", "--opt", help="The configuration, as other trainers take it.")] = None,
+    opt: Annotated[
+        Path | None, typer.Option("-opt", "--opt", help="The configuration, as other trainers take it.")
+    ] = None,
     fresh: Annotated[bool, typer.Option(help="Archive an earlier run of this name and begin anew.")] = False,
 ) -> None:
     """Train, or resume: an interrupted run goes on where it stopped."""
@@ -63,7 +65,9 @@ def announce(outcome: "Outcome", *, resume: str) -> None:
     typer.echo(f"{outcome.reason} after iteration {outcome.iteration}")
     if outcome.best:
         best = outcome.best
-        typer.echo(f"  best {best['metric']}  {best['value']:.4f} at iteration {best['iteration']}  ({best['protocol']})")
+        typer.echo(
+            f"  best {best['metric']}  {best['value']:.4f} at iteration {best['iteration']}  ({best['protocol']})"
+        )
     typer.echo(f"  weights      {outcome.weights}")
     typer.echo(f"  TensorBoard  tensorboard --logdir {outcome.folder / 'tb'}")
     if outcome.picture:

@@ -54,18 +54,27 @@ IGNORED_LOSS = {
     "inflection": "a ramp is target_iter and target_weight",
     "warn_on_unused": "unknown keys are errors",
 }
-IGNORED_PATH = {
-    key: "a run's folders are fixed"
-    for key in ("models", "resume_models", "training_states", "log", "visualization", "results_root")
-} | {
-    key: "there is only network_g"
-    for stem in ("d", "ae", "g_ema", "ae_ema", "ae_decoder", "ae_decoder_ema")
-    for key in (f"pretrain_network_{stem}", f"strict_load_{stem}", f"param_key_{stem}", f"pretrain_network_{stem}_path")
-} | {
-    "param_key_g": "weights are found by themselves",
-    "pretrain_network_g_path": "use pretrain_network_g",
-    "ignore_resume_networks": "a resume state is one file",
-}
+IGNORED_PATH = (
+    {
+        key: "a run's folders are fixed"
+        for key in ("models", "resume_models", "training_states", "log", "visualization", "results_root")
+    }
+    | {
+        key: "there is only network_g"
+        for stem in ("d", "ae", "g_ema", "ae_ema", "ae_decoder", "ae_decoder_ema")
+        for key in (
+            f"pretrain_network_{stem}",
+            f"strict_load_{stem}",
+            f"param_key_{stem}",
+            f"pretrain_network_{stem}_path",
+        )
+    }
+    | {
+        "param_key_g": "weights are found by themselves",
+        "pretrain_network_g_path": "use pretrain_network_g",
+        "ignore_resume_networks": "a resume state is one file",
+    }
+)
 IGNORED_VAL = {"suffix": "images carry the iteration"}
 IGNORED_LOGGER = {"wandb": "TensorBoard is the log", "save_checkpoint_freq_latest": "autosave_minutes does that"}
 

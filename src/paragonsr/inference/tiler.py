@@ -81,9 +81,7 @@ def upscale(
             tile = min(tile, max(height, width)) // 2
 
 
-def _upscale(
-    network: Callable[[Tensor], Tensor], lr_images: Tensor, scale: int, tile: int, overlap: int
-) -> Tensor:
+def _upscale(network: Callable[[Tensor], Tensor], lr_images: Tensor, scale: int, tile: int, overlap: int) -> Tensor:
     count, _, height, width = lr_images.shape
     if max(height, width) <= tile:
         return network(lr_images)

@@ -118,7 +118,7 @@ def hardware(config: Config) -> Iterator[Hardware]:
     if world > 1:
         dist.init_process_group("nccl" if cuda else "gloo")
     try:
-        yield Hardware(device, dtype, config.use_channels_last and cuda, rank, world, tuple(notes))
+        yield Hardware(device, dtype, config.use_channels_last, rank, world, tuple(notes))
     finally:
         if world > 1:
             dist.destroy_process_group()

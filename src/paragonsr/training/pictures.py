@@ -38,7 +38,12 @@ def comparison_picture(validator: Validator, network: nn.Module, path: Path) -> 
         small = np.s_[y // scale : (y + CROP) // scale, x // scale : (x + CROP) // scale]
         figures = [psnr(image, hr, shave=scale, luma=True) for image in (bicubic, sr)]
         panels = [lr[small], bicubic[crop], sr[crop], hr[crop]]
-        labels = [store.names[index], f"{figures[0]:.2f} dB", f"{figures[1]:.2f} dB  ({figures[1] - figures[0]:+.2f})", ""]
+        labels = [
+            store.names[index],
+            f"{figures[0]:.2f} dB",
+            f"{figures[1]:.2f} dB  ({figures[1] - figures[0]:+.2f})",
+            "",
+        ]
         rows.append((panels, labels))
     write_png(path, _draw(rows, ["LR", "bicubic", "SR", "HR"]))
     return path

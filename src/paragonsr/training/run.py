@@ -22,7 +22,6 @@ from paragonsr.config import Config
 from paragonsr.data.sampling import Prefetcher, Sampler
 from paragonsr.data.store import Store as PackedStore
 from paragonsr.data.store import open_store
-from paragonsr.errors import UserError
 from paragonsr.training import record, schedule
 from paragonsr.training.board import Board
 from paragonsr.training.compiling import compiled_if_it_pays
@@ -145,12 +144,9 @@ def _training(
     optimiser = options.optim_g.build(parameters=[p for p in network.parameters() if p.requires_grad])
     sampler = Sampler(data.train, config.train_set, config.scale, config.manual_seed)
     share = config.batch * machine.world
-    micro = config.train_set.batch_size_per_gpu or 1
-    batches = Prefetcher(
-        sampler, depth=config.train_set.prefetch_factor, workers=config.train_set.num_worker_per_gpu
-    )
+    batches = Prefetcher(sampler, depth=config.train_set.prefetch_factor, workers=config.train_set.num_worker_per_gpu)
     stack.callback(batches.close)
-    trained = _for_training(config, network, machine, sampler, micro, console)
+    trained = _for_training(config, network, machine, sampler, console)
     optimisation = Optimisation(trained, objective, optimiser, machine)
     plan = Plan(
         total=options.total_iter,
@@ -170,7 +166,7 @@ def _training(
     stack.callback(journal.close)
     reporter = Reporter(recorder, board, console, plan)
     automations = _automations(config)
-    settings = Settings(share, micro, options.grad_clip_norm if options.grad_clip else None)
+    settings = Settings(share, config.micro_batch, options.grad_clip_norm if options.grad_clip else None)
     parts: dict[str, Any] = {"meter": meter}
     state = TrainingState(network, Average(network, options.ema_decay, options.ema_power), optimisation, parts)
     controls = Controls(settings, journal, state.roll_back, reporter.entry)
@@ -239,22 +235,26 @@ def _automations(config: Config) -> list[Automation]:
 
 
 def _for_training(
-    config: Config, network: nn.Module, machine: Hardware, sampler: Sampler, micro: int, console: Console
+    config: Config, network: nn.Module, machine: Hardware, sampler: Sampler, console: Console
 ) -> nn.Module:
     """The network as the step calls it: compiled where that pays, and one of several processes."""
     trained = network
     if config.use_compile:
         with torch.random.fork_rng():
-            images = to_device(sampler.batch(0, micro).lr, machine)
+            images = to_device(sampler.batch(0, config.micro_batch).lr, machine)
             trained = compiled_if_it_pays(network, images, machine, console.say)
     if config.detect_anomaly:
         torch.autograd.set_detect_anomaly(True)
     if machine.world > 1:
-        trained = DistributedDataParallel(trained, device_ids=[machine.device] if machine.device.type == "cuda" else None)
+        trained = DistributedDataParallel(
+            trained, device_ids=[machine.device] if machine.device.type == "cuda" else None
+        )
     return trained
 
 
-def _resume(config: Config, folder: RunFolder, console: Console) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
+def _resume(
+    config: Config, folder: RunFolder, console: Console
+) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
     if config.path.resume_state:
         return read_state(Path(config.path.resume_state))
     found = Store(folder.path, config.logger.keep_last).newest()
@@ -331,13 +331,3 @@ def _carry_out(
             training.validator, state.average.network, folder.path / "visualization" / "comparison.png"
         )
     return Outcome(reason, folder.path, state.iteration, best, weights, picture)
-
-
-def ensure_trainable(config: Config) -> None:
-    """What only training needs of the training set's options.
-
-    Raises:
-        UserError: naming the key.
-    """
-    if config.train_set.batch_size_per_gpu is None:
-        raise UserError("training needs datasets.train.batch_size_per_gpu", where="datasets.train")

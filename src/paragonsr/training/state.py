@@ -140,4 +140,3 @@ class TrainingState:
         optimisers.unflatten(self.optimisation.optimiser, part("optimiser"), rest["optimiser"])
         if rest["scaler"]:
             self.optimisation.scaler.load_state_dict(rest["scaler"])
-

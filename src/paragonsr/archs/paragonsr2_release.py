@@ -1,0 +1,81 @@
+"""The release family: paragonsr2_realtime, _stream, _photo, _pro."""
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from paragonsr.archs.base import build_base
+from paragonsr.archs.options import ReleaseOptions
+from paragonsr.archs.release_blocks import BLOCKS
+
+CONV_REACH = {"nano": 1, "stream": 4, "photo": 1, "pro": 1}
+"""LR pixels that the convolutions of one block reach."""
+
+
+class BlockGroup(nn.Module):
+    """Blocks in a row; a group only names tensors."""
+
+    def __init__(self, options: ReleaseOptions, first: int) -> None:
+        super().__init__()
+        block = BLOCKS[options.block]
+        self.blocks = nn.ModuleList(block(options, first + i) for i in range(options.num_blocks))
+        self.recompute = options.use_checkpointing
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W)."""
+        for block in self.blocks:
+            x = checkpoint(block, x, use_reentrant=False) if self.recompute and self.training else block(x)
+        return x
+
+
+class ParagonSR2Release(nn.Module):
+    """SR image = fixed base(LR) + detail_gain * detail(LR); tensors as published.
+
+    Args:
+        options: of one network of the release family.
+        scale: enlargement.
+
+    Attributes:
+        options, scale: as given.
+        receptive_field: LR pixels around a pixel that its SR pixels depend on; None: the whole image.
+        grid: LR pixels that the origin of a tile must be a multiple of for the tile to equal the whole.
+    """
+
+    def __init__(self, options: ReleaseOptions, scale: int) -> None:
+        super().__init__()
+        self.options, self.scale = options, scale
+        channels = options.num_feat
+        self.detail_gain = nn.Parameter(torch.tensor(options.detail_gain))
+        self.base = build_base(options.base, scale, options.upsampler_alpha, options.base_padding, naming="release")
+        self.conv_in = nn.Conv2d(3, channels, 3, padding=1)
+        self.body = nn.Sequential(*(BlockGroup(options, g * options.num_blocks) for g in range(options.num_groups)))
+        self.conv_mid = nn.Conv2d(channels, channels, 3, padding=1)
+        self.up = nn.Sequential(nn.Conv2d(channels, channels * scale**2, 3, padding=1), nn.PixelShuffle(scale))
+        self.conv_out = nn.Conv2d(channels, 3, 3, padding=1)
+        self.receptive_field = self._receptive_field()
+        windows = options.block in ("photo", "pro") and options.has_attention
+        self.grid = options.window_size if windows else 1
+
+    def _receptive_field(self) -> int | None:
+        options = self.options
+        block = CONV_REACH[options.block]
+        if options.block in ("photo", "pro") and options.has_attention:
+            if not options.window_mask:
+                return None  # the published shift brings opposite borders together
+            block += options.window_size - 1
+        if options.block == "pro":
+            if options.pooling == "global":
+                return None
+            block += options.pool_window
+        return max(1 + options.num_groups * options.num_blocks * block + 1 + 1 + 1, self.base.radius)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, H, W) in [0, 1] -> (N, 3, scale H, scale W), not clamped."""
+        detail: Tensor = self.conv_out(self.up(self.conv_mid(self.body(self.conv_in(x)))))
+        base: Tensor = self.base(x)
+        return base + self.detail_gain * detail
+
+
+def build(options: ReleaseOptions, *, scale: int) -> ParagonSR2Release:
+    """The network of the release family that the options describe."""
+    return ParagonSR2Release(options, scale)

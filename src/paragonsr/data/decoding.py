@@ -1,0 +1,134 @@
+"""From a pair of files to a pair of images that fit together, for many pairs at once."""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from typing import TypeVar
+
+from paragonsr.data.images import image_size, read_image
+from paragonsr.data.pairing import Pair, listed
+from paragonsr.data.resize import Image, downscale
+from paragonsr.errors import UserError
+
+Progress = Callable[[int, int], None]
+"""Is told how many images are done, and of how many."""
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One file that cannot be used."""
+
+    name: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.reason}"
+
+
+def lr_size(pair: Pair, scale: int) -> tuple[int, int]:
+    """Height and width of a pair's LR image, from the files' headers.
+
+    Raises:
+        UserError: a header is damaged, the HR image is smaller than the scale, or the LR image is not HR // scale.
+    """
+    height, width = image_size(pair.hr)
+    expected = (height // scale, width // scale)
+    if min(expected) < 1:
+        raise UserError(f"{width} x {height} is smaller than the scale {scale}", where=str(pair.hr))
+    if pair.lr is not None:
+        found = image_size(pair.lr)
+        if found != expected:
+            raise UserError(
+                f"is {found[1]} x {found[0]}, but HR {width} x {height} at scale {scale} "
+                f"needs LR {expected[1]} x {expected[0]}",
+                where=str(pair.lr),
+            )
+    return expected
+
+
+def load_pair(pair: Pair, scale: int) -> tuple[Image, Image]:
+    """Decode a pair; the HR image is cropped at the right and bottom to a multiple of the scale.
+
+    Returns:
+        HR (s h x s w x 3) and LR (h x w x 3), uint8 RGB.
+
+    Raises:
+        UserError: as `lr_size`, or a file is damaged.
+    """
+    height, width = lr_size(pair, scale)
+    hr = read_image(pair.hr)[: height * scale, : width * scale]
+    lr = downscale(hr, scale) if pair.lr is None else read_image(pair.lr)
+    return hr, lr
+
+
+def for_each_pair(
+    work: Callable[[int, Pair], Result], pairs: Sequence[Pair], progress: Progress | None = None
+) -> tuple[dict[int, Result], list[Problem]]:
+    """Do something with every pair, on all processor cores; a pair that raises a `UserError` does not stop the others.
+
+    Args:
+        work: is given a pair's position and the pair.
+        pairs: all of them.
+        progress: called from this thread.
+
+    Returns:
+        position -> result of those that worked, and the problems of the others in the order of the pairs.
+    """
+    results: dict[int, Result] = {}
+    problems: dict[int, Problem] = {}
+    with ThreadPoolExecutor(_cores(), thread_name_prefix="paragonsr-decode") as pool:
+        positions = {pool.submit(work, i, pair): i for i, pair in enumerate(pairs)}
+        try:
+            for done, future in enumerate(as_completed(positions), 1):
+                i = positions[future]
+                try:
+                    results[i] = future.result()
+                except UserError as error:
+                    problems[i] = Problem(error.where or pairs[i].name, error.what)
+                if progress is not None:
+                    progress(done, len(pairs))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return results, [problems[i] for i in sorted(problems)]
+
+
+def raise_problems(problems: Sequence[Problem], pairs: Sequence[Pair], phase: str) -> None:
+    """Tell all problems of a set in one error.
+
+    Raises:
+        UserError: if there are any.
+    """
+    if problems:
+        lines = "".join(f"\n  {problem}" for problem in problems)
+        raise UserError(
+            f"{len(problems)} of {len(pairs)} images cannot be used:{lines}",
+            where=f"datasets.{phase}",
+            fix="Replace or remove them; nothing was written.",
+        )
+
+
+def require_patch(names: Sequence[str], lr_shapes: Sequence[tuple[int, int]], patch: int | None, phase: str) -> None:
+    """See that a patch fits into every LR image.
+
+    Raises:
+        UserError: naming the images that are too small.
+    """
+    if patch is None:
+        return
+    small = [f"{name} ({w} x {h})" for name, (h, w) in zip(names, lr_shapes, strict=True) if min(h, w) < patch]
+    if small:
+        least = min(min(shape) for shape in lr_shapes)
+        raise UserError(
+            f"lq_size {patch} is larger than {len(small)} of {len(names)} LR images: {listed(small)}",
+            where=f"datasets.{phase}",
+            fix=f"Set datasets.{phase}.lq_size={least} or less, or remove the small images.",
+        )
+
+
+def _cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

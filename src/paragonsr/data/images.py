@@ -1,0 +1,160 @@
+"""Reading and writing image files; the one place that knows how a file becomes height x width x 3 uint8 RGB."""
+
+import os
+import struct
+import sys
+import threading
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PillowImage
+from PIL import ImageFile
+
+from paragonsr.data.resize import Image
+from paragonsr.errors import UserError
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"})
+"""Endings of image files, in lower case."""
+
+_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, struct.error, zlib.error, MemoryError)
+"""What Pillow raises on damaged files."""
+
+
+def read_image(path: str | Path) -> Image:
+    """Decode an image file.
+
+    Grey images get three equal channels. Alpha is dropped, not composited: the stored colours are what is trained on.
+    16-bit samples v become round(v / 257). Palettes are resolved, CMYK is converted without a colour profile. EXIF
+    orientation and embedded colour profiles are ignored: pixels are taken as stored, so that HR and LR files that
+    carry different EXIF data still match. Of several frames or pages the first is read.
+
+    Returns:
+        height x width x 3 uint8 RGB.
+
+    Raises:
+        UserError: naming the file and what is wrong with it.
+    """
+    try:
+        with PillowImage.open(path) as file:
+            return _decode(file, Path(path))
+    except PillowImage.DecompressionBombError as error:
+        raise _too_large(path) from error
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from error
+
+
+def image_size(path: str | Path) -> tuple[int, int]:
+    """Height and width from the file's header, without decoding.
+
+    Raises:
+        UserError: naming the file and what is wrong with it.
+    """
+    try:
+        with PillowImage.open(path) as file:
+            return file.height, file.width
+    except PillowImage.DecompressionBombError as error:
+        raise _too_large(path) from error
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from error
+
+
+def write_png(path: str | Path, image: Image) -> None:
+    """Write a PNG under a temporary name and rename it, so that no half-written image is ever seen.
+
+    Folders on the way are made.
+
+    Args:
+        path: where to.
+        image: height x width x 3 uint8 RGB, or height x width grey.
+
+    Raises:
+        UserError: the place cannot be written to.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            PillowImage.fromarray(np.ascontiguousarray(image)).save(temporary, format="PNG")
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot be written: {error.strerror or error}", where=str(path)) from error
+
+
+def _decode(file: ImageFile.ImageFile, path: Path) -> Image:
+    if _is_16_bit_colour(file):
+        high, low = _bytes_of_16_bit(file, path)
+        return _to_8_bit(high.astype(np.uint32) << 8 | low)
+    if file.mode.startswith("I;16"):
+        return _three_channels(_to_8_bit(np.asarray(file).astype(np.uint32)))
+    if file.mode in ("I", "F"):
+        raise ValueError("32-bit samples are not supported; save it with 8 or 16 bits")
+    if "transparency" in file.info and file.mode == "P":
+        file = file.convert("RGBA")  # type: ignore[assignment]
+    return np.asarray(file.convert("RGB"))
+
+
+def _three_channels(grey: Image) -> Image:
+    return np.ascontiguousarray(np.broadcast_to(grey[..., None], (*grey.shape, 3)))
+
+
+def _to_8_bit(samples: NDArray[np.uint32]) -> Image:
+    return ((samples + 128) // 257).astype(np.uint8)
+
+
+def _raw_mode(file: ImageFile.ImageFile) -> str:
+    """Pillow's name of the layout of the stored samples."""
+    arguments = file.tile[0].args if file.tile else ""
+    first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
+    return first if isinstance(first, str) else ""
+
+
+def _is_16_bit_colour(file: ImageFile.ImageFile) -> bool:
+    return _raw_mode(file) in {f"{mode};16{order}" for mode in ("RGB", "RGBA") for order in "BLN"}
+
+
+def _bytes_of_16_bit(file: ImageFile.ImageFile, path: Path) -> tuple[Image, Image]:
+    """High and low bytes of 16-bit colour samples.
+
+    Pillow keeps only the high byte. Told that the samples have the other byte order, it keeps the low one.
+    """
+    mode, _, order = _raw_mode(file).partition(";16")
+    if order == "N":
+        order = "L" if sys.byteorder == "little" else "B"
+    high = np.asarray(file.convert("RGB"))
+    with PillowImage.open(path) as again:
+        other = f"{mode};16{'L' if order == 'B' else 'B'}"
+        again.tile = [
+            tile._replace(args=(other, *tile.args[1:]) if isinstance(tile.args, tuple) else other)
+            for tile in again.tile
+        ]
+        low = np.asarray(again.convert("RGB"))
+    return high, low
+
+
+def _too_large(path: str | Path) -> UserError:
+    limit = 2 * (PillowImage.MAX_IMAGE_PIXELS or 0) // 10**6
+    return UserError(f"has more than {limit} million pixels", where=str(path), fix="Cut it into tiles first.")
+
+
+def _unreadable(path: str | Path, error: BaseException) -> UserError:
+    path = Path(path)
+    if isinstance(error, FileNotFoundError):
+        return UserError("does not exist", where=str(path))
+    if isinstance(error, PermissionError):
+        return UserError("may not be read (no permission)", where=str(path))
+    try:
+        empty = path.stat().st_size == 0
+    except OSError:
+        empty = False
+    if empty:
+        reason = "is empty (0 bytes)"
+    elif isinstance(error, PillowImage.UnidentifiedImageError):
+        reason = "is no image, or its header is damaged"
+    else:
+        reason = f"cannot be decoded: {error}"
+    return UserError(reason, where=str(path), fix="Replace the file or remove it.")

@@ -1,0 +1,76 @@
+"""Opening every pair of a set and saying what is wrong with it, without training or writing anything."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from paragonsr.data.decoding import Problem, Progress, for_each_pair, load_pair
+from paragonsr.data.options import DatasetOptions
+from paragonsr.data.pairing import match
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a set holds and what is wrong with it."""
+
+    phase: str
+    images: int
+    """Pairs that are whole and fit together."""
+    problems: list[Problem]
+    """Everything that must be mended before training."""
+    smallest: tuple[int, int]
+    """Least height and least width of the HR images; (0, 0) without images."""
+    largest: tuple[int, int]
+    """Greatest height and greatest width of the HR images."""
+    hr_pixels: int
+    """Of all images together."""
+    packed_bytes: int
+    """Size of the packed store."""
+
+    def __str__(self) -> str:
+        size = f"{self.smallest[1]} x {self.smallest[0]} to {self.largest[1]} x {self.largest[0]} HR pixels"
+        return (
+            f"{self.phase}: {self.images} images, {size}, {self.hr_pixels / 1e6:.1f} million in all, "
+            f"packed {self.packed_bytes / 1e6:.0f} MB"
+        )
+
+
+def check_dataset(options: DatasetOptions, scale: int, phase: str, progress: Progress | None = None) -> Report:
+    """Decode every pair of a set.
+
+    Args:
+        options: `datasets.<phase>`.
+        scale: HR side / LR side.
+        phase: for messages.
+        progress: is told how many images are done.
+
+    Raises:
+        UserError: a folder is missing or empty, so that there is nothing to look at.
+    """
+    found = match(options, phase)
+    shapes, broken = for_each_pair(lambda _, pair: load_pair(pair, scale)[1].shape[:2], found.pairs, progress)
+    problems = [Problem(name, "shared by several files") for name in found.ambiguous]
+    problems += [Problem(name, "has no LR image") for name in found.without_lr]
+    problems += [Problem(name, "has no HR image") for name in found.without_hr]
+    problems += broken
+    try:
+        patch = options.lr_patch(scale) or 0
+    except ValueError as error:
+        problems.insert(0, Problem(f"datasets.{phase}.gt_size", str(error)))
+        patch = 0
+    for i, (height, width) in sorted(shapes.items()):
+        if min(height, width) < patch:
+            reason = f"LR {width} x {height} is smaller than lq_size {patch}"
+            problems.append(Problem(found.pairs[i].name, reason))
+    sizes = np.array(list(shapes.values()), int).reshape(-1, 2) * scale
+    pixels = int(sizes.prod(axis=1).sum())
+    least, most = (sizes.min(axis=0), sizes.max(axis=0)) if len(sizes) else (np.zeros(2, int),) * 2
+    return Report(
+        phase,
+        images=len(shapes),
+        problems=problems,
+        smallest=(int(least[0]), int(least[1])),
+        largest=(int(most[0]), int(most[1])),
+        hr_pixels=pixels,
+        packed_bytes=3 * (pixels + pixels // scale**2),
+    )

@@ -1,0 +1,137 @@
+"""The keys of `datasets.<phase>`: where the images are and how samples are cut from them."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from paragonsr.options import Variant, one_of
+
+Folders = str | Annotated[list[str], Field(min_length=1)]
+"""One folder or several; the images of several count as one set, in the order of the folders."""
+
+
+class DatasetOptions(Variant):
+    """What both kinds of image set share."""
+
+    name: str = ""
+    """Shown instead of the phase, for example `Set5`."""
+    dataroot_gt: Folders
+    """Folder or folders of HR images, searched with all their subfolders."""
+    lq_size: int | None = Field(None, ge=1)
+    """Side of a training patch in LR pixels; give this or gt_size."""
+    gt_size: int | None = Field(None, ge=1)
+    """Side of a training patch in HR pixels, a multiple of the scale; give this or lq_size."""
+    batch_size_per_gpu: int | None = Field(None, ge=1)
+    """Samples that one process takes through the network at once; training needs it."""
+    accum_iter: int = Field(1, ge=1)
+    """Micro-batches accumulated for one optimisation step."""
+    use_hflip: bool = True
+    """Flip half of the samples left to right."""
+    use_rot: bool = True
+    """Flip half of the samples upside down, and turn half of them by 90 degrees."""
+    num_worker_per_gpu: int = Field(2, ge=0)
+    """Threads that cut the next batches while the network trains; 0 cuts each when it is asked for."""
+    prefetch_factor: int = Field(2, ge=1)
+    """Batches that each of these threads may be ahead."""
+    store_root: str | None = None
+    """Where the decoded images are packed; default $PARAGONSR_CACHE, else ~/.cache/paragonsr/packed."""
+
+    builds = "paragonsr.data.store:open_store"
+
+    @model_validator(mode="after")
+    def _one_size(self) -> "DatasetOptions":
+        if self.lq_size is not None and self.gt_size is not None:
+            raise ValueError("lq_size and gt_size say the same thing twice; keep one of them")
+        return self
+
+    @property
+    def hr_roots(self) -> list[str]:
+        """The HR folders."""
+        return _as_list(self.dataroot_gt)
+
+    @property
+    def lr_roots(self) -> list[str] | None:
+        """The LR folders, one for each HR folder; None where LR images are made from HR ones."""
+        return None
+
+    def lr_patch(self, scale: int) -> int | None:
+        """Side of a training patch in LR pixels, None where none is given.
+
+        Raises:
+            ValueError: gt_size is no multiple of the scale.
+        """
+        if self.gt_size is None:
+            return self.lq_size
+        if self.gt_size % scale:
+            raise ValueError(
+                f"gt_size {self.gt_size} is no multiple of the scale {scale}; "
+                f"the nearest below is {self.gt_size // scale * scale}"
+            )
+        return self.gt_size // scale
+
+
+class SingleOptions(DatasetOptions):
+    """HR images alone; each LR image is made from the whole HR image by the MATLAB-exact bicubic resize."""
+
+    type: Literal["singleimagedataset"] = "singleimagedataset"
+
+
+class PairedOptions(DatasetOptions):
+    """HR and LR images in two folders, matched by name; an LR image measures exactly HR // scale."""
+
+    type: Literal["pairedimagedataset"] = "pairedimagedataset"
+    dataroot_lq: Folders
+    """Folder or folders of LR images, as many as HR folders."""
+    filename_tmpl: str = Field("{}", pattern=r"^[^{}/\\]*\{\}[^{}/\\]*$")
+    """Name of an LR image without its ending, `{}` being that of the HR image: `{}x2` for DIV2K."""
+
+    @model_validator(mode="after")
+    def _as_many_folders(self) -> "PairedOptions":
+        hr, lr = len(self.hr_roots), len(_as_list(self.dataroot_lq))
+        if hr != lr:
+            raise ValueError(f"dataroot_gt names {hr} folders and dataroot_lq {lr}; each HR folder needs its LR folder")
+        return self
+
+    @property
+    def lr_roots(self) -> list[str] | None:
+        return _as_list(self.dataroot_lq)
+
+
+DatasetChoice = one_of(PairedOptions, SingleOptions)
+
+
+def _as_list(folders: Folders) -> list[str]:
+    return [folders] if isinstance(folders, str) else folders
+
+
+_PACKED = "images are packed once and memory-mapped"
+_DEGRADED = "on-the-fly degradation is not built here"
+
+IGNORED_KEYS: dict[str, str] = {
+    "io_backend": _PACKED,
+    "pin_memory": "batches for a GPU are always pinned",
+    "prefetch_mode": "num_worker_per_gpu threads always read ahead",
+    "num_prefetch_queue": "prefetch_factor says how far",
+    "persistent_workers": "the threads live as long as the run",
+    "dataset_enlarge_ratio": "sampling has no epochs to lengthen",
+    "use_shuffle": "training always shuffles, validation never does",
+    "mean": "networks take colours in [0, 1]",
+    "std": "networks take colours in [0, 1]",
+    "color": "networks take RGB",
+    "clip_size": "there is no video",
+    "meta_info": "every image of the folder is used",
+    "meta_info_file": "every image of the folder is used",
+    "phase": "the key above it says it",
+    "scale": "it stands once, at the top",
+    "gt_usm": _DEGRADED,
+} | dict.fromkeys(
+    (
+        *(f"{key}{stage}" for key in ("blur_kernel_size", "kernel_list", "kernel_prob") for stage in ("", "2")),
+        *(f"{key}{stage}" for key in ("kernel_range", "sinc_prob", "blur_sigma") for stage in ("", "2")),
+        *(f"{key}{stage}" for key in ("betag_range", "betap_range", "betag", "betap") for stage in ("", "2")),
+        "final_sinc_prob",
+        "final_kernel_range",
+    ),
+    _DEGRADED,
+)
+"""Keys of traiNNer-redux and BasicSR that mean nothing here, and why."""

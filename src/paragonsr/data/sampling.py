@@ -1,0 +1,186 @@
+"""Which patches a training step sees: a pure function of (seed, sample index).
+
+No worker, process, micro-batch or resume can change it: sample n is image `order(n)`, cut and turned as a hash of
+(seed, n) says. The hash is splitmix64 (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators")
+used as a counter-based generator, and an epoch's order is the sorting order of such hashes: unlike numpy's generators,
+whose streams may change from version to version, it stays the same for ever.
+"""
+
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from paragonsr.data.options import DatasetOptions
+from paragonsr.data.resize import Image
+from paragonsr.data.store import Store
+from paragonsr.errors import UserError
+
+UInt64s = NDArray[np.uint64]
+
+_ORDER, _TOP, _LEFT, _HFLIP, _VFLIP, _TURN = range(6)
+"""Independent streams of hashes: what each is drawn for."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Patches of consecutive samples."""
+
+    lr: NDArray[np.uint8]
+    """N x p x p x 3 uint8 RGB."""
+    hr: NDArray[np.uint8]
+    """N x s p x s p x 3 uint8 RGB, the same places."""
+    images: tuple[int, ...]
+    """Position in the store of the image that each patch is from."""
+    names: tuple[str, ...]
+    """Name of that image."""
+
+
+class Sampler:
+    """Cuts and turns patches from a store.
+
+    Each epoch shows every image once, in an order of its own.
+
+    Args:
+        store: packed images.
+        options: patch size and augmentation.
+        scale: HR side / LR side.
+        seed: any integer; taken modulo 2^64.
+
+    Raises:
+        UserError: the options give no patch size.
+    """
+
+    def __init__(self, store: Store, options: DatasetOptions, scale: int, seed: int) -> None:
+        patch = options.lr_patch(scale)
+        if patch is None:
+            raise UserError(
+                "training cuts patches, and their size is missing",
+                where="datasets.train",
+                fix="Give lq_size (in LR pixels) or gt_size (in HR pixels).",
+            )
+        self.store, self.scale, self.patch = store, scale, patch
+        self._hflip, self._rot = options.use_hflip, options.use_rot
+        self._seed = seed
+        self._heights, self._widths = np.array(store.lr_shapes, np.uint64).T
+        self._order = lru_cache(maxsize=4)(self._shuffled)
+
+    def batch(self, first_sample: int, count: int) -> Batch:
+        """Samples first_sample .. first_sample + count - 1 of the endless sequence, counted from 0."""
+        samples = np.arange(first_sample, first_sample + count, dtype=np.uint64)
+        images = self._images(samples)
+        top = self._below(self._heights[images] - np.uint64(self.patch - 1), samples, _TOP)
+        left = self._below(self._widths[images] - np.uint64(self.patch - 1), samples, _LEFT)
+        hflip, vflip, turn = (
+            self._coin(samples, stream) & wanted
+            for stream, wanted in ((_HFLIP, self._hflip), (_VFLIP, self._rot), (_TURN, self._rot))
+        )
+        p, s = self.patch, self.scale
+        lr = np.empty((count, p, p, 3), np.uint8)
+        hr = np.empty((count, s * p, s * p, 3), np.uint8)
+        for i, image in enumerate(images.tolist()):
+            y, x = int(top[i]), int(left[i])
+            turned = bool(hflip[i]), bool(vflip[i]), bool(turn[i])
+            lr[i] = augmented(self.store.lr(image)[y : y + p, x : x + p], *turned)
+            hr[i] = augmented(self.store.hr(image)[s * y : s * (y + p), s * x : s * (x + p)], *turned)
+        positions = tuple(images.tolist())
+        return Batch(lr, hr, positions, tuple(self.store.names[i] for i in positions))
+
+    def _images(self, samples: UInt64s) -> NDArray[np.intp]:
+        epochs, positions = np.divmod(samples, np.uint64(len(self.store)))
+        images = np.empty(len(samples), np.intp)
+        for epoch in np.unique(epochs):
+            here = epochs == epoch
+            images[here] = self._order(int(epoch))[positions[here]]
+        return images
+
+    def _shuffled(self, epoch: int) -> NDArray[np.intp]:
+        count = len(self.store)
+        counters = np.arange(epoch * count, (epoch + 1) * count, dtype=np.uint64)
+        return np.argsort(hashes(self._seed, _ORDER, counters), kind="stable")
+
+    def _below(self, bounds: UInt64s, samples: UInt64s, stream: int) -> UInt64s:
+        """Uniform in 0 .. bound - 1 (bounds under 2^32; the bias is under bound / 2^32)."""
+        return (hashes(self._seed, stream, samples) >> np.uint64(32)) * bounds >> np.uint64(32)
+
+    def _coin(self, samples: UInt64s, stream: int) -> NDArray[np.bool_]:
+        return hashes(self._seed, stream, samples) >> np.uint64(63) != 0
+
+
+def augmented(image: Image, hflip: bool, vflip: bool, turn: bool) -> Image:
+    """One of the eight symmetries of a square as a view: flips first, then rows and columns change places."""
+    view = image[:: -1 if vflip else 1, :: -1 if hflip else 1]
+    return view.transpose(1, 0, 2) if turn else view
+
+
+def hashes(seed: int, stream: int, counters: UInt64s) -> UInt64s:
+    """Uniform 64-bit numbers, one for each (seed, stream, counter)."""
+    key = _mixed(np.array([seed % 2**64], np.uint64))
+    key = _mixed(key ^ np.uint64(stream + 1))
+    return _mixed(key + counters * np.uint64(0x9E3779B97F4A7C15))
+
+
+def _mixed(z: UInt64s) -> UInt64s:
+    """The output function of splitmix64, a bijection."""
+    z = z + np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+class Prefetcher:
+    """Computes the batches that will probably be asked for next, in threads.
+
+    What it returns is always `sampler.batch(first, count)`; a request it did not foresee is merely computed at once.
+    It foresees that the next requests have the same count, and lie as far apart as the last two did.
+
+    Args:
+        sampler: where batches come from.
+        depth: batches that each thread may be ahead.
+        workers: number of threads; 0 computes every batch when it is asked for.
+    """
+
+    waited: float = 0.0
+    """Seconds for which the last call of `batch` kept its caller."""
+
+    def __init__(self, sampler: Sampler, depth: int = 2, workers: int = 2) -> None:
+        self.sampler = sampler
+        self._reach = depth * workers
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="paragonsr-batch") if workers else None
+        self._ahead: dict[tuple[int, int], Future[Batch]] = {}
+        self._last: int | None = None
+
+    def batch(self, first_sample: int, count: int) -> Batch:
+        """The same as `sampler.batch`, and what that raises."""
+        begin = time.perf_counter()
+        ready = self._ahead.pop((first_sample, count), None)
+        if self._pool is not None:
+            self._look_ahead(self._pool, first_sample, count)
+        batch = self.sampler.batch(first_sample, count) if ready is None else ready.result()
+        self.waited = time.perf_counter() - begin
+        return batch
+
+    def _look_ahead(self, pool: ThreadPoolExecutor, first: int, count: int) -> None:
+        stride = count if self._last is None or first <= self._last else first - self._last
+        self._last = first
+        wanted = [(first + k * stride, count) for k in range(1, self._reach + 1)]
+        for stale in self._ahead.keys() - set(wanted):
+            self._ahead.pop(stale).cancel()
+        for request in wanted:
+            if request not in self._ahead:
+                self._ahead[request] = pool.submit(self.sampler.batch, *request)
+
+    def close(self) -> None:
+        """End the threads; batches can then no longer be asked for."""
+        self._ahead.clear()
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def __enter__(self) -> "Prefetcher":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,256 @@
+"""The packed store: all images of a set, decoded once, in two memory-mapped files of raw uint8 samples.
+
+    <store_root>/<key>/hr.bin      the HR images one after the other, each height x width x 3
+                       lr.bin      the LR images likewise
+                       index.json  names, LR sizes (everything else follows from them and the scale), digests
+
+The key is a hash of what the files of the set look like from outside (names, sizes, times of change, scale, format), so
+that an edited set gets a new store. A store appears by one rename when it is complete, and is never changed.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from paragonsr.data.decoding import Progress, for_each_pair, load_pair, lr_size, raise_problems, require_patch
+from paragonsr.data.lock import locked
+from paragonsr.data.options import DatasetOptions
+from paragonsr.data.pairing import Pair, find_pairs
+from paragonsr.data.resize import Image
+from paragonsr.errors import UserError
+
+FORMAT = 1
+"""Version of the files' layout and of everything that decides which samples they hold."""
+
+
+class Store:
+    """Images of a set, as views into memory-mapped files: reading a crop reads only its bytes.
+
+    Attributes:
+        names: of the images, in sampling order; see `Pair.name`.
+        scale: HR side / LR side.
+        shapes: height and width of each HR image.
+        lr_shapes: height and width of each LR image.
+        fingerprint: hash of the decoded images and their order, whatever their names, files and places.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Open a complete store.
+
+        Raises:
+            ValueError, OSError, KeyError: it is incomplete or damaged.
+        """
+        index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        self.names: tuple[str, ...] = tuple(index["names"])
+        self.scale: int = index["scale"]
+        self.lr_shapes: tuple[tuple[int, int], ...] = tuple((h, w) for h, w in index["lr_shapes"])
+        self.shapes = tuple((h * self.scale, w * self.scale) for h, w in self.lr_shapes)
+        self.fingerprint: str = _fingerprint(index["digests"])
+        self._digests: list[str] = index["digests"]
+        self._lr_offsets = _offsets(self.lr_shapes)
+        self._hr_offsets = _offsets(self.shapes)
+        self._hr = _mapped(folder / "hr.bin", self._hr_offsets[-1])
+        self._lr = _mapped(folder / "lr.bin", self._lr_offsets[-1])
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def hr(self, index: int) -> Image:
+        """The HR image, cropped to a multiple of the scale: height x width x 3 uint8 RGB, read-only."""
+        return self._hr[self._hr_offsets[index] : self._hr_offsets[index + 1]].reshape(*self.shapes[index], 3)
+
+    def lr(self, index: int) -> Image:
+        """The LR image: height x width x 3 uint8 RGB, read-only."""
+        return self._lr[self._lr_offsets[index] : self._lr_offsets[index + 1]].reshape(*self.lr_shapes[index], 3)
+
+    def damaged(self) -> list[str]:
+        """Names of the images whose samples are not those that were packed; reads everything."""
+        return [
+            name
+            for i, name in enumerate(self.names)
+            if _digest(self.hr(i), self.lr(i)) != self._digests[i]
+        ]
+
+
+def open_store(options: DatasetOptions, scale: int, phase: str, progress: Progress | None = None) -> Store:
+    """Open the packed store of a set, packing it first where that was not done yet.
+
+    Of several processes that want the same store one packs and the others wait.
+
+    Args:
+        options: `datasets.<phase>`.
+        scale: HR side / LR side.
+        phase: for messages.
+        progress: is told of the packing; is not called where the store exists.
+
+    Raises:
+        UserError: folders or names are wrong (`find_pairs`), images are damaged, do not fit together or are smaller than
+            the patch (all of them in one message), or the store cannot be written.
+    """
+    try:
+        patch = options.lr_patch(scale)
+    except ValueError as error:
+        raise UserError(str(error), where=f"datasets.{phase}.gt_size") from error
+    pairs = find_pairs(options, phase)
+    root = store_root(options)
+    try:
+        folder = root / _key(pairs, scale)
+        store = _reopened(folder)
+        if store is None:
+            root.mkdir(parents=True, exist_ok=True)
+            with locked(root / f"{folder.name}.lock"):
+                store = _reopened(folder) or _packed(pairs, scale, folder, patch, phase, progress)
+    except OSError as error:
+        raise UserError(
+            f"the packed images cannot be written: {error.strerror or error}",
+            where=str(error.filename or root),
+            fix=f"Point elsewhere with datasets.{phase}.store_root=/path, or set PARAGONSR_CACHE.",
+        ) from error
+    require_patch(store.names, store.lr_shapes, patch, phase)
+    return store
+
+
+def store_root(options: DatasetOptions) -> Path:
+    """Where packed stores go."""
+    chosen = options.store_root or os.environ.get("PARAGONSR_CACHE")
+    return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "paragonsr" / "packed"
+
+
+def _key(pairs: Sequence[Pair], scale: int) -> str:
+    outside = hashlib.sha256(f"format {FORMAT}, scale {scale}".encode())
+    for pair in pairs:
+        for file in (pair.hr, pair.lr):
+            stat = file.stat() if file is not None else None
+            seen = [pair.name, stat.st_size, stat.st_mtime_ns] if stat else [pair.name]
+            outside.update(json.dumps(seen).encode())
+    return outside.hexdigest()[:32]
+
+
+def _reopened(folder: Path) -> Store | None:
+    """The store in a folder, or None where there is none that can be trusted.
+
+    The index is written last. A file that changed after it was copied, damaged or tampered with: then every image is
+    checked against its digest, once.
+    """
+    try:
+        store = Store(folder)
+        written = (folder / "index.json").stat().st_mtime_ns
+        if any((folder / name).stat().st_mtime_ns > written for name in ("hr.bin", "lr.bin")):
+            if store.damaged():
+                return None
+            with suppress(OSError):
+                os.utime(folder / "index.json")
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return store
+
+
+def _packed(
+    pairs: Sequence[Pair], scale: int, folder: Path, patch: int | None, phase: str, progress: Progress | None
+) -> Store:
+    """Pack all pairs into a new folder; the caller holds the lock."""
+    sizes, problems = for_each_pair(lambda _, pair: lr_size(pair, scale), pairs)
+    if problems:
+        # Look at all samples too, so that one message names everything that must be mended.
+        _, deeper = for_each_pair(lambda _, pair: load_pair(pair, scale)[0].shape, pairs, progress)
+        raise_problems(deeper or problems, pairs, phase)
+    names = [pair.name for pair in pairs]
+    shapes = [sizes[i] for i in range(len(pairs))]
+    require_patch(names, shapes, patch, phase)
+    _require_space(folder.parent, (1 + scale**2) * _offsets(shapes)[-1], phase)
+    partial = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    try:
+        with open(partial / "hr.bin", "wb") as hr_file, open(partial / "lr.bin", "wb") as lr_file:
+            writer = _Writer(hr_file, lr_file, shapes, scale)
+
+            def pack(i: int, pair: Pair) -> str:
+                hr, lr = load_pair(pair, scale)
+                writer.write(i, hr, lr)
+                return _digest(hr, lr)
+
+            digests, problems = for_each_pair(pack, pairs, progress)
+            raise_problems(problems, pairs, phase)
+            for file in (hr_file, lr_file):
+                _sync(file)
+        index = {
+            "format": FORMAT,
+            "scale": scale,
+            "names": names,
+            "lr_shapes": shapes,
+            "digests": [digests[i] for i in range(len(pairs))],
+        }
+        with open(partial / "index.json", "wb") as file:
+            file.write(json.dumps(index).encode())
+            _sync(file)
+        shutil.rmtree(folder, ignore_errors=True)
+        os.rename(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return Store(folder)
+
+
+class _Writer:
+    """Puts images at their places in the two files, from several threads."""
+
+    def __init__(self, hr: BinaryIO, lr: BinaryIO, lr_shapes: Sequence[tuple[int, int]], scale: int) -> None:
+        self._lr_offsets = _offsets(lr_shapes)
+        self._hr_offsets = [scale**2 * offset for offset in self._lr_offsets]
+        self._hr, self._lr, self._lock = hr, lr, threading.Lock()
+
+    def write(self, index: int, hr: Image, lr: Image) -> None:
+        hr_bytes, lr_bytes = np.ascontiguousarray(hr).data, np.ascontiguousarray(lr).data
+        with self._lock:
+            self._hr.seek(self._hr_offsets[index])
+            self._hr.write(hr_bytes)
+            self._lr.seek(self._lr_offsets[index])
+            self._lr.write(lr_bytes)
+
+
+def _require_space(root: Path, needed: int, phase: str) -> None:
+    free = shutil.disk_usage(root).free
+    if needed > free:
+        raise UserError(
+            f"packing needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free",
+            where=str(root),
+            fix=f"Make room, point elsewhere with datasets.{phase}.store_root=/path, or set PARAGONSR_CACHE.",
+        )
+
+
+def _offsets(shapes: Sequence[tuple[int, int]]) -> list[int]:
+    """Where each image begins, and where the last one ends, in bytes."""
+    offsets = [0]
+    for height, width in shapes:
+        offsets.append(offsets[-1] + 3 * height * width)
+    return offsets
+
+
+def _mapped(path: Path, size: int) -> Image:
+    if path.stat().st_size != size:
+        raise ValueError(f"{path} is truncated")
+    return np.asarray(np.memmap(path, np.uint8, mode="r"))
+
+
+def _digest(hr: Image, lr: Image) -> str:
+    content = hashlib.blake2b(repr((hr.shape, lr.shape)).encode(), digest_size=16)
+    content.update(np.ascontiguousarray(hr).data)
+    content.update(np.ascontiguousarray(lr).data)
+    return content.hexdigest()
+
+
+def _fingerprint(digests: Sequence[str]) -> str:
+    return hashlib.sha256("".join(digests).encode()).hexdigest()[:32]
+
+
+def _sync(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())

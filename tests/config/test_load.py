@@ -1,0 +1,259 @@
+"""Loading configurations as users have them, and what they are told when something is wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from paragonsr.config import load_config
+from paragonsr.config.load import Loaded
+from paragonsr.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+ULTRA = ROOT / "options/train/ParagonSR2/dataset"
+NANO = ULTRA / "2xParagonSR2_Nano_CC0_complexity05_ULTRA_FIDELITY.yml"
+S = ULTRA / "2xParagonSR2_S_CC0_complexity05_ULTRA_FIDELITY.yml"
+
+MINIMAL = """\
+name: tiny
+scale: 2
+datasets:
+  train:
+    type: singleimagedataset
+    dataroot_gt: hr
+    lq_size: 16
+    batch_size_per_gpu: 2
+network_g:
+  type: paragonsr2_nano
+train:
+  total_iter: 10
+  optim_g:
+    type: AdamW
+    lr: 1e-4
+  losses:
+    - type: l1loss
+"""
+
+
+def _load(tmp_path: Path, text: str, *overrides: str) -> Loaded:
+    path = tmp_path / "config.yml"
+    path.write_text(text, encoding="utf-8")
+    return load_config(path, overrides)
+
+
+def _complaint(tmp_path: Path, text: str, *overrides: str) -> str:
+    with pytest.raises(UserError) as caught:
+        _load(tmp_path, text, *overrides)
+    return str(caught.value)
+
+
+def test_the_seeds_nano_configuration_has_every_figure() -> None:
+    config = load_config(NANO).config
+    assert (config.name, config.scale) == ("2xParagonSR2_Nano_fidelity", 2)
+    assert (config.use_amp, config.amp_bf16, config.use_channels_last, config.fast_matmul) == (True, True, True, False)
+    data = config.train_set
+    assert (data.lq_size, data.batch_size_per_gpu, data.accum_iter, data.num_worker_per_gpu) == (128, 32, 1, 8)
+    assert data.dataroot_gt == "datasets/cc0/cc0_c5_hr"
+    assert config.network.type == "paragonsr2_nano"
+    train = config.train
+    assert (train.ema_decay, train.ema_power, train.grad_clip) == (0.999, 0.75, True)
+    optimiser = train.optim_g
+    assert (optimiser.type, optimiser.lr, optimiser.weight_decay, optimiser.betas) == ("AdamW", 2e-4, 1e-4, [0.9, 0.99])
+    assert (train.scheduler.milestones, train.scheduler.gamma) == ([40000, 50000, 55000], 0.5)
+    assert (train.total_iter, train.warmup_iter) == (60000, 1000)
+    balance = train.dynamic_loss_scheduling
+    assert (balance.enabled, balance.auto_calibrate, balance.momentum, balance.adaptation_rate) == (
+        True,
+        True,
+        0.9,
+        0.01,
+    )
+    assert (balance.min_weight, balance.max_weight) == (1e-6, 100)
+    assert (balance.adaptation_threshold, balance.baseline_iterations) == (0.05, 200)
+    automations = train.training_automations
+    rate = automations.intelligent_learning_rate_scheduler
+    assert (rate.enabled, rate.strategy) == (True, "adaptive")
+    assert (rate.adaptation_frequency, rate.improvement_threshold) == (1000, 0.001)
+    batch = automations.dynamic_batch_size_optimizer
+    assert (batch.enabled, batch.target_vram_usage, batch.safety_margin) == (True, 0.85, 0.05)
+    assert batch.adjustment_frequency == 500
+    stop = automations.early_stopping
+    assert (stop.enabled, stop.patience, stop.min_improvement, stop.metric) == (True, 3000, 0.0005, "val/psnr")
+    assert [(loss.type, loss.loss_weight) for loss in train.losses] == [("l1loss", 1.0), ("mssimloss", 0.05)]
+    assert (config.val.val_freq, config.val.save_img) == (1000, True)
+    assert [metric.crop_border for metric in config.val.metrics.values()] == [4, 4]
+    assert (config.logger.print_freq, config.logger.save_checkpoint_freq) == (100, 10000)
+
+
+def test_the_seeds_s_configuration_has_every_figure() -> None:
+    config = load_config(S).config
+    assert config.name == "2xParagonSR2_S_CC0_complexity05_ULTRA_FIDELITY"
+    assert (config.network.type, config.train_set.batch_size_per_gpu) == ("paragonsr2_s", 12)
+    train = config.train
+    assert (train.optim_g.lr, train.scheduler.milestones) == (1e-4, [60000, 80000, 95000])
+    assert (train.total_iter, train.warmup_iter) == (100000, 1500)
+    balance = train.dynamic_loss_scheduling
+    assert (balance.adaptation_rate, balance.adaptation_threshold, balance.baseline_iterations) == (0.008, 0.03, 300)
+    automations = train.training_automations
+    assert automations.intelligent_learning_rate_scheduler.adaptation_frequency == 1500
+    assert automations.intelligent_learning_rate_scheduler.improvement_threshold == 0.0008
+    batch = automations.dynamic_batch_size_optimizer
+    assert (batch.target_vram_usage, batch.safety_margin, batch.adjustment_frequency) == (0.80, 0.08, 1000)
+    assert (automations.early_stopping.patience, automations.early_stopping.min_improvement) == (5000, 0.0003)
+    assert [loss.loss_weight for loss in train.losses] == [1.0, 0.08]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "options" / "train").rglob("*.yml")), ids=lambda path: path.name)
+def test_d27_every_configuration_that_is_shipped_loads_without_a_warning(path: Path) -> None:
+    assert load_config(path).warnings == ()
+
+
+@pytest.mark.parametrize("number", ["1e-4", "1.0e-4", "!!float 1e-4", "0.0001", "1E-4", "+1e-4"])
+def test_d15_every_spelling_of_a_number_is_a_number(tmp_path: Path, number: str) -> None:
+    assert _load(tmp_path, MINIMAL.replace("1e-4", number)).config.train.optim_g.lr == 1e-4
+
+
+def test_overrides_reach_sections_lists_and_new_keys(tmp_path: Path) -> None:
+    config = _load(
+        tmp_path,
+        MINIMAL,
+        "train.total_iter=2000",
+        "train.losses.0.loss_weight=5e-1",
+        "logger.print_freq=7",
+        "datasets.train.dataroot_gt=[a, b]",
+    ).config
+    assert config.train.total_iter == 2000
+    assert config.train.losses[0].loss_weight == 0.5
+    assert config.logger.print_freq == 7
+    assert config.train_set.dataroot_gt == ["a", "b"]
+
+
+def test_a_file_of_the_earlier_trainer_loads(tmp_path: Path) -> None:
+    text = (
+        MINIMAL.replace(
+            "l1loss", "L1Loss\n      loss_weight: !!float 1.0\n    - type: ssimloss\n      loss_weight: 0.05"
+        )
+        .replace("hr\n", "/data/some/hr\n    io_backend: {type: disk}\n    pin_memory: true\n")
+        .replace("total_iter: 10", "total_iter: 10\n  ema_switch_iter: 0\n  use_moa: false")
+    )
+    text += """\
+  training_automations:
+    enabled: true
+    IntelligentLearningRateScheduler:
+      enabled: true
+      monitor_loss: true
+      plateau_patience: 1000
+    IntelligentEarlyStopping:
+      enabled: true
+      monitor_metric: val/ssim
+      patience: 1234
+      min_epochs: 1000
+path:
+  pretrain_network_d: ~
+  param_key_g: params
+high_order_degradation: false
+launcher: none
+onnx:
+  opset: 20
+"""
+    loaded = _load(tmp_path, text)
+    config = loaded.config
+    assert [loss.type for loss in config.train.losses] == ["l1loss", "ssimloss"]
+    assert config.train_set.dataroot_gt == "/data/some/hr"
+    stop = config.train.training_automations.early_stopping
+    assert (stop.enabled, stop.metric, stop.patience) == (True, "val/ssim", 1234)
+    assert config.train.training_automations.intelligent_learning_rate_scheduler.enabled
+    said = "\n".join(loaded.warnings)
+    for key in ("io_backend", "pin_memory", "ema_switch_iter", "plateau_patience", "min_epochs", "param_key_g", "onnx"):
+        assert said.count(key) >= 1, key
+    assert len(loaded.warnings) == len(set(loaded.warnings))
+
+
+def test_legacy_loss_sections_become_losses(tmp_path: Path) -> None:
+    text = MINIMAL.replace("  losses:\n    - type: l1loss\n", "  pixel_opt:\n    type: L1Loss\n    loss_weight: 0.5\n")
+    assert [(loss.type, loss.loss_weight) for loss in _load(tmp_path, text).config.train.losses] == [("l1loss", 0.5)]
+
+
+@pytest.mark.parametrize("key", ["network_d: {type: unet}", "high_order_degradation: true"])
+def test_what_would_train_something_else_is_refused(tmp_path: Path, key: str) -> None:
+    assert "not built here" in _complaint(tmp_path, MINIMAL + key + "\n")
+
+
+def test_unknown_key_names_line_and_what_was_meant(tmp_path: Path) -> None:
+    said = _complaint(tmp_path, MINIMAL.replace("total_iter: 10", "total_iter: 10\n  warmup_itr: 5"))
+    assert "config.yml:13: train.warmup_itr: there is no such key; did you mean 'warmup_iter'?" in said
+
+
+def test_unknown_key_deep_in_a_variant(tmp_path: Path) -> None:
+    said = _complaint(tmp_path, MINIMAL.replace("lr: 1e-4", "lr: 1e-4\n    beta: [0.9, 0.99]"))
+    assert "config.yml:15: train.optim_g.beta: there is no such key; did you mean 'betas'?" in said
+
+
+def test_unknown_arch_names_what_was_meant(tmp_path: Path) -> None:
+    said = _complaint(tmp_path, MINIMAL.replace("paragonsr2_nano", "paragonsr2_nanno"))
+    assert "config.yml:10: network_g: there is no type 'paragonsr2_nanno'; did you mean 'paragonsr2_nano'?" in said
+
+
+def test_a9_unknown_option_of_a_network_is_an_error(tmp_path: Path) -> None:
+    said = _complaint(tmp_path, MINIMAL.replace("paragonsr2_nano", "paragonsr2_nano\n  num_feats: 12"))
+    assert "network_g.num_feats: there is no such key; did you mean 'num_feat'?" in said
+
+
+def test_wrong_type(tmp_path: Path) -> None:
+    said = _complaint(tmp_path, MINIMAL.replace("total_iter: 10", "total_iter: ten"))
+    assert "config.yml:12: train.total_iter: should be a integer, not 'ten'" in said
+
+
+def test_scale_5(tmp_path: Path) -> None:
+    said = _complaint(tmp_path, MINIMAL.replace("scale: 2", "scale: 5"))
+    assert "config.yml:2: scale: 5 is not one of 2, 3, 4 or 8" in said
+
+
+def test_val_freq_0(tmp_path: Path) -> None:
+    said = _complaint(tmp_path, MINIMAL + "val:\n  val_freq: 0\n")
+    assert "config.yml:18: val.val_freq: should be greater than or equal to 1, not 0" in said
+
+
+def test_all_errors_at_once(tmp_path: Path) -> None:
+    text = MINIMAL.replace("scale: 2", "scale: 5").replace("total_iter: 10", "total_iter: -1")
+    said = _complaint(tmp_path, text.replace("    - type: l1loss", "    - type: l1los"))
+    assert len(said.splitlines()) == 3
+
+
+def test_missing_key(tmp_path: Path) -> None:
+    assert "train.total_iter: is required and missing" in _complaint(
+        tmp_path, MINIMAL.replace("  total_iter: 10\n", "")
+    )
+
+
+def test_yaml_syntax_error_names_the_line(tmp_path: Path) -> None:
+    said = _complaint(tmp_path, MINIMAL.replace("scale: 2", "scale: [2"))
+    assert "config.yml:3: no valid YAML" in said
+
+
+def test_a_key_that_stands_twice(tmp_path: Path) -> None:
+    assert "config.yml:3: `scale` stands here twice" in _complaint(
+        tmp_path, MINIMAL.replace("scale: 2", "scale: 2\nscale: 4")
+    )
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is no such file"):
+        load_config(tmp_path / "absent.yml")
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [("nonsense", "is no override"), ("train.losses.7.type=l1loss", "positions 0 to 0"), ("scale.x=2", "is a value")],
+)
+def test_bad_overrides(tmp_path: Path, override: str, said: str) -> None:
+    assert said in _complaint(tmp_path, MINIMAL, override)
+
+
+def test_two_losses_of_one_type_collide(tmp_path: Path) -> None:
+    said = _complaint(tmp_path, MINIMAL + "    - type: l1loss\n")
+    assert "two losses are called l1" in said
+
+
+def test_schedule_free_and_ema_exclude_each_other(tmp_path: Path) -> None:
+    text = MINIMAL.replace("AdamW", "AdamWScheduleFree").replace("total_iter: 10", "total_iter: 10\n  ema_decay: 0.9")
+    assert "ema_decay must be 0" in _complaint(tmp_path, text)

@@ -1,0 +1,220 @@
+"""Real processes: killed, told to stop, crashed, started twice, started in parallel."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from paragonsr.automation.protocol import CLOCK_COLUMNS
+from paragonsr.training.record import read_steps, read_validations
+from paragonsr.training.store import read_state
+
+Configure = Callable[..., Path]
+ENTRY = [sys.executable, "-c", "from paragonsr.cli import main; main()", "train"]
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
+
+
+def _start(path: Path, *overrides: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*ENTRY, str(path), *overrides],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=ENVIRONMENT,
+        start_new_session=True,
+    )
+
+
+def _finish(process: subprocess.Popen[str], code: int = 0) -> str:
+    out, _ = process.communicate(timeout=240)
+    assert process.returncode == code, out
+    return out
+
+
+def _wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    end = time.monotonic() + 120
+    while not condition() and process.poll() is None:
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.005)
+
+
+def _scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    events = EventAccumulator(str(folder / "tb"), size_guidance={"scalars": 0})
+    events.Reload()
+    tags = [tag for tag in events.Tags()["scalars"] if not tag.startswith("perf/")]
+    return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in tags}
+
+
+def test_a_run_killed_at_random_points_ends_bit_identical(tiny_config: Configure) -> None:
+    changes = {
+        "train.total_iter": 400,
+        "train.observe_every": 50,
+        "train.scheduler": {"type": "ReduceLROnPlateau", "patience": 40, "threshold": 1.0, "factor": 0.8},
+        "val.val_freq": 30,
+        "logger.save_checkpoint_freq": 70,
+        "logger.autosave_minutes": 0.003,
+    }
+    straight = tiny_config(changes, name="straight")
+    killed = tiny_config(changes, name="killed")
+    folders = [path.parent / "experiments" / path.stem for path in (straight, killed)]
+    _finish(_start(straight))
+
+    chance = random.Random(5)
+    kills = 0
+    for target in sorted(chance.sample(range(20, 390), 4)):
+        process = _start(killed)
+
+        def reached(target: int = target) -> bool:
+            return (folders[1] / "observations.bin").exists() and _newest(folders[1]) >= target
+
+        _wait_for(reached, process)
+        time.sleep(chance.uniform(0, 0.05))
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            kills += 1
+        process.communicate()
+    assert kills >= 3
+    _finish(_start(killed))
+
+    tensors, rest = zip(*(read_state(folder / "training_states" / "400.state") for folder in folders), strict=True)
+    assert tensors[0].keys() == tensors[1].keys()
+    assert any(name.startswith("now.average.") for name in tensors[0])
+    assert any(name.startswith("now.optimiser.") for name in tensors[0])
+    for name in tensors[0]:
+        assert torch.equal(tensors[0][name], tensors[1][name]), name
+    assert rest[0]["parts"]["controls"] == rest[1]["parts"]["controls"]
+    assert rest[0]["best"] == rest[1]["best"]
+
+    one, other = (read_steps(folder) for folder in folders)
+    assert len(one["lr"]) == 400
+    for name in one.keys() - set(CLOCK_COLUMNS):
+        np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+    assert read_validations(folders[0]) == read_validations(folders[1])
+    journals = [(folder / "journal.jsonl").read_text() for folder in folders]
+    assert journals[0] == journals[1]
+    assert journals[0].count("\n") >= 3
+    assert _scalars(folders[0]) == _scalars(folders[1])
+
+
+def _newest(folder: Path) -> int:
+    """Iteration of the newest readable state, 0 while there is none."""
+    newest = 0
+    for path in (folder / "training_states").glob("*.state"):
+        try:
+            newest = max(newest, read_state(path)[1]["iteration"])
+        except Exception:  # the process under test replaces or deletes it at this moment
+            continue
+    return newest
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_finishes_the_step_saves_and_says_how_to_resume(tiny_config: Configure, number: int) -> None:
+    path = tiny_config({"train.total_iter": 100_000, "val.val_freq": 100_000, "logger.save_checkpoint_freq": 100_000})
+    folder = path.parent / "experiments" / "tiny"
+    process = _start(path)
+    log = folder / "observations.bin"
+    _wait_for(lambda: log.exists() and log.stat().st_size > 0, process)
+    time.sleep(1)
+    process.send_signal(number)
+    out = _finish(process)
+    assert f"resume with: paragonsr train {path}" in out
+    state = json.loads((folder / "run.json").read_text())
+    assert state["state"] == "interrupted"
+    assert read_state(folder / "training_states" / "autosave.state")[1]["iteration"] == state["iteration"] > 0
+
+
+def test_d23_a_crash_exits_non_zero_and_names_the_cause(tiny_config: Configure) -> None:
+    path = tiny_config({"train.total_iter": 40, "logger.save_checkpoint_freq": 5})
+    code = (
+        "import paragonsr.training.step as step\n"
+        "whole = step.Optimisation.step\n"
+        "count = iter(range(100))\n"
+        "def failing(*given):\n"
+        "    if next(count) == 12: raise RuntimeError('the machine is on fire')\n"
+        "    return whole(*given)\n"
+        "step.Optimisation.step = failing\n"
+        "from paragonsr.cli import main; main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "train", str(path)], capture_output=True, text=True, env=ENVIRONMENT, timeout=120
+    )
+    assert done.returncode == 1
+    assert "RuntimeError: the machine is on fire" in done.stderr
+    assert "Traceback" not in done.stderr
+    folder = path.parent / "experiments" / "tiny"
+    assert json.loads((folder / "run.json").read_text())["state"] == "crashed"
+    assert read_state(folder / "training_states" / "10.state")[1]["iteration"] == 10
+    assert "resuming after iteration 10" in _finish(_start(path))
+
+
+def test_two_processes_in_one_folder(tiny_config: Configure) -> None:
+    path = tiny_config({"train.total_iter": 100_000, "val.val_freq": 100_000})
+    first = _start(path)
+    log = path.parent / "experiments" / "tiny" / "observations.bin"
+    _wait_for(lambda: log.exists() and log.stat().st_size > 0, first)
+    try:
+        assert "another process is training in this folder" in _finish(_start(path), code=2)
+    finally:
+        first.kill()
+        first.communicate()
+
+
+def test_a_truncated_checkpoint_is_named_and_the_one_before_is_used(tiny_config: Configure) -> None:
+    path = tiny_config({"train.total_iter": 20, "logger.save_checkpoint_freq": 5, "train.ema_decay": 0.9})
+    _finish(_start(path))
+    newest = path.parent / "experiments" / "tiny" / "training_states" / "20.state"
+    os.truncate(newest, newest.stat().st_size // 2)
+    out = _finish(_start(path))
+    assert "20.state: this resume state is truncated or damaged" in out
+    assert "resuming after iteration 15" in out
+
+
+def test_every_checkpoint_truncated(tiny_config: Configure) -> None:
+    path = tiny_config({"train.total_iter": 6})
+    _finish(_start(path))
+    for state in (path.parent / "experiments" / "tiny" / "training_states").iterdir():
+        os.truncate(state, 100)
+    out = _finish(_start(path, "train.total_iter=12"), code=2)
+    assert "truncated or damaged" in out
+    assert "--fresh" in out
+
+
+def test_a_flipped_bit_in_a_checkpoint_is_found(tiny_config: Configure) -> None:
+    path = tiny_config({"train.total_iter": 6})
+    _finish(_start(path))
+    state = path.parent / "experiments" / "tiny" / "training_states" / "6.state"
+    data = bytearray(state.read_bytes())
+    data[-7] ^= 1
+    state.write_bytes(bytes(data))
+    assert "does not match its digest" in _finish(_start(path, "train.total_iter=12"), code=2)
+
+
+def test_two_processes_by_torchrun_train_as_one(tiny_config: Configure) -> None:
+    alone = tiny_config({"datasets.train.batch_size_per_gpu": 4}, name="alone")
+    together = tiny_config({"datasets.train.batch_size_per_gpu": 2}, name="together")
+    _finish(_start(alone))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*command, str(Path(__file__).parents[2] / "train.py"), str(together)],
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    one, other = (read_steps(alone.parent / "experiments" / name) for name in ("alone", "together"))
+    assert one["samples_seen"].tolist() == other["samples_seen"].tolist()
+    for figure in ("loss/l1", "loss/mse", "grad_norm"):
+        np.testing.assert_allclose(one[figure][:3], other[figure][:3], rtol=1e-4)
+    figures = [read_validations(alone.parent / "experiments" / name)[-1] for name in ("alone", "together")]
+    assert figures[0].deciding("psnr").value == pytest.approx(figures[1].deciding("psnr").value, abs=0.02)

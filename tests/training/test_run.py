@@ -1,0 +1,243 @@
+"""Whole small runs in this process: what they write, and that they do what the configuration says."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import paragonsr
+from paragonsr.config import load_config
+from paragonsr.errors import UserError
+from paragonsr.training.record import read_steps, read_validations
+from paragonsr.training.run import Outcome, train
+
+Configure = Callable[..., Path]
+
+
+def _train(path: Path, *overrides: str, fresh: bool = False) -> Outcome:
+    return train(load_config(path, overrides).config, fresh=fresh)
+
+
+def _weights(outcome: Outcome) -> dict[str, torch.Tensor]:
+    (latest,) = (outcome.folder / "models").glob(f"net_g*_{outcome.iteration}.safetensors")
+    return load_file(latest)
+
+
+def _same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_what_a_run_writes(tiny_config: Configure) -> None:
+    outcome = _train(tiny_config())
+    folder = outcome.folder
+    assert outcome.reason == "finished"
+    assert sorted(path.name for path in (folder / "models").iterdir()) == [
+        "best.safetensors",
+        "net_g_ema_12.safetensors",
+        "net_g_ema_6.safetensors",
+    ]
+    assert sorted(path.name for path in (folder / "training_states").iterdir()) == ["12.state", "6.state"]
+    described = json.loads((folder / "run.json").read_text())
+    assert described["state"] == "ended"
+    assert described["config"]["train"]["total_iter"] == 12
+    assert described["environment"]["torch"] == torch.__version__
+    assert set(described["data"]) == {"train", "val"}
+    assert described["best"]["protocol"] == "psnr_y/crop=2/bt601-studio/uint8/mean-of-images"
+    assert (folder / "visualization" / "comparison.png").is_file()
+    assert "iter 12/12" in (folder / "train.log").read_text()
+
+    events = EventAccumulator(str(folder / "tb"))
+    events.Reload()
+    tags = set(events.Tags()["scalars"])
+    wanted = "val/psnr metrics/val/psnr losses/l1 losses/mse lr grad_norm perf/it_s perf/samples_s perf/data_wait"
+    assert set(wanted.split()) | {"perf/peak_memory_gb", "loss_share/l1", "loss_share/mse"} <= tags
+    assert [event.step for event in events.Scalars("val/psnr")] == [6, 12]
+    assert [event.step for event in events.Scalars("losses/l1")] == [4, 6, 8, 12]
+
+    steps = read_steps(folder)
+    assert steps["samples_seen"].tolist() == [4.0 * i for i in range(1, 13)]
+    assert [validation.iteration for validation in read_validations(folder)] == [6, 12]
+
+
+def test_the_best_weights_are_those_of_the_best_validation(tiny_config: Configure) -> None:
+    outcome = _train(tiny_config({"val.val_freq": 3}))
+    values = {v.iteration: v.deciding("psnr").value for v in read_validations(outcome.folder)}
+    best = max(values, key=values.__getitem__)
+    assert outcome.best is not None
+    assert (outcome.best["iteration"], outcome.best["value"]) == (best, values[best])
+    assert paragonsr.load(outcome.weights).scale == 2
+
+
+def test_accumulation_makes_the_step_of_one_large_batch(tiny_config: Configure) -> None:
+    whole = _train(tiny_config({"datasets.train.batch_size_per_gpu": 8}, name="whole"))
+    cut = _train(
+        tiny_config({"datasets.train.batch_size_per_gpu": 2, "datasets.train.accum_iter": 4}, name="accumulated")
+    )
+    one, other = read_steps(whole.folder), read_steps(cut.folder)
+    assert one["samples_seen"].tolist() == other["samples_seen"].tolist()
+    for figure in ("loss/l1", "loss/mse", "grad_norm"):
+        np.testing.assert_allclose(one[figure][:2], other[figure][:2], rtol=1e-5)
+    weights, others = _weights(whole), _weights(cut)
+    for name in weights:
+        torch.testing.assert_close(weights[name], others[name], atol=2e-4, rtol=1e-3)
+
+
+def test_d31_the_seed_decides_weights_and_order(tiny_config: Configure) -> None:
+    runs = [_train(tiny_config({"manual_seed": seed}, name=f"run{n}")) for n, seed in enumerate([1, 1, 2])]
+    assert _same(_weights(runs[0]), _weights(runs[1]))
+    assert not _same(_weights(runs[0]), _weights(runs[2]))
+
+
+def test_workers_and_prefetching_change_nothing(tiny_config: Configure) -> None:
+    one = _train(tiny_config({"datasets.train.num_worker_per_gpu": 1}, name="one"))
+    many = _train(
+        tiny_config({"datasets.train.num_worker_per_gpu": 4, "datasets.train.prefetch_factor": 5}, name="many")
+    )
+    assert _same(_weights(one), _weights(many))
+
+
+@pytest.mark.parametrize("optimiser", ["Adam", "AdamW", "NAdam", "AdamWScheduleFree", "Prodigy"])
+def test_every_optimiser_resumes_to_the_bit(tiny_config: Configure, optimiser: str) -> None:
+    changes = {"train.optim_g": {"type": optimiser, "lr": 1e-3, "weight_decay": 1e-4}, "train.ema_decay": 0.0}
+    straight = _train(tiny_config(changes, name="straight"))
+    path = tiny_config(changes, name="halted")
+    _train(path, "train.total_iter=6")
+    assert _same(_weights(straight), _weights(_train(path)))
+
+
+@pytest.mark.parametrize(
+    "scheduler",
+    [
+        {"type": "MultiStepLR", "milestones": [4, 8], "gamma": 0.5},
+        {"type": "cosine"},
+        {"type": "CosineAnnealingWarmRestarts", "T_0": 5},
+        {"type": "WSD"},
+        {"type": "OneCycleLR"},
+    ],
+    ids=lambda scheduler: scheduler["type"],
+)
+def test_the_optimisers_rate_is_the_schedules(tiny_config: Configure, scheduler: dict[str, object]) -> None:
+    path = tiny_config({"train.scheduler": scheduler, "train.warmup_iter": 3})
+    config = load_config(path).config
+    from paragonsr.training.run import learning_rate
+
+    steps = read_steps(_train(path).folder)
+    assert steps["lr"].tolist() == [learning_rate(config)(i) for i in range(12)]
+    assert steps["lr"][0] < config.train.optim_g.lr / 2, "D29: the first step is warm"
+
+
+def test_plateau_lowers_the_real_rate_and_says_so(tiny_config: Configure) -> None:
+    changes = {
+        "train.scheduler": {"type": "ReduceLROnPlateau", "patience": 3, "threshold": 50.0, "factor": 0.5},
+        "val.val_freq": 3,
+    }
+    outcome = _train(tiny_config(changes))
+    assert read_steps(outcome.folder)["lr"].tolist() == [1e-3] * 6 + [5e-4] * 3 + [2.5e-4] * 3
+    entries = [json.loads(line) for line in (outcome.folder / "journal.jsonl").read_text().splitlines()]
+    assert [(e["iteration"], e["setting"], e["from"], e["to"], e["outcome"]) for e in entries[:2]] == [
+        (6, "lr_factor/plateau", 1.0, 0.5, "applied"),
+        (9, "lr_factor/plateau", 0.5, 0.25, "applied"),
+    ]
+
+
+def test_d16_a_ramped_loss_has_its_weight_once(tiny_config: Configure) -> None:
+    ramp = {"type": "mseloss", "loss_weight": 0.0, "start_iter": 4, "target_iter": 8, "target_weight": 2.0}
+    outcome = _train(tiny_config({"train.losses": [{"type": "l1loss"}, ramp]}))
+    weights = read_steps(outcome.folder)["loss_weight/mse"].tolist()
+    assert weights == [0.0] * 5 + [0.5, 1.0, 1.5] + [2.0] * 4
+
+
+def test_gradient_clipping_is_in_force(tiny_config: Configure) -> None:
+    sgd_like = {"type": "Adam", "lr": 1e-3, "eps": 1e6}
+    changes = {"train.optim_g": sgd_like, "train.ema_decay": 0.0, "train.total_iter": 1}
+    moved = {}
+    for norm in (1e-3, 1e-6):
+        outcome = _train(tiny_config(changes | {"train.grad_clip_norm": norm}, name=f"clip{norm}"))
+        config = load_config(tiny_config(changes)).config
+        torch.manual_seed(config.manual_seed)
+        initial = config.network.build(scale=2).state_dict()
+        moved[norm] = float(sum((v - initial[k]).double().square().sum() for k, v in _weights(outcome).items()) ** 0.5)
+    assert moved[1e-3] / moved[1e-6] > 100
+
+
+def test_a_finished_run_is_extended(tiny_config: Configure) -> None:
+    path = tiny_config()
+    _train(path)
+    outcome = _train(path, "train.total_iter=18")
+    assert outcome.iteration == 18
+    assert len(read_steps(outcome.folder)["lr"]) == 18
+
+
+def test_a_changed_run_is_not_resumed(tiny_config: Configure) -> None:
+    path = tiny_config()
+    _train(path)
+    with pytest.raises(UserError) as caught:
+        _train(path, "train.optim_g.lr=2e-3", "network_g.type=paragonsr2_micro")
+    said = str(caught.value)
+    assert "train.optim_g.lr: was 0.001, is 0.002" in said
+    assert "network_g.type: was 'paragonsr2_nano', is 'paragonsr2_micro'" in said
+    assert "--fresh" in said
+
+
+def test_changed_images_are_not_resumed(tiny_config: Configure, photographs: Callable[..., Path]) -> None:
+    path = tiny_config()
+    _train(path)
+    config = load_config(path, [f"datasets.train.dataroot_gt={photographs('others', 6, seed=5)}"]).config
+    with pytest.raises(UserError, match="the training images: fingerprint was"):
+        train(config)
+
+
+def test_fresh_archives_the_old_folder(tiny_config: Configure) -> None:
+    path = tiny_config()
+    first = _train(path)
+    second = _train(path, "train.optim_g.lr=2e-3", fresh=True)
+    assert first.folder == second.folder
+    archives = list(first.folder.parent.glob("tiny_archived_*"))
+    assert len(archives) == 1
+    assert (archives[0] / "run.json").is_file()
+
+
+def test_only_the_last_states_are_kept(tiny_config: Configure) -> None:
+    outcome = _train(tiny_config({"logger.save_checkpoint_freq": 2, "logger.keep_last": 3}))
+    assert sorted(int(p.stem) for p in (outcome.folder / "training_states").iterdir()) == [8, 10, 12]
+    assert len(list((outcome.folder / "models").glob("net_g_ema_*"))) == 3
+
+
+def test_pretrained_weights_are_the_beginning(tiny_config: Configure) -> None:
+    first = _train(tiny_config())
+    changes = {"path.pretrain_network_g": str(first.weights), "train.total_iter": 1, "train.ema_decay": 0.0}
+    changes["train.optim_g"] = {"type": "Adam", "lr": 1e-12}
+    second = _train(tiny_config(changes, name="second"))
+    expected = load_file(first.weights)
+    for name, value in _weights(second).items():
+        torch.testing.assert_close(value, expected[name], atol=1e-6, rtol=1e-5)
+
+
+def test_several_validation_sets_and_the_first_decides(
+    tiny_config: Configure, photographs: Callable[..., Path]
+) -> None:
+    other = {"type": "singleimagedataset", "dataroot_gt": str(photographs("other", 3, seed=3)), "name": "other"}
+    outcome = _train(tiny_config({"datasets.val_2": other}))
+    last = read_validations(outcome.folder)[-1]
+    assert list(last.figures) == ["val", "other"]
+    assert outcome.best is not None
+    assert outcome.best["value"] in [v.figures["val"]["psnr"].value for v in read_validations(outcome.folder)]
+
+
+def test_validation_in_tiles_gives_the_same_figures(tiny_config: Configure) -> None:
+    whole = _train(tiny_config(name="whole"))
+    tiled = _train(tiny_config({"val.tile_size": 16, "val.tile_overlap": 16}, name="tiled"))
+    one = read_validations(whole.folder)[-1].deciding("psnr").value
+    other = read_validations(tiled.folder)[-1].deciding("psnr").value
+    assert one == pytest.approx(other, abs=0.01)
+
+
+def test_saved_images(tiny_config: Configure) -> None:
+    outcome = _train(tiny_config({"val.save_img": True}))
+    images = sorted(path.name for path in (outcome.folder / "visualization" / "photo_00").iterdir())
+    assert images == ["photo_00_000006.png", "photo_00_000012.png"]
