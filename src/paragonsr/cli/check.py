@@ -36,7 +36,7 @@ def _data(config: "Config") -> bool:
     sound = True
     for phase in ("train", *config.val_sets):
         report = check_dataset(config.datasets[phase], config.scale, phase)
-        typer.echo(f"{phase}: {report.summary}")
+        typer.echo(str(report))
         for problem in report.problems:
             typer.echo(f"  {problem}", err=True)
         sound = sound and not report.problems
@@ -44,7 +44,7 @@ def _data(config: "Config") -> bool:
 
 
 def _learning_rate(config: "Config") -> None:
-    from paragonsr.training.run import learning_rate
+    from paragonsr.training.assembly import learning_rate
 
     total = config.train.total_iter
     points = sorted({1, *(max(1, total * part // 10) for part in range(11))})

@@ -55,10 +55,9 @@ IGNORED_LOSS = {
     "warn_on_unused": "unknown keys are errors",
 }
 IGNORED_PATH = (
-    {
-        key: "a run's folders are fixed"
-        for key in ("models", "resume_models", "training_states", "log", "visualization", "results_root")
-    }
+    dict.fromkeys(
+        "models resume_models training_states log visualization results_root".split(), "a run's folders are fixed"
+    )
     | {
         key: "there is only network_g"
         for stem in ("d", "ae", "g_ema", "ae_ema", "ae_decoder", "ae_decoder_ema")
@@ -98,8 +97,8 @@ REFUSED = {
     "high_order_degradation": "on-the-fly degradation is not built here; degrade the LR folder beforehand",
 }
 OTF_PREFIXES = (
-    "blur_prob resize_ gaussian_noise_ poisson_ noise_range gray_noise_ jpeg_ p_clean queue_size lq_usm dataroot_lq_prob "
-    "high_order_degradation webp_ avif_ heif_ oversharpen chromatic_ demosaic_ aliasing_ motion_blur lens_distort "
+    "blur_prob resize_ gaussian_noise_ poisson_ noise_range gray_noise_ jpeg_ p_clean queue_size lq_usm "
+    "dataroot_lq_prob high_order_degradation webp_ avif_ heif_ oversharpen chromatic_ demosaic_ aliasing_ motion_blur lens_distort "
     "exposure_ color_temp sensor_noise rolling_shutter enable_sequences editing_ sequence_ predefined_sequences "
     "compression_ recompression_ thicklines_"
 ).split()

@@ -77,7 +77,7 @@ def match(options: DatasetOptions, phase: str) -> Matching:
         before = f"{hr_root}/" if len(options.hr_roots) > 1 else ""
         hr_files = _by_stem(_images(hr_root, options, phase, "dataroot_gt"), hr_root, found.ambiguous)
         if lr_root is None:
-            found.pairs += [Pair(before + _relative(file, hr_root), file, None) for file in hr_files.values()]
+            found.pairs.extend(Pair(before + _relative(file, hr_root), file, None) for file in hr_files.values())
             continue
         lr_files = _by_stem(_images(lr_root, options, phase, "dataroot_lq"), lr_root, found.ambiguous)
         for stem, file in hr_files.items():

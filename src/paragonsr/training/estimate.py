@@ -38,7 +38,7 @@ def estimate(config: Config, steps: int = 4) -> Estimate:
         side = config.train_set.lr_patch(config.scale)
         images = np.random.default_rng(0).integers(0, 256, (config.batch, side, side, 3), dtype=np.uint8)
         hr = images.repeat(config.scale, axis=1).repeat(config.scale, axis=2)
-        batch = Batch(images, hr, tuple("random" for _ in images))
+        batch = Batch(images, hr, tuple(range(config.batch)), ("random",) * config.batch)
         seconds = []
         for _ in range(steps):
             began = time.perf_counter()

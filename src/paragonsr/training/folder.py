@@ -52,6 +52,8 @@ class RunFolder:
             for name in SUBFOLDERS:
                 (self.path / name).mkdir(parents=True, exist_ok=True)
             self._claim()
+            for unfinished in self.path.rglob(".*.tmp"):  # of a process that was killed while it wrote
+                unfinished.unlink()
         except OSError as error:
             raise UserError(
                 f"the folder of the run cannot be written: {error.strerror}",

@@ -66,9 +66,13 @@ class Hardware:
         """Whether any process raises the flag."""
         return bool(self.mean(np.array([float(flag)]))[0] > 0)
 
-    def barrier(self) -> None:
-        """Wait for the other processes."""
-        if self.world > 1:
+    @contextmanager
+    def leader_first(self) -> Iterator[None]:
+        """While open, the leading process is alone; the others follow when it is done."""
+        if self.world > 1 and not self.leads:
+            dist.barrier()
+        yield
+        if self.world > 1 and self.leads:
             dist.barrier()
 
 
@@ -115,6 +119,7 @@ def hardware(config: Config) -> Iterator[Hardware]:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = config.fast_matmul
     torch.backends.cudnn.benchmark = not config.deterministic
     torch.use_deterministic_algorithms(config.deterministic)
+    torch.autograd.set_detect_anomaly(config.detect_anomaly)
     if world > 1:
         dist.init_process_group("nccl" if cuda else "gloo")
     try:

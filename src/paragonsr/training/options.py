@@ -84,7 +84,7 @@ class CosineOptions(SchedulerOptions):
 
     type: Literal["CosineAnnealingLR"] = "CosineAnnealingLR"
     aliases = ("cosine",)
-    T_max: int | None = Field(None, ge=1)  # noqa: N815 - torch's name, users have it
+    T_max: int | None = Field(None, ge=1)
     """Iterations of the decay; default: to the end of training. Beyond it the rate stays at its floor."""
     eta_min: float = Field(0.0, ge=0)
     """The floor, a learning rate."""

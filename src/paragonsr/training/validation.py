@@ -13,7 +13,6 @@ from paragonsr.automation.protocol import Figure, Validation
 from paragonsr.data.images import write_png
 from paragonsr.data.store import Store
 from paragonsr.inference.tiler import upscale
-from paragonsr.metrics.options import MetricOptions
 from paragonsr.metrics.protocol import mean_of_images, to_uint8
 from paragonsr.training.hardware import Hardware
 from paragonsr.training.options import ValOptions
@@ -90,7 +89,7 @@ class Validator:
         if self.folder is not None:
             name = Path(store.names[index]).stem
             write_png(self.folder / name / f"{name}_{iteration:06d}.png", sr)
-        return {name: metric.measure(sr, store.hr(index)) for name, metric in self.metrics.items()}
+        return {name: metric.measure(sr, store.hr(index), self.scale) for name, metric in self.metrics.items()}
 
     def _gather(self, mine: dict[int, dict[str, float]]) -> list[dict[str, float]]:
         if self.hardware.world == 1:
@@ -111,7 +110,7 @@ class Validator:
         }
 
 
-def sanity(network: nn.Module, scale: int, hardware: Hardware) -> None:
+def sanity(network: nn.Module, hardware: Hardware) -> None:
     """One tiny image through the network before anything is prepared: a network that cannot run says so at once."""
     with torch.inference_mode(), hardware.autocast():
         network(torch.rand(1, 3, 8, 9, device=hardware.device))

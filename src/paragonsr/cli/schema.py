@@ -1,0 +1,12 @@
+"""paragonsr schema"""
+
+import json
+
+import typer
+
+
+def schema() -> None:
+    """Print the JSON schema of configurations, for editors that complete and check YAML by one."""
+    from paragonsr.config import Config
+
+    typer.echo(json.dumps(Config.model_json_schema(), indent=2))

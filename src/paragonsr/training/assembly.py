@@ -1,0 +1,246 @@
+"""From a configuration to the parts of a run: everything is made here, once, and handed to the loop."""
+
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from paragonsr.archs.weights import load_into, save_metadata
+from paragonsr.automation.divergence import DivergenceGuard
+from paragonsr.automation.journal import Journal
+from paragonsr.automation.plateau import ReduceOnPlateau
+from paragonsr.automation.protocol import Automation
+from paragonsr.config import Config
+from paragonsr.data.sampling import Prefetcher, Sampler
+from paragonsr.data.store import Store as PackedStore
+from paragonsr.data.store import open_store
+from paragonsr.training import record, schedule
+from paragonsr.training.board import Board
+from paragonsr.training.compiling import compiled_if_it_pays
+from paragonsr.training.console import Console
+from paragonsr.training.ema import Average
+from paragonsr.training.folder import RunFolder
+from paragonsr.training.hardware import Hardware
+from paragonsr.training.keeping import Keeper
+from paragonsr.training.loop import Training
+from paragonsr.training.meter import MachineReadings, Meter
+from paragonsr.training.objective import Objective
+from paragonsr.training.options import PlateauOptions
+from paragonsr.training.plan import Plan
+from paragonsr.training.report import Reporter
+from paragonsr.training.settings import Controls, Settings
+from paragonsr.training.signals import Interruption
+from paragonsr.training.state import TrainingState
+from paragonsr.training.step import Optimisation, to_device
+from paragonsr.training.store import Store, read_state
+from paragonsr.training.validation import ValidationSet, Validator
+
+Resumed = tuple[dict[str, torch.Tensor], dict[str, Any]]
+"""Tensors and the rest of a resume state."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """The images of a run."""
+
+    train: PackedStore
+    validation: dict[str, PackedStore] = field(default_factory=dict)
+
+    def fingerprints(self) -> dict[str, str]:
+        """Phase -> hash of the decoded images."""
+        return {"train": self.train.fingerprint} | {k: v.fingerprint for k, v in self.validation.items()}
+
+
+def open_data(config: Config, machine: Hardware) -> Data:
+    """Open all sets, packing those that are new; the leading process packs, the others wait for it."""
+    with Console(Path(os.devnull) if machine.leads else None) as console, machine.leader_first():
+
+        def packed(phase: str) -> PackedStore:
+            progress = partial(console.side_task, f"packing {phase}")
+            return open_store(config.datasets[phase], config.scale, phase, progress)
+
+        return Data(packed("train"), {phase: packed(phase) for phase in config.val_sets})
+
+
+def assemble(
+    config: Config,
+    machine: Hardware,
+    network: nn.Module,
+    data: Data,
+    folder: RunFolder,
+    console: Console,
+    stack: ExitStack,
+) -> Training:
+    """Make the parts of a run, and bring them to where an earlier session of it stopped.
+
+    Args:
+        config: the run.
+        machine: device, precision, processes.
+        network: with its initial weights, on the device.
+        data: the images.
+        folder: the run's folder.
+        console: is told what the user should know.
+        stack: closes what must be closed at the end.
+    """
+    options = config.train
+    resumed = _resumed(config, folder, console)
+    if resumed is None and config.path.pretrain_network_g:
+        _pretrain(config, network, console)
+    if machine.leads:
+        record.cut(folder.path, resumed[1]["positions"] if resumed else {})
+
+    sampler = Sampler(data.train, config.train_set, config.scale, config.manual_seed)
+    batches = Prefetcher(sampler, depth=config.train_set.prefetch_factor, workers=config.train_set.num_worker_per_gpu)
+    stack.callback(batches.close)
+    objective = Objective(options.losses, machine.device)
+    optimiser = options.optim_g.build(parameters=[p for p in network.parameters() if p.requires_grad])
+    trained = _for_training(config, network, machine, sampler, console)
+    optimisation = Optimisation(trained, objective, optimiser, machine)
+
+    plan = _plan(config)
+    readings = MachineReadings(lambda: batches.waited, machine.memory)
+    meter = Meter(objective.labels, readings, machine.mean)
+    journal = Journal(folder.path / "journal.jsonl" if machine.leads else Path(os.devnull))
+    board = Board(folder.path / "tb" if machine.leads and config.logger.use_tb_logger else None)
+    recorder = record.Recorder(folder.path, meter.columns) if machine.leads else None
+    for resource in (journal, board, recorder):
+        if resource is not None:
+            stack.callback(resource.close)
+    reporter = Reporter(recorder, board, console, plan)
+
+    automations = _automations(config)
+    parts: dict[str, Any] = {"meter": meter}
+    state = TrainingState(network, Average(network, options.ema_decay, options.ema_power), optimisation, parts)
+    settings = Settings(
+        config.batch * machine.world, config.micro_batch, options.grad_clip_norm if options.grad_clip else None
+    )
+    controls = Controls(settings, journal, state.roll_back, reporter.entry)
+    parts |= {"controls": controls} | {f"automation.{a.name}": a for a in automations}
+    state.keep()
+    if resumed is not None:
+        state.load(*resumed)
+        console.say(f"resuming after iteration {state.iteration}", "green")
+    keeper = Keeper(
+        folder,
+        Store(folder.path, config.logger.keep_last) if machine.leads else None,
+        recorder,
+        journal,
+        board,
+        partial(_metadata, config),
+        options.training_automations.early_stopping.metric,
+        config.logger.autosave_minutes * 60,
+        averaged=options.ema_decay > 0,
+    )
+    return Training(
+        plan=plan,
+        batches=batches,
+        objective=objective,
+        learning_rate=learning_rate(config),
+        hardware=machine,
+        state=state,
+        meter=meter,
+        readings=readings,
+        automations=automations,
+        controls=controls,
+        validator=_validator(config, machine, data, folder, console),
+        keeper=keeper,
+        reporter=reporter,
+        interruption=stack.enter_context(Interruption(machine)),
+    )
+
+
+def learning_rate(config: Config) -> Callable[[int], float]:
+    """The rate of the update that makes iteration i + 1, before any automation's factor."""
+    options = config.train
+    shape = schedule.constant()
+    if options.scheduler is not None:
+        shape = options.scheduler.build(total=options.total_iter, lr=options.optim_g.lr)
+    factor = schedule.warmed_up(shape, options.warmup_iter)
+    return lambda i: options.optim_g.lr * factor(i)
+
+
+def _resumed(config: Config, folder: RunFolder, console: Console) -> Resumed | None:
+    if config.path.resume_state:
+        return read_state(Path(config.path.resume_state))
+    found = Store(folder.path, config.logger.keep_last).newest()
+    if found is None:
+        if folder.read():
+            console.say("an earlier run of this name left no resume state: beginning anew", "yellow")
+        return None
+    tensors, rest, troubles = found
+    for trouble in troubles:
+        console.say(trouble, "red")
+    return tensors, rest
+
+
+def _pretrain(config: Config, network: nn.Module, console: Console) -> None:
+    path = config.path.pretrain_network_g
+    assert path is not None
+    skipped = load_into(network, config.network, config.scale, path, strict=config.path.strict_load_g)
+    console.say(f"starting from {path}", "green")
+    for name in skipped:
+        console.say(f"pretrain_network_g: {name} does not fit and keeps its initial values", "yellow")
+
+
+def _for_training(
+    config: Config, network: nn.Module, machine: Hardware, sampler: Sampler, console: Console
+) -> nn.Module:
+    """The network as the step calls it: compiled where that pays, and one of several processes."""
+    trained = network
+    if config.use_compile:
+        with torch.random.fork_rng():
+            images = to_device(sampler.batch(0, config.micro_batch).lr, machine)
+            trained = compiled_if_it_pays(network, images, machine, console.say)
+    if machine.world > 1:
+        trained = DistributedDataParallel(
+            trained, device_ids=[machine.device] if machine.device.type == "cuda" else None
+        )
+    return trained
+
+
+def _plan(config: Config) -> Plan:
+    return Plan(
+        total=config.train.total_iter,
+        observe_every=config.train.observe_every,
+        print_every=config.logger.print_freq,
+        validate_every=config.val.val_freq if config.val_sets and config.val.chosen_metrics() else 0,
+        save_every=config.logger.save_checkpoint_freq,
+    )
+
+
+def _validator(config: Config, machine: Hardware, data: Data, folder: RunFolder, console: Console) -> Validator:
+    return Validator(
+        [ValidationSet(config.datasets[phase].name or phase, packed) for phase, packed in data.validation.items()],
+        config.val,
+        config.scale,
+        machine,
+        folder.path / "visualization" if config.val.save_img else None,
+        partial(console.side_task, "validating") if config.val.pbar else lambda done, total: None,
+    )
+
+
+def _automations(config: Config) -> list[Automation]:
+    automations: list[Automation] = [DivergenceGuard()]
+    plateau = config.train.scheduler
+    if isinstance(plateau, PlateauOptions):
+        automations.append(
+            ReduceOnPlateau(plateau.metric, plateau.factor, plateau.patience, plateau.threshold, plateau.min_factor)
+        )
+    return automations
+
+
+def _metadata(config: Config, state: TrainingState) -> dict[str, Any]:
+    best = vars(state.best) if state.best else None
+    return save_metadata(config.network, config.scale) | {
+        "name": config.name,
+        "iteration": state.iteration,
+        "samples": state.samples_seen,
+        "best": best,
+    }
