@@ -8,7 +8,8 @@ stand on it, and `build` imports the code behind it only when it is wanted.
 import importlib
 from typing import Annotated, Any, ClassVar, Union
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler
+from pydantic_core import CoreSchema
 
 
 class Options(BaseModel):
@@ -42,14 +43,21 @@ class Variant(Options):
         return getattr(importlib.import_module(module), attribute)(self, **context)
 
 
-def one_of(*variants: type[Variant]) -> Any:
-    """The field type "one of these variants, chosen by `type`"; names are matched without regard to case."""
-    spellings = {name.lower(): v.name() for v in variants for name in (v.name(), *v.aliases)}
+class one_of:  # noqa: N801 - reads as a word of the annotation that it stands in
+    """Marks a field as "one of these variants, chosen by `type`"; names are matched without regard to case.
 
-    def canonical(value: Any) -> Any:
+    NetworkChoice = Annotated[NetworkOptions, one_of(NanoOptions, MicroOptions)]
+    """
+
+    def __init__(self, *variants: type[Variant]) -> None:
+        self.variants = variants
+        self._names = {name.lower(): v.name() for v in variants for name in (v.name(), *v.aliases)}
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        union = Annotated[Union[self.variants], Field(discriminator="type")]  # type: ignore[name-defined]  # noqa: UP007
+        return handler.generate_schema(Annotated[union, BeforeValidator(self._canonical)])
+
+    def _canonical(self, value: Any) -> Any:
         if isinstance(value, dict) and isinstance(value.get("type"), str):
-            return value | {"type": spellings.get(value["type"].lower(), value["type"])}
+            return value | {"type": self._names.get(value["type"].lower(), value["type"])}
         return value
-
-    union = Annotated[Union[variants], Field(discriminator="type")]  # type: ignore[valid-type]  # noqa: UP007
-    return Annotated[union, BeforeValidator(canonical)]

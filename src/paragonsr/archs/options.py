@@ -5,7 +5,7 @@ and its `legacy` value computes what the published network computed. `published(
 option at its legacy value, for weights that were published or trained with the earlier implementation.
 """
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -358,5 +358,5 @@ _ALL: tuple[type[NetworkOptions], ...] = (
 NETWORKS: dict[str, type[NetworkOptions]] = {variant.name(): variant for variant in _ALL}
 """Every network by the name that `network_g.type` gives it."""
 
-NetworkChoice = one_of(*_ALL)
+NetworkChoice = Annotated[NetworkOptions, one_of(*_ALL)]
 """Field type: options of one network, chosen by `type`."""

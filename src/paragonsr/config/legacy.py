@@ -98,9 +98,9 @@ REFUSED = {
 }
 OTF_PREFIXES = (
     "blur_prob resize_ gaussian_noise_ poisson_ noise_range gray_noise_ jpeg_ p_clean queue_size lq_usm "
-    "dataroot_lq_prob high_order_degradation webp_ avif_ heif_ oversharpen chromatic_ demosaic_ aliasing_ motion_blur lens_distort "
-    "exposure_ color_temp sensor_noise rolling_shutter enable_sequences editing_ sequence_ predefined_sequences "
-    "compression_ recompression_ thicklines_"
+    "dataroot_lq_prob high_order_degradation webp_ avif_ heif_ oversharpen chromatic_ demosaic_ aliasing_ "
+    "motion_blur lens_distort exposure_ color_temp sensor_noise rolling_shutter enable_sequences editing_ "
+    "sequence_ predefined_sequences compression_ recompression_ thicklines_"
 ).split()
 
 

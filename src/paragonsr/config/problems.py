@@ -3,6 +3,7 @@
 import difflib
 import types
 import typing
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -27,7 +28,7 @@ def _sentence(problem: dict[str, Any], place: Key, owner: Any) -> str:
     kind, given = problem["type"], problem["input"]
     context = problem.get("ctx", {})
     if kind == "extra_forbidden":
-        known = list(owner.model_fields) if isinstance(owner, type) else []
+        known = list(owner.model_fields) if isinstance(owner, type) and issubclass(owner, BaseModel) else []
         return "there is no such key" + _did_you_mean(str(place[-1]), known)
     if kind == "missing":
         return "is required and missing"
@@ -95,10 +96,15 @@ def _members(annotation: Any) -> list[Any]:
 
 
 def _variant(annotation: Any, tag: Any) -> type[Variant] | None:
-    variants = [m for m in _members(annotation) if isinstance(m, type) and issubclass(m, Variant)]
-    if len(variants) < 2 and not (variants and tag == variants[0].name()):
-        return None
-    return next((variant for variant in variants if variant.name() == tag), None)
+    """The variant that a tag of the location names, where the annotation leaves a choice of variants."""
+    bases = [m for m in _members(annotation) if isinstance(m, type) and issubclass(m, Variant)]
+    return next((variant for base in bases for variant in _family(base) if variant.name() == tag), None)
+
+
+def _family(base: type[Variant]) -> Iterator[type[Variant]]:
+    yield base
+    for heir in base.__subclasses__():
+        yield from _family(heir)
 
 
 def _model(annotation: Any) -> type[BaseModel] | None:

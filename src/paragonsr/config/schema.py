@@ -81,6 +81,13 @@ class Config(Options):
         return self.train_set.batch_size_per_gpu
 
     @property
+    def patch(self) -> int:
+        """Side of a training patch, in LR pixels."""
+        side = self.train_set.lr_patch(self.scale)
+        assert side is not None
+        return side
+
+    @property
     def network(self) -> NetworkOptions:
         """Options of the network."""
         return self.network_g

@@ -90,7 +90,7 @@ def dead_leaves(side: int, seed: int) -> Image:
 def _put_behind(canvas: NDArray[np.float32], bare: NDArray[np.bool_], random: np.random.Generator) -> None:
     """Paint one leaf where the canvas is still bare: the pile is made from the top down."""
     side = len(bare)
-    least, most = 3.0, side / 3
+    least, most = 6.0, side / 3
     # Inverse of the distribution function of a density ~ r^-3 between least and most.
     radius = (least**-2 - random.random() * (least**-2 - most**-2)) ** -0.5
     spot = random.integers(np.count_nonzero(bare)) if np.count_nonzero(bare) < bare.size / 20 else None

@@ -13,7 +13,7 @@ Folders = str | Annotated[list[str], Field(min_length=1)]
 class DatasetOptions(Variant):
     """What both kinds of image set share."""
 
-    name: str = ""
+    name: str = ""  # type: ignore[assignment]
     """Shown instead of the phase, for example `Set5`."""
     dataroot_gt: Folders
     """Folder or folders of HR images, searched with all their subfolders."""
@@ -97,7 +97,7 @@ class PairedOptions(DatasetOptions):
         return _as_list(self.dataroot_lq)
 
 
-DatasetChoice = one_of(PairedOptions, SingleOptions)
+DatasetChoice = Annotated[DatasetOptions, one_of(PairedOptions, SingleOptions)]
 
 
 def _as_list(folders: Folders) -> list[str]:

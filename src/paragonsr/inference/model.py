@@ -1,7 +1,7 @@
 """Loading a trained network and using it on an image."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -76,4 +76,4 @@ def load(
     """
     chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     network = load_network(path, arch=arch, scale=scale, **options)
-    return Upscaler(network, network.scale, chosen)
+    return Upscaler(network, cast(int, network.scale), chosen)

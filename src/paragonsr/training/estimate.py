@@ -35,8 +35,8 @@ def estimate(config: Config, steps: int = 4) -> Estimate:
         objective = Objective(config.train.losses, machine.device)
         optimisation = Optimisation(network, objective, optimiser, machine)
         settings = Settings(config.batch, config.micro_batch, None)
-        side = config.train_set.lr_patch(config.scale)
-        images = np.random.default_rng(0).integers(0, 256, (config.batch, side, side, 3), dtype=np.uint8)
+        shape = (config.batch, config.patch, config.patch, 3)
+        images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
         hr = images.repeat(config.scale, axis=1).repeat(config.scale, axis=2)
         batch = Batch(images, hr, tuple(range(config.batch)), ("random",) * config.batch)
         seconds = []

@@ -1,6 +1,6 @@
 """The keys of training: optimiser, schedule, run length, validation, logging, paths."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -62,7 +62,9 @@ class ProdigyOptions(OptimiserOptions):
     builds = "paragonsr.training.optimiser:build_prodigy"
 
 
-OptimiserChoice = one_of(AdamOptions, AdamWOptions, NAdamOptions, ScheduleFreeOptions, ProdigyOptions)
+OptimiserChoice = Annotated[
+    OptimiserOptions, one_of(AdamOptions, AdamWOptions, NAdamOptions, ScheduleFreeOptions, ProdigyOptions)
+]
 
 
 class SchedulerOptions(Variant):
@@ -136,9 +138,10 @@ class PlateauOptions(SchedulerOptions):
     """Floor of all reductions together."""
 
 
-SchedulerChoice = one_of(
-    MultiStepOptions, CosineOptions, CosineRestartsOptions, WSDOptions, OneCycleOptions, PlateauOptions
-)
+SchedulerChoice = Annotated[
+    SchedulerOptions,
+    one_of(MultiStepOptions, CosineOptions, CosineRestartsOptions, WSDOptions, OneCycleOptions, PlateauOptions),
+]
 
 
 class TrainOptions(Options):
