@@ -51,8 +51,9 @@ class WindowGrid:
 
     def __init__(self, height: int, width: int, window: int, shift: int) -> None:
         self.size, self.window, self.shift = (height, width), window, shift
-        self.pad = (0, -width % window, 0, -height % window)
-        self.rows, self.columns = -(-height // window), -(-width // window)
+        # Nothing negative is divided: ONNX rounds quotients toward zero, Python downward.
+        self.rows, self.columns = (height + window - 1) // window, (width + window - 1) // window
+        self.pad = (0, self.columns * window - width, 0, self.rows * window - height)
 
     def cut(self, image: Tensor) -> Tensor:
         """(N, C, H, W) -> (N * windows, window * window, C)."""

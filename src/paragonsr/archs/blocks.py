@@ -46,16 +46,17 @@ class LocalPool(nn.Module):
         self.window = window
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, H, W), or size 1 along an axis that is averaged whole."""
+        """(N, C, H, W) -> (N, C, H, W), or size 1 along an axis that is averaged whole (never when exporting)."""
         kind = x.dtype
         for axis in (-2, -1):
             size = x.shape[axis]
-            if size <= self.window:
+            if not torch.compiler.is_exporting() and size <= self.window:
                 x = x.mean(axis, keepdim=True)
                 continue
+            window = torch.sym_min(size, self.window)
             sums = F.pad(x.float().cumsum(axis), (1, 0) if axis == -1 else (0, 0, 1, 0))
-            starts = (torch.arange(size, device=x.device) - self.window // 2).clamp(0, size - self.window)
-            x = (sums.index_select(axis, starts + self.window) - sums.index_select(axis, starts)) / self.window
+            starts = (torch.arange(size, device=x.device) - self.window // 2).clamp(min=0).clamp(max=size - window)
+            x = (sums.index_select(axis, starts + window) - sums.index_select(axis, starts)) / window
         return x.to(kind)
 
 

@@ -1,6 +1,7 @@
 """What a network costs."""
 
-import torch
+import copy
+
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -12,8 +13,8 @@ def count_parameters(network: nn.Module) -> int:
 
 def count_macs(network: nn.Module, height: int, width: int) -> int:
     """Multiply-accumulates of all convolutions, matrix products and attentions for one LR image of height x width."""
-    parameter = next(network.parameters())
-    image = torch.zeros(1, 3, height, width, device=parameter.device, dtype=parameter.dtype)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network(image)
+    frozen = copy.deepcopy(network).eval().requires_grad_(False)  # the counter trips over views of trained tensors
+    image = next(frozen.parameters()).new_zeros(1, 3, height, width)
+    with FlopCounterMode(display=False) as counter:
+        frozen(image)
     return counter.get_total_flops() // 2

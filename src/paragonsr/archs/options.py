@@ -7,7 +7,7 @@ option at its legacy value, for weights that were published or trained with the 
 
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from paragonsr.errors import UserError
 from paragonsr.options import Variant, one_of
@@ -132,6 +132,13 @@ class SeedOptions(NetworkOptions):
     use_channels_last: bool = False
     """Accepted from older configurations; memory layout is chosen by the training's own `use_channels_last`."""
 
+    @field_validator("band")
+    @classmethod
+    def _odd(cls, band: int) -> int:
+        if band % 2 == 0:
+            raise ValueError("must be odd")
+        return band
+
     @property
     def body_size(self) -> tuple[int, int]:
         """Groups and blocks per group that a dual body really has."""
@@ -146,7 +153,7 @@ class NanoOptions(SeedOptions):
     purpose = "real time on anything, video players, CPUs"
     legacy = SeedOptions.legacy | {"upsampler_alpha": 0.4, "use_attention": True, "use_content_aware": True}
     structure: Literal["compact", "dual"] = "compact"
-    num_feat: int = Field(default_factory=lambda given: 12 if given.get("structure") == "dual" else 17, ge=1)
+    num_feat: int = Field(default_factory=lambda given: 12 if given.get("structure") == "dual" else 16, ge=1)
     num_groups: int = Field(1, ge=1)
     num_blocks: int = Field(default_factory=lambda given: 1 if given.get("structure") == "dual" else 3, ge=1)
     expansion: float = Field(1.2, gt=0)
@@ -263,6 +270,7 @@ class ReleaseOptions(NetworkOptions):
         "export_keeps_attention": False,
         "pooling": "global",
         "layer_scale": 1e-5,
+        "upsampler_alpha": 0.0,  # R5: what the published weights were trained with; the published code said 0.3 or 0.4
     }
 
     in_chans: Literal[3] = 3
@@ -311,7 +319,6 @@ class RealtimeOptions(ReleaseOptions):
     type: Literal["paragonsr2_realtime"] = "paragonsr2_realtime"
     purpose = "video in real time"
     block = "nano"
-    legacy = ReleaseOptions.legacy | {"upsampler_alpha": 0.3}
     num_feat: int = Field(16, ge=4)
     num_groups: int = Field(1, ge=1)
     num_blocks: int = Field(3, ge=1)
@@ -324,7 +331,6 @@ class StreamOptions(ReleaseOptions):
     type: Literal["paragonsr2_stream"] = "paragonsr2_stream"
     purpose = "compressed video, with a wider view"
     block = "stream"
-    legacy = ReleaseOptions.legacy | {"upsampler_alpha": 0.0}
     num_feat: int = Field(32, ge=4)
     num_groups: int = Field(2, ge=1)
     num_blocks: int = Field(3, ge=1)
@@ -336,7 +342,6 @@ class PhotoOptions(ReleaseOptions):
     type: Literal["paragonsr2_photo"] = "paragonsr2_photo"
     purpose = "photographs, with window attention"
     block = "photo"
-    legacy = ReleaseOptions.legacy | {"upsampler_alpha": 0.4}
 
 
 class ProOptions(ReleaseOptions):
@@ -345,7 +350,6 @@ class ProOptions(ReleaseOptions):
     type: Literal["paragonsr2_pro"] = "paragonsr2_pro"
     purpose = "the best of the release family, slow"
     block = "pro"
-    legacy = ReleaseOptions.legacy | {"upsampler_alpha": 0.4}
     num_groups: int = Field(6, ge=1)
     num_blocks: int = Field(6, ge=1)
 

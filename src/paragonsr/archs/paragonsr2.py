@@ -100,10 +100,10 @@ class CompactParagonSR2(nn.Module):
         if options.use_content_aware:
             self.content_processor = ContentGain(options)
         self.conv_in = nn.Conv2d(3, channels, 3, padding=1)
-        self.act_in = nn.PReLU(channels, init=0.1)
+        self.act_in = nn.PReLU(channels)
         layers: list[nn.Module] = []
         for _ in range(options.num_blocks):
-            layers += [nn.Conv2d(channels, channels, 3, padding=1), nn.PReLU(channels, init=0.1)]
+            layers += [nn.Conv2d(channels, channels, 3, padding=1), nn.PReLU(channels)]
         self.body = nn.Sequential(*layers)
         self.attention = make_attention(channels, options, 0)
         self.conv_out = nn.Conv2d(channels, 3 * scale**2, 3, padding=1)
@@ -114,11 +114,6 @@ class CompactParagonSR2(nn.Module):
         self.grid = _grid(options)
 
     def _initialise(self) -> None:
-        for layer in (self.conv_in, *self.body):
-            if isinstance(layer, nn.Conv2d):
-                assert layer.bias is not None
-                nn.init.kaiming_normal_(layer.weight, a=0.1)
-                nn.init.zeros_(layer.bias)
         init = icnr_ if self.options.subpixel_init == "icnr" else published_icnr_
         init(self.conv_out.weight, self.scale)
         with torch.no_grad():
@@ -128,8 +123,7 @@ class CompactParagonSR2(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) in [0, 1] -> (N, 3, scale H, scale W), not clamped."""
-        stem = self.act_in(self.conv_in(x))
-        features = self.attention(self.body(stem) + stem)
+        features = self.attention(self.body(self.act_in(self.conv_in(x))))
         detail = F.pixel_shuffle(self.conv_out(features), self.scale)
         if self.options.use_content_aware:
             detail = _amplify(detail, self.content_processor(x), self.scale)

@@ -4,18 +4,16 @@ import json
 import logging
 import os
 import pickle
-import tempfile
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
-from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from paragonsr.archs.base import PublishedUpsampler
-from paragonsr.archs.options import NETWORKS, NetworkOptions
+from paragonsr.archs.options import NETWORKS, SCALES, NetworkOptions
+from paragonsr.archs.recognise import State, few, make_options, recognise, shapes, with_taps_of
 from paragonsr.errors import UserError
 
 KEY = "paragonsr"
@@ -25,13 +23,10 @@ WRAPPERS = ("params_ema", "params", "state_dict", "model_state_dict", "model", "
 
 log = logging.getLogger(__name__)
 
-State = dict[str, Tensor]
 
-
-def network_metadata(network: nn.Module) -> dict[str, Any]:
+def save_metadata(options: NetworkOptions, scale: int) -> dict[str, Any]:
     """What a file must say for `load_network` to build the same network: arch, scale and all its options."""
-    options = cast(NetworkOptions, network.options)
-    return {"arch": options.name(), "scale": network.scale, "options": options.model_dump(exclude={"type"})}
+    return {"arch": options.name(), "scale": scale, "options": options.model_dump(exclude={"type"})}
 
 
 def save_weights(path: Path | str, state: State, metadata: dict[str, Any]) -> None:
@@ -40,22 +35,29 @@ def save_weights(path: Path | str, state: State, metadata: dict[str, Any]) -> No
     Args:
         path: ends in .safetensors; its folder exists.
         state: name to tensor, on any device.
-        metadata: JSON-able; at least what `network_metadata` gives.
+        metadata: JSON-able; at least what `save_metadata` gives.
+
+    Raises:
+        UserError: the folder is absent, read-only or full.
     """
     path = Path(path)
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
     content = save(tensors, {KEY: json.dumps(metadata, sort_keys=True)})
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(temporary, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp's 0600 would hide the file from others
         os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    except OSError as error:
+        raise UserError(
+            f"the weights could not be written ({error.strerror})",
+            where=str(path),
+            fix="check its folder and space",
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def read_weights(path: Path | str) -> tuple[State, dict[str, Any] | None]:
@@ -98,22 +100,73 @@ def load_network(path: Path | str, arch: str | None = None, scale: int | None = 
     if arch is not None and arch not in NETWORKS:
         raise UserError(f"there is no network {arch}", where=where, fix=f"choose one of {', '.join(NETWORKS)}")
     if metadata is None:
-        network = _build_published(where, state, arch, scale, options)
+        made, scale = recognise(where, state, arch, scale, options)
         log.warning(
-            "%s does not say how it was trained; taken for a published %s x%s: every mended defect has its old value "
+            "%s does not say how it was trained; taken for a published %s x%d: every mended defect has its old value "
             "(upsampler_alpha %g); options that you give win",
-            where, network.options.name(), network.scale, network.options.upsampler_alpha,  # type: ignore[union-attr, operator]
-        )  # fmt: skip
+            *(where, made.name(), scale, made.upsampler_alpha),
+        )
     else:
-        network = _build_recorded(where, metadata, arch, scale, options)
-    _load_strictly(where, network, _trained(state, network))
+        made, scale = _recorded(where, metadata, arch, scale, options)
+    network = made.build(scale=scale)
+    state = with_taps_of(network, state)
+    _load_strictly(where, network, made, scale, state, "what you give wins over what the file says")
     return network.eval()
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def starting_options(options: NetworkOptions, path: Path | str) -> NetworkOptions:
+    """The options a network must be built with to go on from a weights file; those that `options` gives win.
+
+    The file's own where it says what they are and is of the same arch, else those of the published network.
+
+    Raises:
+        UserError: unreadable file.
+    """
+    _, metadata = read_weights(path)
+    if metadata is None:
+        return type(options).published(**options.given())
+    if metadata.get("arch") != options.name():
+        return options
+    return make_options(str(path), type(options), metadata.get("options", {}) | options.given())
+
+
+def load_into(
+    network: nn.Module, options: NetworkOptions, scale: int, path: Path | str, *, strict: bool = True
+) -> list[str]:
+    """Copy a file's tensors into a network that stands already.
+
+    Args:
+        network: what `options.build(scale=scale)` made.
+        options, scale: what it was built from.
+        path: .safetensors, .pth or .pt.
+        strict: every tensor must fit. Otherwise - a warm start from another scale or size - those that fit by name and
+            shape are taken over.
+
+    Returns:
+        Names of the network's tensors that found no counterpart and keep their values; none when strict.
+
+    Raises:
+        UserError: unreadable file; tensors that do not fit; not strict, and nothing fits.
+    """
+    state, metadata = read_weights(path)
+    state = with_taps_of(network, state)
+    recorded = (metadata or {}).get("options", {})
+    differing = [k for k, v in options.model_dump(exclude={"type"}).items() if k in recorded and recorded[k] != v]
+    if differing:
+        log.warning("%s was trained with another value of %s; yours counts", path, ", ".join(differing))
+    if strict:
+        _load_strictly(str(path), network, options, scale, state, "path.strict_load_g: false takes over what fits")
+        return []
+    own = network.state_dict()
+    fitting = {name: v for name, v in state.items() if name in own and own[name].shape == v.shape}
+    if not fitting:
+        raise UserError(
+            f"no tensor of it fits {options.name()} x{scale}; it holds {few(shapes(state))}",
+            where=str(path),
+            fix="a warm start (strict_load_g: false) needs weights of the same family and width",
+        )
+    network.load_state_dict(fitting, strict=False)
+    return [name for name in own if name not in fitting]
 
 
 def _read_safetensors(path: Path) -> tuple[State, dict[str, Any] | None]:
@@ -121,11 +174,14 @@ def _read_safetensors(path: Path) -> tuple[State, dict[str, Any] | None]:
         with safe_open(path, framework="pt") as file:
             entries = file.metadata() or {}
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return state, json.loads(entries[KEY]) if KEY in entries else None
-    except (SafetensorError, json.JSONDecodeError) as error:
+        metadata = json.loads(entries[KEY]) if KEY in entries else None
+    except (SafetensorError, OSError, ValueError) as error:
         raise UserError(
             f"not a whole safetensors file ({error})", where=str(path), fix="it may be truncated: copy it again"
         ) from error
+    if metadata is not None and not isinstance(metadata, dict):
+        raise UserError("its description is not one of ours", where=str(path), fix="copy it again")
+    return state, metadata
 
 
 def _read_pickle(path: Path) -> State:
@@ -135,9 +191,9 @@ def _read_pickle(path: Path) -> State:
         raise UserError(
             "the file holds more than tensors, and loading it could run code",
             where=str(path),
-            fix="ask its author for safetensors; it was not opened",
+            fix="ask its author for safetensors; nothing in it was run",
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # what a damaged or hostile file makes the reader raise is open
         raise UserError(
             "not a whole PyTorch weights file", where=str(path), fix="it may be truncated: copy it again"
         ) from error
@@ -151,11 +207,11 @@ def _read_pickle(path: Path) -> State:
     return {str(name).removeprefix("module.").removeprefix("_orig_mod."): v for name, v in content.items()}
 
 
-def _build_recorded(
+def _recorded(
     where: str, metadata: dict[str, Any], arch: str | None, scale: int | None, options: dict[str, Any]
-) -> nn.Module:
+) -> tuple[NetworkOptions, int]:
     recorded = metadata.get("arch")
-    if recorded not in NETWORKS or metadata.get("scale") is None:
+    if recorded not in NETWORKS or metadata.get("scale") not in SCALES:
         raise UserError(f"written for a network {recorded} that is unknown here", where=where, fix="update paragonsr")
     for name, given, found in (("arch", arch, recorded), ("scale", scale, metadata["scale"])):
         if given is not None and given != found:
@@ -164,120 +220,23 @@ def _build_recorded(
                 where=where,
                 fix=f"leave {name} out: the file says what it is",
             )
-    made = _options(where, NETWORKS[recorded], metadata.get("options", {}) | options)
-    return made.build(scale=metadata["scale"])
+    return make_options(where, NETWORKS[recorded], metadata.get("options", {}) | options), metadata["scale"]
 
 
-def _build_published(
-    where: str, state: State, arch: str | None, scale: int | None, options: dict[str, Any]
-) -> nn.Module:
-    """The published network whose tensors these are; with none, the given arch, to be told what differs."""
-    scale = scale or _find_scale(state)
-    found = _find_parts(state)
-    for kind in [NETWORKS[arch]] if arch else NETWORKS.values():
-        fitting = {part: value for part, value in found.items() if part in kind.model_fields}
-        if arch is None and set(options) - set(kind.model_fields):
-            continue
-        for guess in ({}, {"fast_body_mode": True}, {"fast_body_mode": False}) if kind.family == "seed" else ({},):
-            made = _options(where, kind, kind.legacy | fitting | guess | options)
-            with torch.device("meta"):
-                network = made.build(scale=scale or 2)
-            if _shapes(_trained(state, network)) == _shapes(network.state_dict()):
-                return made.build(scale=scale or 2)
-        if arch:
-            return _options(where, kind, kind.legacy | fitting | options).build(scale=scale or 2)
-    raise UserError(
-        f"these are weights of no published network ({_few(_shapes(state))})",
-        where=where,
-        fix="say which network it is: arch, scale, and the options it was trained with",
-    )
-
-
-def _find_scale(state: State) -> int | None:
-    """The scale of a published network: its sub-pixel convolution has scale^2 times as many outputs as inputs."""
-    for name in ("upsampler_net.up_conv.weight", "up.0.weight"):
-        if name in state and state[name].ndim == 4:
-            return round(float(state[name].shape[0] / state[name].shape[1]) ** 0.5)
-    return None
-
-
-def _find_parts(state: State) -> dict[str, Any]:
-    """Optional parts of a published network, by the names of its tensors."""
-    marks = {
-        "use_attention": ".attention.",
-        "use_content_aware": "content_processor.",
-        "use_channel_mod": ".channel_mod.",
-        "use_norm": ".norm.offset",
-    }
-    found: dict[str, Any] = {part: any(mark in name for name in state) for part, mark in marks.items()}
-    if not any(".attn." in name or ".window_attn." in name for name in state):
-        found["attention_mode"] = "none"
-    return found
-
-
-def _options(where: str, kind: type[NetworkOptions], values: dict[str, Any]) -> NetworkOptions:
-    try:
-        return kind(**values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(map(str, first["loc"]))
-        raise UserError(
-            f"{kind.name()} does not take {name}: {first['msg']}", where=where, fix="see the options of the network"
-        ) from error
-
-
-def _trained(state: State, network: nn.Module) -> State:
-    """The tensors without the fixed taps of a published base, where the options chose another base."""
-    if any(isinstance(module, PublishedUpsampler) for module in network.modules()):
-        return state
-    return {name: v for name, v in state.items() if not name.startswith(("magic_upsampler.", "base."))}
-
-
-def warm_start(network: nn.Module, state: State) -> list[str]:
-    """Copy what fits by name and shape into a network of another scale or size.
-
-    Returns:
-        Names of the network's tensors that were not found in `state` and keep their start.
-
-    Raises:
-        UserError: nothing fits.
-    """
-    own = network.state_dict()
-    fitting = {name: v for name, v in state.items() if name in own and own[name].shape == v.shape}
-    if not fitting:
-        raise UserError(
-            "no tensor of these weights fits the network",
-            where=_few(_shapes(state)),
-            fix="warm starts need weights of the same family and width",
-        )
-    network.load_state_dict(fitting, strict=False)
-    return [name for name in own if name not in fitting]
-
-
-def _load_strictly(where: str, network: nn.Module, state: State) -> None:
-    expected, found = _shapes(network.state_dict()), _shapes(state)
+def _load_strictly(where: str, network: nn.Module, options: NetworkOptions, scale: int, state: State, fix: str) -> None:
+    expected, found = shapes(network.state_dict()), shapes(state)
     missing = {k: v for k, v in expected.items() if k not in found}
     unknown = {k: v for k, v in found.items() if k not in expected}
     other = {k: v for k, v in found.items() if k in expected and expected[k] != v}
     if missing or unknown or other:
         parts = [
-            f"{len(these)} {what} ({_few(these)})"
+            f"{len(these)} {what} ({few(these)})"
             for what, these in (("missing", missing), ("unknown", unknown), ("of another shape", other))
             if these
         ]
-        options = cast(NetworkOptions, network.options)
         raise UserError(
-            f"the tensors are not those of {options.name()} x{network.scale}: {'; '.join(parts)}",
+            f"the tensors are not those of {options.name()} x{scale} with these options: {'; '.join(parts)}",
             where=where,
-            fix="check arch, scale and options against what the weights were trained with",
+            fix=f"check arch, scale and options against what it was trained with; {fix}",
         )
     network.load_state_dict(state, strict=True)
-
-
-def _shapes(state: State) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(tensor.shape) for name, tensor in state.items()}
-
-
-def _few(shapes: dict[str, tuple[int, ...]]) -> str:
-    shown = [f"{name} {'x'.join(map(str, shape)) or 'scalar'}" for name, shape in list(shapes.items())[:3]]
-    return ", ".join(shown) + (", ..." if len(shapes) > 3 else "")

@@ -22,6 +22,7 @@ occlusion edges of every orientation and contrast, the corners and the colours t
 
 import importlib.util
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -47,11 +48,14 @@ TRAINING: dict[str, tuple[float, ...]] = {
 """Photograph -> sizes in which it is shown. Reduced, a soft photograph becomes a sharp one; the JPEG files are only
 shown reduced, so that no block edges are learned."""
 
-TILES, TILE_SIDE = 16, 256
+TILES, TILE_SIDE = 12, 256
 """Number and side of the dead-leaves images."""
 
 _OVERSAMPLED = 2
 """Leaves are painted so many times larger; the reduction smooths their edges as a camera does."""
+
+_RADII = 3.0, 80.0
+"""Least and greatest radius of a leaf in the pixels in which it is painted."""
 
 
 def make_demo_images(folder: Path) -> None:
@@ -69,7 +73,7 @@ def make_demo_images(folder: Path) -> None:
 
 
 def dead_leaves(side: int, seed: int) -> Image:
-    """A dead-leaves image: discs, ellipses and rectangles, shaded or striped, in front of each other.
+    """A dead-leaves image: ellipses and rectangles, shaded or striped, in front of each other.
 
     Args:
         side: height and width in pixels.
@@ -81,57 +85,74 @@ def dead_leaves(side: int, seed: int) -> Image:
     random = np.random.default_rng(seed)
     canvas = np.zeros((side * _OVERSAMPLED, side * _OVERSAMPLED, 3), np.float32)
     bare = np.ones(canvas.shape[:2], bool)
-    while bare.any():
-        _put_behind(canvas, bare, random)
-    pixels = np.clip(np.rint(canvas), 0, 255).astype(np.uint8)
-    return resize(pixels, (side, side))
+    left = bare.size
+    while left > bare.size // 50:
+        radius = _leaf_radius(random, *_RADII)
+        centre = random.uniform(0, len(bare), 2)
+        left -= _put_behind(canvas, bare, centre, radius, random)
+    # One leaf larger than the canvas ends the pile: random ones would take long to meet the last bare spots.
+    _put_behind(canvas, bare, np.zeros(2), 10.0 * len(bare), random)
+    return resize(np.clip(np.rint(canvas), 0, 255).astype(np.uint8), (side, side))
 
 
-def _put_behind(canvas: NDArray[np.float32], bare: NDArray[np.bool_], random: np.random.Generator) -> None:
-    """Paint one leaf where the canvas is still bare: the pile is made from the top down."""
-    side = len(bare)
-    least, most = 6.0, side / 3
-    # Inverse of the distribution function of a density ~ r^-3 between least and most.
-    radius = (least**-2 - random.random() * (least**-2 - most**-2)) ** -0.5
-    spot = random.integers(np.count_nonzero(bare)) if np.count_nonzero(bare) < bare.size / 20 else None
-    if spot is None:
-        y0, x0 = random.uniform(0, side, 2)
-    else:
-        y0, x0 = np.argwhere(bare)[spot]
-    angle, flatness, square = random.uniform(0, np.pi), random.uniform(0.3, 1), random.random() < 0.4
-    reach = radius * (1.42 if square else 1)
-    rows = slice(max(0, int(y0 - reach)), min(side, int(y0 + reach) + 2))
-    columns = slice(max(0, int(x0 - reach)), min(side, int(x0 + reach) + 2))
-    y = (np.arange(rows.start, rows.stop) - y0)[:, None]
-    x = (np.arange(columns.start, columns.stop) - x0)[None]
-    u = (x * np.cos(angle) + y * np.sin(angle)) / radius
-    v = (y * np.cos(angle) - x * np.sin(angle)) / (radius * flatness)
-    inside = (np.maximum(abs(u), abs(v)) <= 1) if square else (u * u + v * v <= 1)
-    here = inside & bare[rows, columns]
-    grey, chroma = random.uniform(0, 255), random.normal(0, 25, 3)
+def _leaf_radius(random: np.random.Generator, least: float, most: float) -> float:
+    """A radius from the density r^-3, by the inverse of its distribution function."""
+    share = random.random()
+    return float((least**-2 - share * (least**-2 - most**-2)) ** -0.5)
+
+
+def _put_behind(
+    canvas: NDArray[np.float32],
+    bare: NDArray[np.bool_],
+    centre: NDArray[np.float64],
+    radius: float,
+    random: np.random.Generator,
+) -> int:
+    """Paint a leaf where the canvas is still bare: the pile is made from the top down.
+
+    Args:
+        canvas: h x w x 3, 0..255, changed.
+        bare: h x w, what no leaf covers yet, changed.
+        centre: row and column.
+        radius: half of the greater width.
+        random: shape and colour are drawn from it.
+
+    Returns:
+        number of pixels that were bare before.
+    """
+    angle, flatness, angular = random.uniform(0, np.pi), random.uniform(0.3, 1), random.random() < 0.4
+    low = np.maximum(np.floor(centre - 1.5 * radius), 0).astype(int)
+    high = np.minimum(np.ceil(centre + 1.5 * radius), len(bare)).astype(int)
+    box = slice(low[0], high[0]), slice(low[1], high[1])
+    y, x = np.ogrid[box]
+    y, x = (y - centre[0]) / radius, (x - centre[1]) / radius
+    u = x * np.cos(angle) + y * np.sin(angle)
+    v = (y * np.cos(angle) - x * np.sin(angle)) / flatness
+    inside = np.maximum(abs(u), abs(v)) <= 1 if angular else u * u + v * v <= 1
+    here = inside & bare[box]
     shade = random.normal(0, 20) * u + random.normal(0, 20) * v
     if random.random() < 0.25:
         shade = shade + random.uniform(5, 50) * np.sin(u * radius * random.uniform(0.2, 1.2))
-    canvas[rows, columns][here] = (grey + chroma) + shade[here][:, None]
-    bare[rows, columns] &= ~here
+    colour = random.uniform(0, 255) + random.normal(0, 25, 3)
+    canvas[box][here] = colour + shade[here][:, None]
+    bare[box] &= ~here
+    return int(np.count_nonzero(here))
 
 
 def _images() -> Iterator[tuple[str, Callable[[], Image]]]:
     """Path in the demo's folder, and how the image is made."""
     photographs = _photographs()
     for name in VALIDATION:
-        yield f"val/{Path(name).stem}.png", lambda name=name: read_image(photographs / name)
+        yield f"val/{Path(name).stem}.png", partial(read_image, photographs / name)
     for name, sizes in TRAINING.items():
         for size in sizes:
-            yield (
-                f"train/{Path(name).stem}_{100 * size:.0f}.png",
-                lambda name=name, size=size: _reduced(read_image(photographs / name), size),
-            )
+            yield f"train/{Path(name).stem}_{100 * size:.0f}.png", partial(_reduced, photographs / name, size)
     for seed in range(TILES):
-        yield f"train/leaves_{seed:02d}.png", lambda seed=seed: dead_leaves(TILE_SIDE, seed)
+        yield f"train/leaves_{seed:02d}.png", partial(dead_leaves, TILE_SIDE, seed)
 
 
-def _reduced(image: Image, factor: float) -> Image:
+def _reduced(path: Path, factor: float) -> Image:
+    image = read_image(path)
     height, width = image.shape[:2]
     return resize(image, (round(height * factor), round(width * factor)))
 

@@ -88,7 +88,11 @@ def write_png(path: str | Path, image: Image) -> None:
 def _decode(file: ImageFile.ImageFile, path: Path) -> Image:
     if _is_16_bit_colour(file):
         high, low = _bytes_of_16_bit(file, path)
-        return _to_8_bit(high.astype(np.uint32) << 8 | low)
+        return _to_8_bit(_joined(high, low))
+    if _raw_mode(file) == "LA;16B":
+        # Pillow opens it as RGBA and keeps the high bytes; the four bytes of a pixel fill the four channels.
+        grey = _decoded_as("RGBA", path)
+        return _three_channels(_to_8_bit(_joined(grey[..., 0], grey[..., 1])))
     if file.mode.startswith("I;16"):
         return _three_channels(_to_8_bit(np.asarray(file).astype(np.uint32)))
     if file.mode in ("I", "F"):
@@ -100,6 +104,10 @@ def _decode(file: ImageFile.ImageFile, path: Path) -> Image:
 
 def _three_channels(grey: Image) -> Image:
     return np.ascontiguousarray(np.broadcast_to(grey[..., None], (*grey.shape, 3)))
+
+
+def _joined(high: Image, low: Image) -> NDArray[np.uint32]:
+    return high.astype(np.uint32) * np.uint32(256) + low
 
 
 def _to_8_bit(samples: NDArray[np.uint32]) -> Image:
@@ -126,14 +134,18 @@ def _bytes_of_16_bit(file: ImageFile.ImageFile, path: Path) -> tuple[Image, Imag
     if order == "N":
         order = "L" if sys.byteorder == "little" else "B"
     high = np.asarray(file.convert("RGB"))
+    low = _decoded_as(f"{mode};16{'L' if order == 'B' else 'B'}", path)[..., :3]
+    return high, low
+
+
+def _decoded_as(raw_mode: str, path: Path) -> Image:
+    """The samples that come out if the stored bytes are said to have another layout of as many bytes a pixel."""
     with PillowImage.open(path) as again:
-        other = f"{mode};16{'L' if order == 'B' else 'B'}"
         again.tile = [
-            tile._replace(args=(other, *tile.args[1:]) if isinstance(tile.args, tuple) else other)
+            tile._replace(args=(raw_mode, *tile.args[1:]) if isinstance(tile.args, tuple) else raw_mode)
             for tile in again.tile
         ]
-        low = np.asarray(again.convert("RGB"))
-    return high, low
+        return np.asarray(again)
 
 
 def _too_large(path: str | Path) -> UserError:

@@ -59,7 +59,7 @@ def resize(image: Image, size: tuple[int, int]) -> Image:
         size: new height and width, at least 1 each.
 
     Returns:
-        height x width x c uint8, contiguous.
+        height x width x c uint8, contiguous, a copy even where the size stays.
 
     Raises:
         ValueError: the image is not uint8 with three axes, or a side is less than 1.
@@ -70,7 +70,7 @@ def resize(image: Image, size: tuple[int, int]) -> Image:
         raise ValueError(f"cannot resize {image.shape} to {size}")
     rows = _resize_first_axis(image, size[0])
     columns = _resize_first_axis(rows.transpose(1, 0, 2), size[1])
-    return np.ascontiguousarray(columns.transpose(1, 0, 2))
+    return np.array(columns.transpose(1, 0, 2), order="C")
 
 
 def taps(length: int, new_length: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:

@@ -4,8 +4,8 @@
                        lr.bin      the LR images likewise
                        index.json  names, LR sizes (everything else follows from them and the scale), digests
 
-The key is a hash of what the files of the set look like from outside (names, sizes, times of change, scale, format), so
-that an edited set gets a new store. A store appears by one rename when it is complete, and is never changed.
+The key is a hash of what the files of the set look like from outside (names, places, sizes, times of change, scale,
+format), so that an edited set gets a new store. A store appears by one rename when it is complete, and is never changed.
 """
 
 import hashlib
@@ -73,11 +73,7 @@ class Store:
 
     def damaged(self) -> list[str]:
         """Names of the images whose samples are not those that were packed; reads everything."""
-        return [
-            name
-            for i, name in enumerate(self.names)
-            if _digest(self.hr(i), self.lr(i)) != self._digests[i]
-        ]
+        return [name for i, name in enumerate(self.names) if _digest(self.hr(i), self.lr(i)) != self._digests[i]]
 
 
 def open_store(options: DatasetOptions, scale: int, phase: str, progress: Progress | None = None) -> Store:
@@ -92,8 +88,8 @@ def open_store(options: DatasetOptions, scale: int, phase: str, progress: Progre
         progress: is told of the packing; is not called where the store exists.
 
     Raises:
-        UserError: folders or names are wrong (`find_pairs`), images are damaged, do not fit together or are smaller than
-            the patch (all of them in one message), or the store cannot be written.
+        UserError: folders or names are wrong (`find_pairs`), images are damaged, do not fit together or are smaller
+            than the patch (all of them in one message), or the store cannot be written.
     """
     try:
         patch = options.lr_patch(scale)
@@ -128,8 +124,11 @@ def _key(pairs: Sequence[Pair], scale: int) -> str:
     outside = hashlib.sha256(f"format {FORMAT}, scale {scale}".encode())
     for pair in pairs:
         for file in (pair.hr, pair.lr):
-            stat = file.stat() if file is not None else None
-            seen = [pair.name, stat.st_size, stat.st_mtime_ns] if stat else [pair.name]
+            seen: list[str | int] = [pair.name]
+            if file is not None:
+                stat = file.stat()
+                # The place too: sets unpacked from archives may share names, sizes and times and differ in content.
+                seen += [os.path.abspath(file), stat.st_size, stat.st_mtime_ns]
             outside.update(json.dumps(seen).encode())
     return outside.hexdigest()[:32]
 

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from paragonsr.automation.options import AutomationsOptions, LossBalanceOptions
 from paragonsr.losses.options import LossChoice, LossOptions
-from paragonsr.metrics.options import MetricChoice, MetricOptions
+from paragonsr.metrics.options import MetricChoice, MetricOptions, PSNRYOptions, SSIMYOptions
 from paragonsr.options import Options, Variant, one_of
 
 
@@ -194,17 +194,15 @@ class ValOptions(Options):
     """Context around a tile, in LR pixels."""
     metrics_enabled: bool = True
     metrics: dict[str, MetricChoice] = Field(default_factory=dict)
-    """Name -> metric; the default is PSNR and SSIM on RGB with 4 pixels shaved."""
+    """Name -> metric; the default is PSNR and SSIM on the Y channel, as papers report them."""
     pbar: bool = True
     """Show the progress of a validation."""
 
     def chosen_metrics(self) -> dict[str, MetricOptions]:
         """The metrics that are measured, by name."""
-        from paragonsr.metrics.options import PSNROptions, SSIMOptions
-
         if not self.metrics_enabled:
             return {}
-        return dict(self.metrics) or {"psnr": PSNROptions(), "ssim": SSIMOptions()}
+        return dict(self.metrics) or {"psnr": PSNRYOptions(), "ssim": SSIMYOptions()}
 
 
 class LoggerOptions(Options):

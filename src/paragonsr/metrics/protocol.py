@@ -1,0 +1,90 @@
+"""The measuring protocol: what two numbers must share to be comparable."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+"""height x width x 3 uint8 RGB."""
+Samples = NDArray[np.float64]
+"""height x width x channels float64, 0..255 (Y: 16..235)."""
+
+
+def to_uint8(image: torch.Tensor) -> Image:
+    """A network's output as it is measured and written: clamped, times 255, rounded half to even.
+
+    Args:
+        image: 3 x h x w, any float type, [0, 1] and a little beyond.
+
+    Returns:
+        h x w x 3 uint8.
+    """
+    levels = image.detach().float().clamp(0, 1).mul(255).round().to(torch.uint8)
+    return np.ascontiguousarray(levels.permute(1, 2, 0).cpu().numpy())
+
+
+def samples(image: Image, *, shave: int, luma: bool) -> Samples:
+    """What of an image is measured.
+
+    Args:
+        image: h x w x 3 uint8 RGB.
+        shave: pixels left out at each side.
+        luma: the Y channel instead of R, G, B: studio range, ITU-R BT.601 as MATLAB's rgb2ycbcr has it,
+            Y = 16 + (65.481 R + 128.553 G + 24.966 B) / 255 on 0..255, not rounded.
+
+    Returns:
+        h - 2 shave x w - 2 shave x 1 or 3.
+
+    Raises:
+        ValueError: no pixel would be left.
+    """
+    height, width = image.shape[:2]
+    if min(height, width) <= 2 * shave:
+        raise ValueError(f"nothing is left of {width} x {height} pixels when {shave} are shaved from each side")
+    inner = image[shave : height - shave, shave : width - shave].astype(np.float64)
+    if not luma:
+        return inner
+    y: Samples = 16 + inner @ np.array([[65.481], [128.553], [24.966]]) / 255
+    return y
+
+
+def pair(sr: Image, hr: Image, *, shave: int, luma: bool) -> tuple[Samples, Samples]:
+    """`samples` of two images.
+
+    Raises:
+        ValueError: their shapes differ, they are not uint8 RGB, or nothing would be left.
+    """
+    if sr.shape != hr.shape:
+        raise ValueError(f"an SR image of {sr.shape} cannot be measured against an HR image of {hr.shape}")
+    for image in (sr, hr):
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise ValueError(f"images are height x width x 3 uint8, not {image.shape} {image.dtype}")
+    return samples(sr, shave=shave, luma=luma), samples(hr, shave=shave, luma=luma)
+
+
+@dataclass(frozen=True)
+class Mean:
+    """Mean of a figure over images."""
+
+    value: float
+    """Arithmetic mean of the finite figures; inf where all are infinite."""
+    exact: int
+    """Images with an infinite figure, which were reproduced exactly; they are left out of the mean."""
+
+
+def mean_of_images(values: Sequence[float]) -> Mean:
+    """Mean of per-image figures.
+
+    Raises:
+        ValueError: there are none.
+    """
+    if not values:
+        raise ValueError("there is no image to take the mean over")
+    figures: NDArray[Any] = np.asarray(values, np.float64)
+    infinite = np.isinf(figures)
+    value = float(figures[~infinite].mean()) if not infinite.all() else float("inf")
+    return Mean(value, int(infinite.sum()))

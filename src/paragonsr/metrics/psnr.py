@@ -1,0 +1,32 @@
+"""Peak signal-to-noise ratio."""
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from paragonsr.metrics.protocol import Image, pair
+
+if TYPE_CHECKING:
+    from paragonsr.metrics.options import PSNROptions
+
+
+def psnr(sr: Image, hr: Image, *, shave: int = 0, luma: bool = False) -> float:
+    """10 log10(255^2 / mean squared error) in dB, over all measured samples; inf for equal images.
+
+    Args:
+        sr, hr: h x w x 3 uint8 RGB.
+        shave: pixels left out at each side.
+        luma: measure Y instead of R, G and B.
+
+    Raises:
+        ValueError: the images differ in shape, are not uint8 RGB, or are no larger than twice the shave.
+    """
+    one, other = pair(sr, hr, shave=shave, luma=luma)
+    error = float(np.square(one - other).mean())
+    return 10 * math.log10(255**2 / error) if error else math.inf
+
+
+def measure(options: "PSNROptions", *, sr: Image, hr: Image, scale: int) -> float:
+    """The figure that the options describe."""
+    return psnr(sr, hr, shave=options.shave(scale), luma=options.test_y_channel)

@@ -1,0 +1,64 @@
+"""Structural similarity."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from paragonsr.metrics.protocol import Image, Samples, pair
+
+if TYPE_CHECKING:
+    from paragonsr.metrics.options import SSIMOptions
+
+SIDE, SIGMA = 11, 1.5
+C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+
+
+def ssim(sr: Image, hr: Image, *, shave: int = 0, luma: bool = False) -> float:
+    """Mean structural similarity, Wang et al. 2004, "Image quality assessment: from error visibility to structural
+    similarity": Gaussian window of 11 x 11, sigma 1.5, K1 = .01, K2 = .03, L = 255, windows wholly inside the image,
+    mean over positions and channels.
+
+    Args:
+        sr, hr: h x w x 3 uint8 RGB.
+        shave: pixels left out at each side.
+        luma: measure Y instead of R, G and B.
+
+    Returns:
+        in [-1, 1], 1 for equal images.
+
+    Raises:
+        ValueError: the images differ in shape, are not uint8 RGB, or are smaller than the window once shaved.
+    """
+    a, b = pair(sr, hr, shave=shave, luma=luma)
+    height, width = a.shape[:2]
+    if min(height, width) < SIDE:
+        raise ValueError(f"SSIM needs {SIDE} x {SIDE} pixels, and {width} x {height} are left once {shave} are shaved")
+    mean_a, mean_b = _blurred(a), _blurred(b)
+    product, squares = mean_a * mean_b, mean_a**2 + mean_b**2
+    covariance = _blurred(a * b) - product
+    variances = _blurred(a**2 + b**2) - squares
+    similarity = (2 * product + C1) * (2 * covariance + C2) / ((squares + C1) * (variances + C2))
+    return float(similarity.mean())
+
+
+def measure(options: "SSIMOptions", *, sr: Image, hr: Image, scale: int) -> float:
+    """The figure that the options describe."""
+    return ssim(sr, hr, shave=options.shave(scale), luma=options.test_y_channel)
+
+
+def window() -> Samples:
+    """The one-dimensional Gaussian; its outer product with itself is the window."""
+    taps = np.exp(-(np.arange(-(SIDE // 2), SIDE // 2 + 1) ** 2) / (2 * SIGMA**2))
+    gaussian: Samples = taps / taps.sum()
+    return gaussian
+
+
+def _blurred(image: Samples) -> Samples:
+    for axis in (0, 1):
+        positions = image.shape[axis] - SIDE + 1
+        total = np.zeros_like(image.take(range(positions), axis))
+        for offset, weight in enumerate(window()):
+            part = image[offset : offset + positions] if axis == 0 else image[:, offset : offset + positions]
+            total += weight * part
+        image = total
+    return image
