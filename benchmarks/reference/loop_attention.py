@@ -1,8 +1,7 @@
 """The published networks' attention, written the straightforward way: a Python loop over overlapping windows.
 
-Written from the description in the specification (1.2.3), to check and to time the batched attention of
-`paragonsr.archs.attention` against. `use_loops(network)` puts it into a network that was built with the published
-options; weights and outputs stay the same.
+To check and to time the batched attention of `paragonsr.archs.attention` against. `use_loops(network)` puts it into a
+network that was built with the published options; weights and outputs stay the same.
 """
 
 import torch
@@ -12,11 +11,14 @@ from paragonsr.archs.attention import OverlappingAttention
 
 
 class LoopAttention(nn.Module):
-    """Same tensors and same result as `OverlappingAttention`, one window at a time."""
+    """Same tensors and same result as `OverlappingAttention`, one window at a time.
 
-    def __init__(self, batched: OverlappingAttention) -> None:
+    With `cover`, as many windows as cover the image, the last one moved inward: what the published count falls short of.
+    """
+
+    def __init__(self, batched: OverlappingAttention, *, cover: bool = False) -> None:
         super().__init__()
-        self.window = batched.window
+        self.window, self.cover = batched.window, cover
         self.gamma, self.query, self.key, self.value = batched.gamma, batched.query, batched.key, batched.value
 
     def forward(self, x: Tensor) -> Tensor:
@@ -24,7 +26,7 @@ class LoopAttention(nn.Module):
         height, width = x.shape[-2:]
         if height <= self.window and width <= self.window:
             return x + self.gamma * self._attend(x)
-        rows, columns = _windows(height, self.window), _windows(width, self.window)
+        rows, columns = (_windows(size, self.window, self.cover) for size in (height, width))
         result, total = torch.zeros_like(x), torch.zeros_like(x[:1, :1])
         for top, bottom, row_ramp in rows:
             for left, right, column_ramp in columns:
@@ -39,13 +41,16 @@ class LoopAttention(nn.Module):
         return torch.bmm(value, logits.softmax(-1).transpose(1, 2)).view_as(x)
 
 
-def _windows(size: int, window: int) -> list[tuple[int, int, Tensor]]:
+def _windows(size: int, window: int, cover: bool) -> list[tuple[int, int, Tensor]]:
     """Start, end and blending weights of the windows along one axis."""
     overlap = min(8, window // 4, size // 4)
     stride = window - overlap
+    starts = [i * stride for i in range((size + overlap - 1) // stride)]
+    if cover:
+        starts = [min(start, max(0, size - window)) for start in range(0, max(1, size - overlap), stride)]
     spans = []
-    for i in range((size + overlap - 1) // stride):
-        start, end = i * stride, min(i * stride + window, size)
+    for start in starts:
+        end = min(start + window, size)
         ramp = torch.ones(end - start)
         if overlap and start > 0:
             ramp[:overlap] *= torch.linspace(0, 1, overlap)
@@ -55,10 +60,10 @@ def _windows(size: int, window: int) -> list[tuple[int, int, Tensor]]:
     return spans
 
 
-def use_loops(network: nn.Module) -> nn.Module:
+def use_loops(network: nn.Module, *, cover: bool = False) -> nn.Module:
     """Replace every batched overlapping attention in `network` by the loop; returns `network`."""
     for parent in list(network.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, OverlappingAttention):
-                setattr(parent, name, LoopAttention(child))
+                setattr(parent, name, LoopAttention(child, cover=cover))
     return network

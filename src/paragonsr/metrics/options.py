@@ -50,7 +50,7 @@ class PSNROptions(MetricOptions):
     """PSNR in dB over R, G and B; see paragonsr.metrics.psnr."""
 
     type: Literal["psnr"] = "psnr"
-    aliases = ("calculate_psnr",)
+    aliases: ClassVar[tuple[str, ...]] = ("calculate_psnr",)
     builds = "paragonsr.metrics.psnr:measure"
     symbol = "psnr"
 
@@ -59,7 +59,7 @@ class PSNRYOptions(PSNROptions):
     """PSNR in dB over the Y channel: the figure that papers report."""
 
     type: Literal["psnr_y"] = "psnr_y"  # type: ignore[assignment]
-    aliases = ()
+    aliases: ClassVar[tuple[str, ...]] = ()
     test_y_channel: Literal[True] = True
 
 
@@ -67,7 +67,7 @@ class SSIMOptions(MetricOptions):
     """SSIM over R, G and B; see paragonsr.metrics.ssim."""
 
     type: Literal["ssim"] = "ssim"
-    aliases = ("calculate_ssim",)
+    aliases: ClassVar[tuple[str, ...]] = ("calculate_ssim",)
     builds = "paragonsr.metrics.ssim:measure"
     symbol = "ssim"
 
@@ -76,7 +76,7 @@ class SSIMYOptions(SSIMOptions):
     """SSIM over the Y channel: the figure that papers report."""
 
     type: Literal["ssim_y"] = "ssim_y"  # type: ignore[assignment]
-    aliases = ()
+    aliases: ClassVar[tuple[str, ...]] = ()
     test_y_channel: Literal[True] = True
 
 
