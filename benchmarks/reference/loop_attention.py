@@ -13,7 +13,7 @@ from paragonsr.archs.attention import OverlappingAttention
 class LoopAttention(nn.Module):
     """Same tensors and same result as `OverlappingAttention`, one window at a time.
 
-    With `cover`, as many windows as cover the image, the last one moved inward: what the published count falls short of.
+    With `cover`, as many windows as cover the image, which the published count does not; the last is moved inward.
     """
 
     def __init__(self, batched: OverlappingAttention, *, cover: bool = False) -> None:

@@ -48,13 +48,14 @@ class LocalPool(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W), or size 1 along an axis that is averaged whole (never when exporting)."""
         kind = x.dtype
+        x = x.to(torch.promote_types(kind, torch.float32))  # running sums need the digits
         for axis in (-2, -1):
             size = x.shape[axis]
             if not torch.compiler.is_exporting() and size <= self.window:
                 x = x.mean(axis, keepdim=True)
                 continue
             window = torch.sym_min(size, self.window)
-            sums = F.pad(x.float().cumsum(axis), (1, 0) if axis == -1 else (0, 0, 1, 0))
+            sums = F.pad(x.cumsum(axis), (1, 0) if axis == -1 else (0, 0, 1, 0))
             starts = (torch.arange(size, device=x.device) - self.window // 2).clamp(min=0).clamp(max=size - window)
             x = (sums.index_select(axis, starts + window) - sums.index_select(axis, starts)) / window
         return x.to(kind)
@@ -184,7 +185,8 @@ class ResidualGroup(nn.Module):
 class ContentGain(nn.Module):
     """A gain on the detail, estimated from the LR image: a small convolution net, pooled, then a sigmoid.
 
-    around_one gives (0, 2), which starts at 1; published gives (0.05, 0.2).
+    around_one gives (0.5, 1.5), starting at 1; published gives (0.05, 0.2). A range that reaches 0 does not train: the
+    first steps, when the detail is still noise, drive the gain there, and with it every gradient (measured on S).
     """
 
     def __init__(self, options: SeedOptions) -> None:
@@ -212,7 +214,7 @@ class ContentGain(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) -> (N, 1, H or 1, W or 1)."""
         content: Tensor = self.content_analyzer(x)
-        return 2 * (1 - content) if self.around_one else 0.05 + 0.15 * (1 - content)
+        return 1.5 - content if self.around_one else 0.05 + 0.15 * (1 - content)
 
 
 def icnr_(weight: Tensor, scale: int) -> None:

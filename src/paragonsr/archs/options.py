@@ -121,7 +121,7 @@ class SeedOptions(NetworkOptions):
     use_content_aware: bool = True
     """A gain on the detail, estimated from the LR image."""
     content_gain: Literal["around_one", "published"] = "around_one"
-    """A7. Range of that gain: (0, 2), starting at 1; published: (0.05, 0.2), which starves the detail of gradient."""
+    """A7. Range of that gain: (0.5, 1.5), starting at 1; published: (0.05, 0.2), which starves the detail."""
     pooling: Literal["local", "global"] = "local"
     """A7, A12. What channel_mod and the content gain average over: a neighbourhood of `pool_window`, or, as published,
     whatever is seen at once - patches in training, whole images at test (see TLC, 2112.04491)."""

@@ -1,0 +1,184 @@
+"""The keys of `train.losses`: which losses, how heavy, and from when to when."""
+
+import math
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from paragonsr.options import Variant, one_of
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class LossOptions(Variant):
+    """What all losses share: a weight, and how it changes during training."""
+
+    loss_weight: float = Field(1.0, ge=0)
+    """Weight in the sum of losses."""
+    start_iter: int = Field(0, ge=0)
+    """With target_weight: where the ramp begins. Without: iterations before this loss is switched on."""
+    target_iter: int | None = Field(None, ge=1)
+    """Where the ramp has reached target_weight."""
+    target_weight: float | None = Field(None, ge=0)
+    """Weight from target_iter on."""
+    schedule_type: Literal["linear", "cosine", "step"] = "linear"
+    """Shape of the ramp; step jumps at target_iter."""
+    disable_after: int | None = Field(None, ge=1)
+    """Iterations after which this loss is switched off."""
+
+    builds: ClassVar[str] = "paragonsr.losses.pixel:build"
+
+    @model_validator(mode="after")
+    def _ramp(self) -> "LossOptions":
+        if (self.target_iter is None) != (self.target_weight is None):
+            raise ValueError("a ramp needs both target_iter and target_weight")
+        if self.target_iter is not None and self.target_iter <= self.start_iter:
+            raise ValueError(f"target_iter {self.target_iter} is not after start_iter {self.start_iter}")
+        return self
+
+    @property
+    def label(self) -> str:
+        """Name in logs and TensorBoard: the type without `loss`."""
+        return self.type.removesuffix("loss")
+
+    def weight_at(self, iteration: int) -> float:
+        """Weight of the update that follows `iteration` finished ones."""
+        if self.disable_after is not None and iteration >= self.disable_after:
+            return 0.0
+        if self.target_iter is None or self.target_weight is None:
+            return self.loss_weight if iteration >= self.start_iter else 0.0
+        share = (iteration - self.start_iter) / (self.target_iter - self.start_iter)
+        share = min(max(share, 0.0), 1.0)
+        if self.schedule_type == "cosine":
+            share = (1 - math.cos(math.pi * share)) / 2
+        elif self.schedule_type == "step":
+            share = math.floor(share)
+        return self.loss_weight + share * (self.target_weight - self.loss_weight)
+
+    def build(self) -> "nn.Module":  # type: ignore[override]
+        """The module: (SR, HR), both N x 3 x H x W in [0, 1], to a scalar."""
+        module: nn.Module = super().build()
+        return module
+
+
+class L1Options(LossOptions):
+    """Mean absolute error."""
+
+    type: Literal["l1loss"] = "l1loss"
+    aliases = ("l1",)
+
+
+class MSEOptions(LossOptions):
+    """Mean squared error; what PSNR measures."""
+
+    type: Literal["mseloss"] = "mseloss"
+    aliases = ("mse", "l2loss")
+
+
+class CharbonnierOptions(LossOptions):
+    """Mean of sqrt(d^2 + eps), Charbonnier et al. 1994, as in LapSRN (1704.03915)."""
+
+    type: Literal["charbonnierloss"] = "charbonnierloss"
+    aliases = ("charbonnier",)
+    eps: float = Field(1e-6, gt=0)
+    """Squared width of the rounded tip, in [0, 1] units of colour squared."""
+
+
+class HuberOptions(LossOptions):
+    """Half the squared error up to delta, linear beyond, Huber 1964."""
+
+    type: Literal["huberloss"] = "huberloss"
+    aliases = ("huber",)
+    delta: float = Field(1.0, gt=0)
+    """Error where it becomes linear; colours lie in [0, 1], so 1 is never reached."""
+
+
+class SSIMLossOptions(LossOptions):
+    """1 - SSIM; see paragonsr.losses.structural."""
+
+    type: Literal["ssimloss"] = "ssimloss"
+    aliases = ("ssim",)
+    builds = "paragonsr.losses.structural:build_ssim"
+
+
+class MSSSIMLossOptions(LossOptions):
+    """1 - MS-SSIM; see paragonsr.losses.structural."""
+
+    type: Literal["mssimloss"] = "mssimloss"
+    aliases = ("msssimloss", "ms_ssimloss", "mssim")
+    builds = "paragonsr.losses.structural:build_msssim"
+    scales: Annotated[int, Field(ge=1, le=5)] | Literal["auto"] = 5
+    """Scales; five need HR patches of 176 pixels, each one less half of that. auto: as many as fit."""
+
+
+class FFTOptions(LossOptions):
+    """Mean absolute difference of the Fourier coefficients, real and imaginary parts apart (2108.05054)."""
+
+    type: Literal["fftloss"] = "fftloss"
+    aliases = ("fft", "frequencyloss")
+    builds = "paragonsr.losses.frequency:build_fft"
+
+
+class FocalFrequencyOptions(LossOptions):
+    """Squared difference of the Fourier coefficients, each weighted by its own size, Jiang et al. 2012.12821."""
+
+    type: Literal["ffloss"] = "ffloss"
+    aliases = ("focalfrequencyloss",)
+    builds = "paragonsr.losses.frequency:build_focal"
+    alpha: float = Field(1.0, ge=0)
+    """Exponent of the weight; 0 weights all frequencies alike."""
+
+
+class GradientOptions(LossOptions):
+    """Mean absolute difference of neighbouring pixels' differences, along both axes."""
+
+    type: Literal["gradientloss"] = "gradientloss"
+    aliases = ("gradloss",)
+
+
+class LaplacianOptions(LossOptions):
+    """Mean absolute difference of the 4-neighbour Laplacian."""
+
+    type: Literal["laplacianloss"] = "laplacianloss"
+    aliases = ("laploss",)
+
+
+class TotalVariationOptions(LossOptions):
+    """Mean absolute difference of neighbouring SR pixels, Rudin et al. 1992 (anisotropic); does not look at HR."""
+
+    type: Literal["tvloss"] = "tvloss"
+
+
+class LumaOptions(LossOptions):
+    """Mean absolute error of luma, ITU-R BT.601, full range."""
+
+    type: Literal["lumaloss"] = "lumaloss"
+
+
+class ColorOptions(LossOptions):
+    """Mean absolute error of Cb and Cr, ITU-R BT.601, full range."""
+
+    type: Literal["colorloss"] = "colorloss"
+    aliases = ("colourloss",)
+
+
+LossChoice = Annotated[
+    LossOptions,
+    one_of(
+        L1Options,
+        MSEOptions,
+        CharbonnierOptions,
+        HuberOptions,
+        SSIMLossOptions,
+        MSSSIMLossOptions,
+        FFTOptions,
+        FocalFrequencyOptions,
+        GradientOptions,
+        LaplacianOptions,
+        TotalVariationOptions,
+        LumaOptions,
+        ColorOptions,
+    ),
+]
+"""Options of one loss, chosen by `type`."""
