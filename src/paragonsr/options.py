@@ -33,7 +33,7 @@ class Variant(Options):
     """Other spellings of `type` that users' configurations contain."""
 
     @classmethod
-    def name(cls) -> str:
+    def tag(cls) -> str:
         """The value of `type` that chooses this variant."""
         return str(cls.model_fields["type"].default)
 
@@ -51,7 +51,7 @@ class one_of:  # noqa: N801 - reads as a word of the annotation that it stands i
 
     def __init__(self, *variants: type[Variant]) -> None:
         self.variants = variants
-        self._names = {name.lower(): v.name() for v in variants for name in (v.name(), *v.aliases)}
+        self._names = {name.lower(): v.tag() for v in variants for name in (v.tag(), *v.aliases)}
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         union = Annotated[Union[self.variants], Field(discriminator="type")]  # type: ignore[name-defined]  # noqa: UP007

@@ -59,6 +59,18 @@ def test_attend_sees_only_its_region() -> None:
         torch.testing.assert_close(out[:, :, group], expected)
 
 
+def test_both_bf16_paths_agree_in_values_and_gradients() -> None:
+    def run(kind: torch.dtype) -> list[Tensor]:
+        torch.manual_seed(2)
+        query, key = (torch.randn(2, 1, 40, 6).to(kind).requires_grad_() for _ in range(2))
+        value = torch.randn(2, 1, 40, 48).to(kind).requires_grad_()
+        out = attend(query, key, value, 6**-0.5)
+        return [out, *torch.autograd.grad((out * torch.arange(48)).sum(), (query, key, value))]
+
+    for half, full in zip(run(torch.bfloat16), run(torch.float32), strict=True):
+        assert (half.float() - full).norm() < 0.03 * full.norm()
+
+
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
 def test_the_mask_holds_in_half_precision(kind: torch.dtype) -> None:
     query, key = torch.full((2, 1, 1, 4, 12), 3.0, dtype=kind)

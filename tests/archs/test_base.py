@@ -97,3 +97,12 @@ def test_the_base_has_no_gradient_and_no_tensors_in_files() -> None:
     assert not list(base.parameters())
     assert not base.state_dict()
     assert not base(torch.rand(1, 3, 8, 8)).requires_grad
+
+
+@pytest.mark.parametrize("kind", ["mks2021", "published"])
+def test_mixed_precision_leaves_the_base_alone(kind: str) -> None:
+    base = build_base(kind, 2, 0.3, "replicate", "seed")
+    image = torch.rand(1, 3, 9, 9)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = base(image.bfloat16().float())
+    torch.testing.assert_close(mixed, base(image.bfloat16().float()), rtol=0, atol=0)

@@ -119,6 +119,15 @@ def test_bf16_autocast_trains(kind: str) -> None:
     assert all(g is not None and g.isfinite().all() for g in gradients)
 
 
+@pytest.mark.parametrize("kind", ["compact", "dual", "photo", "pro"])
+def test_compiles_as_one_graph(kind: str) -> None:
+    network = lively(SMALL[kind])
+    image = torch.rand(1, 3, 21, 18)
+    torch._dynamo.reset()
+    compiled = torch.compile(network, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(image), network(image))
+
+
 @pytest.mark.parametrize("kind", ["dual, two blocks", "photo"])
 def test_the_gradient_reaches_every_parameter(kind: str) -> None:
     network = lively(SMALL[kind]).requires_grad_(True).train()

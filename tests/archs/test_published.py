@@ -62,7 +62,7 @@ def test_names_and_shapes_in_order(shared: Path, file: str, name: str, options: 
 def test_published_weights_give_their_golden_outputs(shared: Path, name: str) -> None:
     stem = shared / "weights" / f"2x_paragonsr2_{name}_fidelity"
     network = load_network(f"{stem}.safetensors")
-    assert network.options.name() == f"paragonsr2_{name}"
+    assert network.options.tag() == f"paragonsr2_{name}"
     golden = np.load(f"{stem}.golden.npz")
     with torch.no_grad():
         sr = network(torch.from_numpy(golden["input"]))

@@ -88,7 +88,7 @@ def test_files_that_say_nothing_are_the_published_kind(
     with caplog.at_level(logging.WARNING):
         loaded = load_network(tmp_path / f"w{suffix}")
     assert "every mended defect has its old value" in caplog.text
-    assert (loaded.options.name(), loaded.scale) == (name, 4)
+    assert (loaded.options.tag(), loaded.scale) == (name, 4)
     assert {k: getattr(loaded.options, k) for k in kind.legacy} == kind.legacy
     same_output(saved, loaded)
 

@@ -185,7 +185,7 @@ def test_unknown_key_names_line_and_what_was_meant(tmp_path: Path) -> None:
 
 def test_unknown_key_deep_in_a_variant(tmp_path: Path) -> None:
     said = _complaint(tmp_path, MINIMAL.replace("lr: 1e-4", "lr: 1e-4\n    beta: [0.9, 0.99]"))
-    assert "config.yml:15: train.optim_g.beta: there is no such key; did you mean 'betas'?" in said
+    assert "config.yml:16: train.optim_g.beta: there is no such key; did you mean 'betas'?" in said
 
 
 def test_unknown_arch_names_what_was_meant(tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_scale_5(tmp_path: Path) -> None:
 
 def test_val_freq_0(tmp_path: Path) -> None:
     said = _complaint(tmp_path, MINIMAL + "val:\n  val_freq: 0\n")
-    assert "config.yml:18: val.val_freq: should be greater than or equal to 1, not 0" in said
+    assert "config.yml:19: val.val_freq: should be greater than or equal to 1, not 0" in said
 
 
 def test_all_errors_at_once(tmp_path: Path) -> None:

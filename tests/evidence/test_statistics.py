@@ -54,7 +54,9 @@ def test_the_detectable_effect_is_detected_in_80_percent(count: int) -> None:
     assert found / 2000 == pytest.approx(0.8, abs=0.03)
 
 
-@pytest.mark.parametrize(("ours", "theirs"), [([1.0], []), ([], []), ([1.0, math.inf], [1.0, 1.0]), ([math.nan], [1.0])])
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [([1.0], []), ([], []), ([1.0, math.inf], [1.0, 1.0]), ([math.nan], [1.0])]
+)
 def test_what_cannot_be_compared_is_refused(ours: list[float], theirs: list[float]) -> None:
     with pytest.raises(ValueError, match=r"pair|finite"):
         paired_difference(ours, theirs)

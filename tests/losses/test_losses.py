@@ -15,7 +15,7 @@ from pytorch_msssim import ssim as reference_ssim
 from paragonsr.errors import UserError
 from paragonsr.losses.options import L1Options, LossChoice, LossOptions, MSSSIMLossOptions, SSIMLossOptions
 from paragonsr.losses.structural import FLOOR, soft_floor
-from paragonsr.metrics import ssim as measured_ssim
+from paragonsr.metrics.ssim import ssim as measured_ssim
 
 CHOICE: TypeAdapter[LossOptions] = TypeAdapter(LossChoice)
 

@@ -12,9 +12,10 @@ from hypothesis.extra import numpy as hnp
 
 from paragonsr.data.images import read_image
 from paragonsr.data.resize import downscale, taps, upscale
-from paragonsr.metrics import psnr, ssim
 from paragonsr.metrics.options import PSNROptions, PSNRYOptions, SSIMOptions, SSIMYOptions
 from paragonsr.metrics.protocol import mean_of_images, samples, to_uint8
+from paragonsr.metrics.psnr import psnr
+from paragonsr.metrics.ssim import ssim
 
 images = hnp.arrays(np.uint8, (13, 15, 3))
 

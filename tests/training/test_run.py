@@ -124,7 +124,7 @@ def test_every_optimiser_resumes_to_the_bit(tiny_config: Configure, optimiser: s
 def test_the_optimisers_rate_is_the_schedules(tiny_config: Configure, scheduler: dict[str, object]) -> None:
     path = tiny_config({"train.scheduler": scheduler, "train.warmup_iter": 3})
     config = load_config(path).config
-    from paragonsr.training.run import learning_rate
+    from paragonsr.training.assembly import learning_rate
 
     steps = read_steps(_train(path).folder)
     assert steps["lr"].tolist() == [learning_rate(config)(i) for i in range(12)]

@@ -69,7 +69,25 @@ def phase_taps(kernel: str, scale: int, alpha: float) -> Tensor:
     return F.conv1d(taps[:, None], sharpen[None, None], padding=6)[:, 0]  # LOW_PASS is symmetric: no flip needed
 
 
-class PhaseUpsampler(nn.Module):
+class FixedUpsampler(nn.Module):
+    """What the bases share: mixed precision leaves them alone, or their rounding would be the floor of the whole."""
+
+    radius: int
+    """LR pixels on each side that an SR pixel depends on."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, H, W) -> (N, 3, scale H, scale W)."""
+        if not torch.is_autocast_enabled(x.device.type):
+            return self.enlarge(x)
+        with torch.autocast(x.device.type, enabled=False):
+            return self.enlarge(x.float())
+
+    def enlarge(self, x: Tensor) -> Tensor:
+        """What `forward` does, in the precision of x."""
+        raise NotImplementedError
+
+
+class PhaseUpsampler(FixedUpsampler):
     """Enlarges (N, 3, H, W) to (N, 3, scale H, scale W) by a fixed separable kernel, all of it at LR size.
 
     Args:
@@ -90,7 +108,7 @@ class PhaseUpsampler(nn.Module):
         self.register_buffer("vertical", taps.repeat(3, 1)[:, None, :, None], persistent=False)
         self.register_buffer("horizontal", taps.repeat(3 * scale, 1)[:, None, None, :], persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def enlarge(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) -> (N, 3, scale H, scale W)."""
         x = F.pad(x, (self.radius,) * 4, mode="replicate" if self.padding == "replicate" else "constant")
         rows = F.conv2d(x, self.vertical.to(x.dtype), groups=3)
@@ -123,7 +141,7 @@ class SeparableFilter(nn.Module):
         return filtered
 
 
-class PublishedUpsampler(nn.Module):
+class PublishedUpsampler(FixedUpsampler):
     """The published base: a blend with LOW_PASS by alpha, nearest neighbour, BINOMIAL at HR size.
 
     Same arguments as `PhaseUpsampler`; the larger alpha, the blurrier.
@@ -137,7 +155,7 @@ class PublishedUpsampler(nn.Module):
             self.add_module(name, SeparableFilter(taps, padding, naming))
         self.radius = (3 if alpha else 0) + math.ceil(2 / scale)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def enlarge(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) -> (N, 3, scale H, scale W)."""
         low_pass, blur = (self.get_submodule(name) for name in self.names)
         if self.alpha:
@@ -146,9 +164,7 @@ class PublishedUpsampler(nn.Module):
         return enlarged
 
 
-def build_base(
-    kind: str, scale: int, alpha: float, padding: Padding, naming: Naming
-) -> PhaseUpsampler | PublishedUpsampler:
+def build_base(kind: str, scale: int, alpha: float, padding: Padding, naming: Naming) -> FixedUpsampler:
     """The base that the options `base`, `upsampler_alpha` and `base_padding` name."""
     if kind == "published":
         return PublishedUpsampler(scale, alpha, padding, naming)

@@ -58,7 +58,7 @@ class NetworkOptions(Variant):
         """
         if scale not in self.scales:
             raise UserError(
-                f"{self.name()} cannot enlarge by {scale}", fix=f"choose one of {', '.join(map(str, self.scales))}"
+                f"{self.tag()} cannot enlarge by {scale}", fix=f"choose one of {', '.join(map(str, self.scales))}"
             )
         network: nn.Module = super().build(scale=scale)
         return network
@@ -359,7 +359,7 @@ _ALL: tuple[type[NetworkOptions], ...] = (
     RealtimeOptions, StreamOptions, PhotoOptions, ProOptions,
 )  # fmt: skip
 
-NETWORKS: dict[str, type[NetworkOptions]] = {variant.name(): variant for variant in _ALL}
+NETWORKS: dict[str, type[NetworkOptions]] = {variant.tag(): variant for variant in _ALL}
 """Every network by the name that `network_g.type` gives it."""
 
 NetworkChoice = Annotated[NetworkOptions, one_of(*_ALL)]

@@ -64,7 +64,7 @@ def make_options(where: str, kind: type[NetworkOptions], values: dict[str, Any])
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))
         raise UserError(
-            f"{kind.name()} does not take {name}: {first['msg']}", where=where, fix="see the options of the network"
+            f"{kind.tag()} does not take {name}: {first['msg']}", where=where, fix="see the options of the network"
         ) from error
 
 

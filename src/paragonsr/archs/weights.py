@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 def save_metadata(options: NetworkOptions, scale: int) -> dict[str, Any]:
     """What a file must say for `load_network` to build the same network: arch, scale and all its options."""
-    return {"arch": options.name(), "scale": scale, "options": options.model_dump(exclude={"type"})}
+    return {"arch": options.tag(), "scale": scale, "options": options.model_dump(exclude={"type"})}
 
 
 def save_weights(path: Path | str, state: State, metadata: dict[str, Any]) -> None:
@@ -104,7 +104,7 @@ def load_network(path: Path | str, arch: str | None = None, scale: int | None = 
         log.warning(
             "%s does not say how it was trained; taken for a published %s x%d: every mended defect has its old value "
             "(upsampler_alpha %g); options that you give win",
-            *(where, made.name(), scale, made.upsampler_alpha),
+            *(where, made.tag(), scale, made.upsampler_alpha),
         )
     else:
         made, scale = _recorded(where, metadata, arch, scale, options)
@@ -125,7 +125,7 @@ def starting_options(options: NetworkOptions, path: Path | str) -> NetworkOption
     _, metadata = read_weights(path)
     if metadata is None:
         return type(options).published(**options.given())
-    if metadata.get("arch") != options.name():
+    if metadata.get("arch") != options.tag():
         return options
     return make_options(str(path), type(options), metadata.get("options", {}) | options.given())
 
@@ -161,7 +161,7 @@ def load_into(
     fitting = {name: v for name, v in state.items() if name in own and own[name].shape == v.shape}
     if not fitting:
         raise UserError(
-            f"no tensor of it fits {options.name()} x{scale}; it holds {few(shapes(state))}",
+            f"no tensor of it fits {options.tag()} x{scale}; it holds {few(shapes(state))}",
             where=str(path),
             fix="a warm start (strict_load_g: false) needs weights of the same family and width",
         )
@@ -235,7 +235,7 @@ def _load_strictly(where: str, network: nn.Module, options: NetworkOptions, scal
             if these
         ]
         raise UserError(
-            f"the tensors are not those of {options.name()} x{scale} with these options: {'; '.join(parts)}",
+            f"the tensors are not those of {options.tag()} x{scale} with these options: {'; '.join(parts)}",
             where=where,
             fix=f"check arch, scale and options against what it was trained with; {fix}",
         )

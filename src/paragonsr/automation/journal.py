@@ -34,21 +34,28 @@ class Entry:
 
 
 class Journal:
-    """journal.jsonl of one run, one JSON object per line."""
+    """journal.jsonl of one run, one JSON object per line.
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("a", encoding="utf-8")
+    Args:
+        path: the file; None, in processes that do not lead, writes nothing.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._file = path.open("a", encoding="utf-8") if path else None
 
     def write(self, entry: Entry) -> None:
         """Append one entry."""
-        self._file.write(json.dumps(entry.as_dict()) + "\n")
+        if self._file is not None:
+            self._file.write(json.dumps(entry.as_dict()) + "\n")
 
     def sync(self) -> None:
         """Bring everything written so far to the disk."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        if self._file is not None:
+            self._file.flush()
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Write out and close."""
-        self.sync()
-        self._file.close()
+        if self._file is not None:
+            self.sync()
+            self._file.close()

@@ -17,7 +17,7 @@ def describe(error: ValidationError, model: type[BaseModel], file: str, lines: d
     found = []
     for problem in error.errors():
         place, owner = _place(model, problem["loc"])
-        line = _line(lines, place)
+        line = _line(lines, (*place, "type") if problem["type"] == "union_tag_invalid" else place)
         where = f"{file}:{line}" if line else file
         name = ".".join(map(str, place)) or "the configuration"
         found.append((line or 0, f"{where}: {name}: {_sentence(dict(problem), place, owner)}"))
@@ -98,7 +98,7 @@ def _members(annotation: Any) -> list[Any]:
 def _variant(annotation: Any, tag: Any) -> type[Variant] | None:
     """The variant that a tag of the location names, where the annotation leaves a choice of variants."""
     bases = [m for m in _members(annotation) if isinstance(m, type) and issubclass(m, Variant)]
-    return next((variant for base in bases for variant in _family(base) if variant.name() == tag), None)
+    return next((variant for base in bases for variant in _family(base) if variant.tag() == tag), None)
 
 
 def _family(base: type[Variant]) -> Iterator[type[Variant]]:

@@ -13,7 +13,7 @@ Folders = str | Annotated[list[str], Field(min_length=1)]
 class DatasetOptions(Variant):
     """What both kinds of image set share."""
 
-    name: str = ""  # type: ignore[assignment]
+    name: str = ""
     """Shown instead of the phase, for example `Set5`."""
     dataroot_gt: Folders
     """Folder or folders of HR images, searched with all their subfolders."""

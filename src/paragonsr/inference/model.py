@@ -48,10 +48,10 @@ class Upscaler:
         else:
             raise UserError(f"an image is uint8 or float in [0, 1], not {image.dtype}")
         sr = upscale(self.network, tensor.permute(2, 0, 1)[None], self.scale, tile=tile, overlap=overlap)
-        sr = sr[0].permute(1, 2, 0).float().clamp_(0, 1)
+        sr = sr[0].permute(1, 2, 0).float().clamp(0, 1)
         if image.dtype == np.uint8:
             # Half to even, as the measuring protocol has it.
-            return (sr * 255).round_().to(torch.uint8).cpu().numpy()
+            return (sr * 255).round().to(torch.uint8).cpu().numpy()
         return sr.cpu().numpy()
 
 
@@ -75,5 +75,6 @@ def load(
         UserError: no weights, or weights of something else.
     """
     chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    network = load_network(path, arch=arch, scale=scale, **options)
+    with torch.random.fork_rng():  # building a network draws its initial weights
+        network = load_network(path, arch=arch, scale=scale, **options)
     return Upscaler(network, cast(int, network.scale), chosen)

@@ -48,8 +48,10 @@ def samples(image: Image, *, shave: int, luma: bool) -> Samples:
     inner = image[shave : height - shave, shave : width - shave].astype(np.float64)
     if not luma:
         return inner
-    y: Samples = 16 + inner @ np.array([[65.481], [128.553], [24.966]]) / 255
-    return y
+    red, green, blue = np.moveaxis(inner, 2, 0)
+    # Written out: a matrix product's last bit depends on how the image lies in memory.
+    y: Samples = 16 + (65.481 * red + 128.553 * green + 24.966 * blue) / 255
+    return y[..., None]
 
 
 def pair(sr: Image, hr: Image, *, shave: int, luma: bool) -> tuple[Samples, Samples]:

@@ -107,7 +107,7 @@ def assemble(
     plan = _plan(config)
     readings = MachineReadings(lambda: batches.waited, machine.memory)
     meter = Meter(objective.labels, readings, machine.mean)
-    journal = Journal(folder.path / "journal.jsonl" if machine.leads else Path(os.devnull))
+    journal = Journal(folder.path / "journal.jsonl" if machine.leads else None)
     board = Board(folder.path / "tb" if machine.leads and config.logger.use_tb_logger else None)
     recorder = record.Recorder(folder.path, meter.columns) if machine.leads else None
     for resource in (journal, board, recorder):

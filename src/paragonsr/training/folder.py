@@ -41,6 +41,7 @@ class RunFolder:
 
     def __init__(self, config: Config, *, fresh: bool, leads: bool) -> None:
         self.path = Path(config.path.experiments_root) / config.name
+        self._lock: int | None = None
         if leads:
             self._prepare(fresh)
 
@@ -62,8 +63,8 @@ class RunFolder:
             ) from None
 
     def _claim(self) -> None:
-        # Held until the process ends, however it ends.
-        lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT)
+        # The system lets go of it when the process ends, however it ends.
+        self._lock = lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT)
         try:
             if os.name == "posix":
                 import fcntl
@@ -79,6 +80,12 @@ class RunFolder:
                 where=str(self.path),
                 fix="wait for it, or give this run another name",
             ) from None
+
+    def release(self) -> None:
+        """Let other processes train in the folder."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def read(self) -> dict[str, Any] | None:
         """run.json of an earlier session, if there was one."""

@@ -105,3 +105,8 @@ def unflatten(optimiser: Optimizer, tensors: dict[str, torch.Tensor], rest: dict
         index, _, key = name.partition(".")
         state.setdefault(int(index), {})[key] = value
     optimiser.load_state_dict({"state": state, "param_groups": rest["param_groups"]})
+    for parameter, entries in optimiser.state.items():
+        for key, value in entries.items():
+            if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
+                # In the parameter's own memory layout: fused kernels walk both side by side.
+                entries[key] = torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)

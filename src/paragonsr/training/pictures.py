@@ -8,7 +8,7 @@ from torch import nn
 
 from paragonsr.data import resize
 from paragonsr.data.images import write_png
-from paragonsr.metrics import psnr
+from paragonsr.metrics.psnr import psnr
 from paragonsr.training.validation import Validator
 
 CROP = 96

@@ -57,6 +57,7 @@ def train(config: Config, *, fresh: bool = False, notes: tuple[str, ...] = ()) -
         data = open_data(config, machine)
         with machine.leader_first():
             folder = RunFolder(config, fresh=fresh, leads=machine.leads)
+            stack.callback(folder.release)
         folder.check_same(config, data.train.fingerprint)
         console = stack.enter_context(Console(folder.path / "train.log" if machine.leads else None))
         for note in (*notes, *machine.notes):

@@ -37,12 +37,12 @@ def build(options: SchedulerOptions, *, total: int, lr: float) -> Factor:
         lr: base learning rate, which floors given as rates are relative to.
     """
     makers: dict[str, Callable[..., Factor]] = {
-        MultiStepOptions.name(): multi_step,
-        CosineOptions.name(): cosine,
-        CosineRestartsOptions.name(): cosine_restarts,
-        WSDOptions.name(): warmup_stable_decay,
-        OneCycleOptions.name(): one_cycle,
-        PlateauOptions.name(): constant,
+        MultiStepOptions.tag(): multi_step,
+        CosineOptions.tag(): cosine,
+        CosineRestartsOptions.tag(): cosine_restarts,
+        WSDOptions.tag(): warmup_stable_decay,
+        OneCycleOptions.tag(): one_cycle,
+        PlateauOptions.tag(): constant,
     }
     return makers[options.type](options, total=total, lr=lr)
 

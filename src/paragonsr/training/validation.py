@@ -85,7 +85,7 @@ class Validator:
         self, network: nn.Module, validation_set: ValidationSet, index: int, iteration: int
     ) -> dict[str, float]:
         store = validation_set.store
-        sr = self.upscale(network, np.ascontiguousarray(store.lr(index)))
+        sr = self.upscale(network, np.array(store.lr(index)))
         if self.folder is not None:
             name = Path(store.names[index]).stem
             write_png(self.folder / name / f"{name}_{iteration:06d}.png", sr)
