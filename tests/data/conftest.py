@@ -22,11 +22,6 @@ def write_images(folder: Path, images: Images) -> Path:
     return folder
 
 
-def noise(seed: int, height: int, width: int) -> NDArray[np.uint8]:
-    """A height x width x 3 image of which no two patches are alike."""
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
-
-
 @pytest.fixture
 def images(tmp_path: Path) -> WriteImages:
     """images("hr", {"a.png": array}) gives the folder."""

@@ -90,7 +90,7 @@ def test_everything_that_has_no_partner_stands_in_one_message(tree: Tree) -> Non
     hr = tree("hr", "a.png", "b.png", "b.jpg", "only_hr.png")
     said = _refused(_paired(hr, tree("lr", "a.png", "b.png", "only_lr.png")))
     assert "datasets.train" in said
-    assert "1 name shared by several files: b.jpg / b.png" in said
+    assert f"1 name shared by several files: {hr}/b.jpg / b.png" in said
     assert "1 HR image without LR image: only_hr.png" in said
     assert "1 LR image without HR image" in said
     assert "only_lr.png" in said

@@ -120,10 +120,12 @@ def _put_behind(
     Returns:
         number of pixels that were bare before.
     """
-    angle, flatness, angular = random.uniform(0, np.pi), random.uniform(0.3, 1), random.random() < 0.4
     low = np.maximum(np.floor(centre - 1.5 * radius), 0).astype(int)
     high = np.minimum(np.ceil(centre + 1.5 * radius), len(bare)).astype(int)
     box = slice(low[0], high[0]), slice(low[1], high[1])
+    if not bare[box].any():
+        return 0
+    angle, flatness, angular = random.uniform(0, np.pi), random.uniform(0.3, 1), random.random() < 0.4
     y, x = np.ogrid[box]
     y, x = (y - centre[0]) / radius, (x - centre[1]) / radius
     u = x * np.cos(angle) + y * np.sin(angle)

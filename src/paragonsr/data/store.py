@@ -5,7 +5,8 @@
                        index.json  names, LR sizes (everything else follows from them and the scale), digests
 
 The key is a hash of what the files of the set look like from outside (names, places, sizes, times of change, scale,
-format), so that an edited set gets a new store. A store appears by one rename when it is complete, and is never changed.
+format), so that an edited set gets a new store. A store appears by one rename when it is complete, and is never
+changed.
 """
 
 import hashlib
@@ -55,6 +56,8 @@ class Store:
         self.shapes = tuple((h * self.scale, w * self.scale) for h, w in self.lr_shapes)
         self.fingerprint: str = _fingerprint(index["digests"])
         self._digests: list[str] = index["digests"]
+        if not len(self.names) == len(self.lr_shapes) == len(self._digests):
+            raise ValueError(f"{folder} has an index of lists that differ in length")
         self._lr_offsets = _offsets(self.lr_shapes)
         self._hr_offsets = _offsets(self.shapes)
         self._hr = _mapped(folder / "hr.bin", self._hr_offsets[-1])
