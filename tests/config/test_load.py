@@ -168,6 +168,15 @@ onnx:
     assert len(loaded.warnings) == len(set(loaded.warnings))
 
 
+def test_an_override_takes_a_key_out(tmp_path: Path) -> None:
+    text = MINIMAL.replace("    lq_size: 16", "    lq_size: 16\n    dataroot_lq: lr").replace("single", "paired")
+    config = _load(
+        tmp_path, text, "datasets.train.type=singleimagedataset", "datasets.train.dataroot_lq=~", "manual_seed=~"
+    ).config
+    assert config.train_set.lr_roots is None
+    assert config.manual_seed == 0
+
+
 def test_legacy_loss_sections_become_losses(tmp_path: Path) -> None:
     text = MINIMAL.replace("  losses:\n    - type: l1loss\n", "  pixel_opt:\n    type: L1Loss\n    loss_weight: 0.5\n")
     assert [(loss.type, loss.loss_weight) for loss in _load(tmp_path, text).config.train.losses] == [("l1loss", 0.5)]

@@ -1,5 +1,6 @@
 """paragonsr check CONFIG"""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,9 +57,9 @@ def _estimate(config: "Config") -> None:
     from paragonsr.training.estimate import estimate
 
     figures = estimate(config)
-    hours = figures.seconds * config.train.total_iter / 3600
+    whole = timedelta(seconds=round(figures.seconds * config.train.total_iter))
     typer.echo(
         f"network: {figures.parameters} parameters on {figures.device}; a step of {config.batch} samples takes "
         f"{figures.seconds:.3f} s and {figures.memory / 2**30:.2f} GiB at the peak; "
-        f"{config.train.total_iter} iterations about {hours:.1f} h, validation and saving aside"
+        f"{config.train.total_iter} iterations about {whole}, validation and saving aside"
     )

@@ -29,7 +29,8 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Loaded:
 
     Args:
         path: a YAML file.
-        overrides: "train.total_iter=2000"; a part that is a number is a list position.
+        overrides: "train.total_iter=2000"; a part that is a number is a list position. "key=~" takes the key
+            out, so that its default counts.
 
     Raises:
         UserError: with every problem found, each with its line.
@@ -57,10 +58,13 @@ def _override(tree: dict[str, Any], text: str) -> None:
     here: Any = tree
     for section in sections:
         here = _step(here, section, name)
+    given = parse_scalar(value)
     if isinstance(here, list):
-        here[_position(here, last, name)] = parse_scalar(value)
+        here[_position(here, last, name)] = given
+    elif given is None:
+        here.pop(last, None)
     else:
-        here[last] = parse_scalar(value)
+        here[last] = given
 
 
 def _step(here: Any, part: str, name: str) -> Any:
