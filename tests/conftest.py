@@ -9,7 +9,12 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from hypothesis import settings
 from PIL import Image
+
+# How long an example takes says nothing about whether it is right.
+settings.register_profile("paragonsr", deadline=None)
+settings.load_profile("paragonsr")
 
 
 @pytest.fixture(scope="session")

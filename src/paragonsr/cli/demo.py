@@ -16,7 +16,8 @@ def demo(
     from paragonsr.config import load_config
     from paragonsr.data.demo import make_demo_images
 
-    loaded = load_config(config, overrides or [])
+    folders = [f"datasets.{phase}.dataroot_gt={images / phase}" for phase in ("train", "val")]
+    loaded = load_config(config, [*folders, *(overrides or [])])
     make_demo_images(images)
     outcome = carry_out(loaded.config, loaded.warnings, fresh=False)
     announce(outcome, resume="paragonsr demo")
