@@ -24,6 +24,7 @@ from paragonsr.archs.options import (
     PhotoOptions,
     ProOptions,
     RealtimeOptions,
+    SeedOptions,
     SOptions,
     StreamOptions,
     TinyOptions,
@@ -285,6 +286,22 @@ def test_A9_every_switch_of_the_published_factories_is_an_option() -> None:
     for kind in NETWORKS.values():
         if kind.family == "seed":
             assert switches <= kind.model_fields.keys()
+
+
+@pytest.mark.parametrize("kind", [NanoOptions, SOptions])
+@pytest.mark.parametrize(
+    "asked", [{"use_norm": True}, {"use_channel_mod": True}, {"fast_body_mode": False}, {"band": 9}, {"num_groups": 2}]
+)
+def test_A9_asking_for_a_part_of_the_dual_block_chooses_it(kind: type[SeedOptions], asked: dict[str, Any]) -> None:
+    assert kind().structure == "compact"
+    assert kind(**asked).structure == "dual"
+    assert kind(structure="compact", **asked).structure == "compact"
+
+
+def test_A9_switches_of_both_structures_leave_it_compact() -> None:
+    options = SOptions(use_attention=True, use_content_aware=True, fast_body_mode=True, use_norm=False, num_feat=8)
+    assert options.structure == "compact"
+    assert any("attention" in name for name in options.build(scale=2).state_dict())
 
 
 def test_A10_a_fresh_block_is_nearly_the_identity() -> None:

@@ -182,7 +182,7 @@ def test_write_png_that_fails_keeps_the_old_file(tmp_path: Path, monkeypatch: py
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Image.Image, "save", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(UserError, match="No space left on device"):
         write_png(tmp_path / "a.png", 255 - RGB)
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), RGB)

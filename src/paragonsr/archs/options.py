@@ -5,9 +5,10 @@ and its `legacy` value computes what the published network computed. `published(
 option at its legacy value, for weights that were published or trained with the earlier implementation.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from paragonsr.errors import UserError
 from paragonsr.options import Variant, one_of
@@ -64,6 +65,15 @@ class NetworkOptions(Variant):
         return network
 
 
+DUAL_ONLY = {"expansion", "band", "layer_scale", "norm_position", "activations", "num_groups"}
+"""Options that mean nothing in a compact body; use_norm, use_channel_mod and fast_body_mode can be off there."""
+
+
+def _by_structure(*, compact: Any, dual: Any) -> Callable[[dict[str, Any]], Any]:
+    """A default that depends on the structure."""
+    return lambda given: dual if given.get("structure") == "dual" else compact
+
+
 class SeedOptions(NetworkOptions):
     """The seed family: one image, one pass, all learned work at LR size."""
 
@@ -79,11 +89,14 @@ class SeedOptions(NetworkOptions):
         "norm_position": "after",
         "activations": "published",
         "layer_scale": 1e-5,
+        "use_attention": True,
+        "use_content_aware": True,
     }
 
-    structure: Literal["compact", "dual"] = "dual"
+    structure: Literal["compact", "dual"] = "compact"
     """A12. dual: the published blocks (banded depthwise context, then a depthwise transformer). compact: plain 3x3
-    convolutions with PReLU, whose last one makes the sub-pixels: better than dual at the size of nano."""
+    convolutions with PReLU, whose last one makes the sub-pixels: better at equal parameters and time in nano, xs and s
+    (docs/evidence.md), so it is what nano to s are, unless something is asked for that only dual has."""
     num_feat: int = Field(ge=1)
     """Channels of the body."""
     num_groups: int = Field(ge=1)
@@ -101,16 +114,17 @@ class SeedOptions(NetworkOptions):
     """The last convolution starts this much smaller than usual, so that training starts near the base."""
     layer_scale: float = Field(0.1, gt=0)
     """A10. Start of the factors on the branches of a dual block; the published 1e-5 starves their gradient."""
-    use_norm: bool = True
+    use_norm: bool = Field(default_factory=_by_structure(compact=False, dual=True))
     """RMS normalisation in dual blocks."""
     norm_position: Literal["before", "after"] = "before"
     """A10. Normalise what a branch reads, or, as published, the residual stream itself at the end of each block."""
     activations: Literal["more", "published"] = "more"
     """A12. more: also after the stem and after the channel mix of a dual block; published: one per block."""
-    use_channel_mod: bool = True
+    use_channel_mod: bool = Field(default_factory=_by_structure(compact=False, dual=True))
     """Channel attention in dual blocks."""
-    use_attention: bool = True
-    """Window attention: in every dual block, or once at the end of a compact body."""
+    use_attention: bool = False
+    """Window attention: in every dual block, or once at the end of a compact body. In S it brought nothing at equal
+    iterations and made a step 3.6 times as long (docs/evidence.md)."""
     attention_window: int = Field(32, ge=8)
     """Side of an attention window, LR pixels."""
     attention_windows: Literal["shifted", "overlapping"] = "shifted"
@@ -118,7 +132,7 @@ class SeedOptions(NetworkOptions):
     blended windows that leave strips of many image sizes uncovered."""
     attention_scale: Literal["key_width", "tokens"] = "key_width"
     """A5. Logits are divided by the square root of this; tokens, as published, makes attention nearly uniform."""
-    use_content_aware: bool = True
+    use_content_aware: bool = Field(default_factory=_by_structure(compact=False, dual=True))
     """A gain on the detail, estimated from the LR image."""
     content_gain: Literal["around_one", "published"] = "around_one"
     """A7. Range of that gain: (0.5, 1.5), starting at 1; published: (0.05, 0.2), which starves the detail."""
@@ -131,6 +145,14 @@ class SeedOptions(NetworkOptions):
     """A3. Start of the sub-pixel convolution: icnr (1707.02937) makes all sub-pixels equal, so free of checkerboard."""
     use_channels_last: bool = False
     """Accepted from older configurations; memory layout is chosen by the training's own `use_channels_last`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _dual_where_only_dual_can(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or "structure" in given:
+            return given
+        parts = given.get("use_norm") or given.get("use_channel_mod") or given.get("fast_body_mode") is False
+        return given | {"structure": "dual"} if parts or DUAL_ONLY & given.keys() else given
 
     @field_validator("band")
     @classmethod
@@ -151,17 +173,15 @@ class NanoOptions(SeedOptions):
 
     type: Literal["paragonsr2_nano"] = "paragonsr2_nano"
     purpose = "real time on anything, video players, CPUs"
-    legacy = SeedOptions.legacy | {"upsampler_alpha": 0.4, "use_attention": True, "use_content_aware": True}
-    structure: Literal["compact", "dual"] = "compact"
-    num_feat: int = Field(default_factory=lambda given: 12 if given.get("structure") == "dual" else 16, ge=1)
+    legacy = SeedOptions.legacy | {"upsampler_alpha": 0.4}
+    num_feat: int = Field(default_factory=_by_structure(compact=16, dual=12), ge=1)
     num_groups: int = Field(1, ge=1)
-    num_blocks: int = Field(default_factory=lambda given: 1 if given.get("structure") == "dual" else 3, ge=1)
+    num_blocks: int = Field(default_factory=_by_structure(compact=3, dual=1), ge=1)
     expansion: float = Field(1.2, gt=0)
     band: int = Field(7, ge=1)
     detail_gain: float = Field(0.05, gt=0)
     use_norm: bool = False
     use_channel_mod: bool = False
-    use_attention: bool = False
     use_content_aware: bool = False
 
 
@@ -173,7 +193,7 @@ class MicroOptions(SeedOptions):
     legacy = SeedOptions.legacy | {"upsampler_alpha": 0.45}
     num_feat: int = Field(16, ge=1)
     num_groups: int = Field(1, ge=1)
-    num_blocks: int = Field(2, ge=1)
+    num_blocks: int = Field(default_factory=_by_structure(compact=7, dual=2), ge=1)
     expansion: float = Field(1.5, gt=0)
     band: int = Field(7, ge=1)
     detail_gain: float = Field(0.08, gt=0)
@@ -188,7 +208,7 @@ class TinyOptions(SeedOptions):
     legacy = SeedOptions.legacy | {"upsampler_alpha": 0.5}
     num_feat: int = Field(24, ge=1)
     num_groups: int = Field(2, ge=1)
-    num_blocks: int = Field(2, ge=1)
+    num_blocks: int = Field(default_factory=_by_structure(compact=7, dual=2), ge=1)
     expansion: float = Field(1.5, gt=0)
     band: int = Field(9, ge=1)
 
@@ -201,7 +221,7 @@ class XSOptions(SeedOptions):
     legacy = SeedOptions.legacy | {"upsampler_alpha": 0.5}
     num_feat: int = Field(32, ge=1)
     num_groups: int = Field(2, ge=1)
-    num_blocks: int = Field(3, ge=1)
+    num_blocks: int = Field(default_factory=_by_structure(compact=8, dual=3), ge=1)
     expansion: float = Field(1.8, gt=0)
 
 
@@ -213,15 +233,16 @@ class SOptions(SeedOptions):
     legacy = SeedOptions.legacy | {"upsampler_alpha": 0.5}
     num_feat: int = Field(48, ge=1)
     num_groups: int = Field(3, ge=1)
-    num_blocks: int = Field(4, ge=1)
+    num_blocks: int = Field(default_factory=_by_structure(compact=10, dual=4), ge=1)
 
 
 class MOptions(SeedOptions):
-    """1.8 M parameters."""
+    """1.3 M parameters."""
 
     type: Literal["paragonsr2_m"] = "paragonsr2_m"
     purpose = "quality before speed"
     legacy = SeedOptions.legacy | {"upsampler_alpha": 0.5}
+    structure: Literal["compact", "dual"] = "dual"
     num_feat: int = Field(64, ge=1)
     num_groups: int = Field(4, ge=1)
     num_blocks: int = Field(6, ge=1)
@@ -233,13 +254,13 @@ class LOptions(SeedOptions):
 
     type: Literal["paragonsr2_l"] = "paragonsr2_l"
     purpose = "high quality on a large GPU"
-    legacy = SeedOptions.legacy | {"upsampler_alpha": 0.55}
+    legacy = SeedOptions.legacy | {"upsampler_alpha": 0.55, "use_attention": False}
+    structure: Literal["compact", "dual"] = "dual"
     num_feat: int = Field(96, ge=1)
     num_groups: int = Field(6, ge=1)
     num_blocks: int = Field(8, ge=1)
     fast_body_mode: bool = False
     band: int = Field(13, ge=1)
-    use_attention: bool = False
 
 
 class XLOptions(SeedOptions):
@@ -247,13 +268,13 @@ class XLOptions(SeedOptions):
 
     type: Literal["paragonsr2_xl"] = "paragonsr2_xl"
     purpose = "the best figure, whatever it costs"
-    legacy = SeedOptions.legacy | {"upsampler_alpha": 0.6}
+    legacy = SeedOptions.legacy | {"upsampler_alpha": 0.6, "use_attention": False}
+    structure: Literal["compact", "dual"] = "dual"
     num_feat: int = Field(128, ge=1)
     num_groups: int = Field(8, ge=1)
     num_blocks: int = Field(10, ge=1)
     fast_body_mode: bool = False
     band: int = Field(15, ge=1)
-    use_attention: bool = False
 
 
 class ReleaseOptions(NetworkOptions):

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from paragonsr.archs.options import NETWORKS, SCALES, NetworkOptions
 from paragonsr.archs.recognise import State, few, make_options, recognise, shapes, with_taps_of
 from paragonsr.errors import UserError
+from paragonsr.files import write_atomically
 
 KEY = "paragonsr"
 """Entry of the safetensors metadata that holds ours, as JSON."""
@@ -43,21 +43,14 @@ def save_weights(path: Path | str, state: State, metadata: dict[str, Any]) -> No
     path = Path(path)
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
     content = save(tensors, {KEY: json.dumps(metadata, sort_keys=True)})
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        write_atomically(path, content)
     except OSError as error:
         raise UserError(
             f"the weights could not be written ({error.strerror})",
             where=str(path),
             fix="check its folder and space",
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_weights(path: Path | str) -> tuple[State, dict[str, Any] | None]:

@@ -1,9 +1,8 @@
 """Reading and writing image files; the one place that knows how a file becomes height x width x 3 uint8 RGB."""
 
-import os
+import io
 import struct
 import sys
-import threading
 import zlib
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from PIL import ImageFile
 
 from paragonsr.data.resize import Image
 from paragonsr.errors import UserError
+from paragonsr.files import write_atomically
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"})
 """Endings of image files, in lower case."""
@@ -61,7 +61,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
 
 
 def write_png(path: str | Path, image: Image) -> None:
-    """Write a PNG under a temporary name and rename it, so that no half-written image is ever seen.
+    """Write a PNG, whole or not at all.
 
     Folders on the way are made.
 
@@ -73,14 +73,11 @@ def write_png(path: str | Path, image: Image) -> None:
         UserError: the place cannot be written to.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    content = io.BytesIO()
+    PillowImage.fromarray(np.ascontiguousarray(image)).save(content, format="PNG")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            PillowImage.fromarray(np.ascontiguousarray(image)).save(temporary, format="PNG")
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_atomically(path, content.getvalue())
     except OSError as error:
         raise UserError(f"cannot be written: {error.strerror or error}", where=str(path)) from error
 

@@ -14,7 +14,7 @@ import torch
 import paragonsr
 from paragonsr.config import Config
 from paragonsr.errors import UserError
-from paragonsr.training.store import write_atomically
+from paragonsr.files import write_atomically
 
 SUBFOLDERS = ("models", "training_states", "visualization", "tb")
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from paragonsr.errors import UserError
+from paragonsr.files import write_atomically
 
 AUTOSAVE = "autosave.state"
 
@@ -25,25 +25,6 @@ def write_state(path: Path, tensors: dict[str, Tensor], rest: dict[str, Any]) ->
     text = json.dumps(rest)
     data = save(tensors, {"paragonsr.state": text, "digest": _digest(tensors, text)})
     write_atomically(path, data)
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Temporary file beside the target, fsync, rename, fsync of the folder."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    if os.name == "posix":
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
