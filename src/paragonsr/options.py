@@ -11,6 +11,9 @@ from typing import Annotated, Any, ClassVar, Union
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema
 
+ITERATIONS: dict[str, Any] = {"unit": "iterations"}
+"""Marks a field that counts iterations of a whole run: `Field(json_schema_extra=ITERATIONS)`; a budget rescales it."""
+
 
 class Options(BaseModel):
     """Base of all options. Unknown keys and wrong types are errors; an instance never changes."""

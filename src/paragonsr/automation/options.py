@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from paragonsr.options import Options
+from paragonsr.options import ITERATIONS, Options
 
 
 class AutomationOptions(Options):
@@ -31,7 +31,7 @@ class LossBalanceOptions(AutomationOptions):
     """Upper bound of the multiplier of `loss_weight`."""
     adaptation_threshold: float = Field(0.1, ge=0)
     """Relative distance from the target share that calls for an adaptation."""
-    baseline_iterations: int = Field(100, ge=0)
+    baseline_iterations: int = Field(100, ge=0, json_schema_extra=ITERATIONS)
     """Iterations that are only measured."""
     enable_monitoring: bool = True
     """Write the shares to TensorBoard."""
@@ -48,7 +48,7 @@ class LearningRateOptions(AutomationOptions):
 
     strategy: Literal["adaptive", "cosine", "exponential", "plateau"] = "adaptive"
     """The shape of the decay; adaptive chooses it from the measured curve."""
-    adaptation_frequency: int = Field(1000, ge=1)
+    adaptation_frequency: int = Field(1000, ge=1, json_schema_extra=ITERATIONS)
     """Iterations between two looks at the curve."""
     improvement_threshold: float = Field(0.001, ge=0)
     """Relative fall of the smoothed loss per `adaptation_frequency` under which the decay begins."""
@@ -63,7 +63,7 @@ class BatchSizeOptions(AutomationOptions):
     """Share of the device's memory to use at the peak."""
     safety_margin: float = Field(0.05, ge=0, lt=1)
     """Share above the target that must never be passed."""
-    adjustment_frequency: int = Field(100, ge=1)
+    adjustment_frequency: int = Field(100, ge=1, json_schema_extra=ITERATIONS)
     """Iterations between two adjustments."""
     min_batch_size: int = Field(1, ge=1)
     max_batch_size: int | None = Field(None, ge=1)
@@ -74,7 +74,7 @@ class EarlyStoppingOptions(AutomationOptions):
 
     metric: str = "val/psnr"
     """Which validation figure decides."""
-    patience: int = Field(2000, ge=1)
+    patience: int = Field(2000, ge=1, json_schema_extra=ITERATIONS)
     """Reference iterations without an improvement."""
     min_improvement: float = Field(0.001, ge=0)
     """What counts as an improvement, in the metric's unit."""
@@ -87,7 +87,7 @@ class GradientClippingOptions(AutomationOptions):
 
     percentile: float = Field(95.0, gt=0, le=100)
     """Which percentile of the history is the threshold."""
-    gradient_history_size: int = Field(100, ge=10)
+    gradient_history_size: int = Field(100, ge=10, json_schema_extra=ITERATIONS)
     """Length of the history in iterations."""
 
 

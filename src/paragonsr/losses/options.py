@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from paragonsr.options import Variant, one_of
+from paragonsr.options import ITERATIONS, Variant, one_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -16,15 +16,15 @@ class LossOptions(Variant):
 
     loss_weight: float = Field(1.0, ge=0)
     """Weight in the sum of losses."""
-    start_iter: int = Field(0, ge=0)
+    start_iter: int = Field(0, ge=0, json_schema_extra=ITERATIONS)
     """With target_weight: where the ramp begins. Without: iterations before this loss is switched on."""
-    target_iter: int | None = Field(None, ge=1)
+    target_iter: int | None = Field(None, ge=1, json_schema_extra=ITERATIONS)
     """Where the ramp has reached target_weight."""
     target_weight: float | None = Field(None, ge=0)
     """Weight from target_iter on."""
     schedule_type: Literal["linear", "cosine", "step"] = "linear"
     """Shape of the ramp; step jumps at target_iter."""
-    disable_after: int | None = Field(None, ge=1)
+    disable_after: int | None = Field(None, ge=1, json_schema_extra=ITERATIONS)
     """Iterations after which this loss is switched off."""
 
     builds: ClassVar[str] = "paragonsr.losses.pixel:build"

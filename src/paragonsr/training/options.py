@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from paragonsr.automation.options import AutomationsOptions, LossBalanceOptions
 from paragonsr.losses.options import LossChoice, LossOptions
 from paragonsr.metrics.options import MetricChoice, MetricOptions, PSNRYOptions, SSIMYOptions
-from paragonsr.options import Options, Variant, one_of
+from paragonsr.options import ITERATIONS, Options, Variant, one_of
 
 
 class OptimiserOptions(Variant):
@@ -77,7 +77,7 @@ class MultiStepOptions(SchedulerOptions):
     """Multiply by `gamma` at each milestone."""
 
     type: Literal["MultiStepLR"] = "MultiStepLR"
-    milestones: list[int] = Field(min_length=1)
+    milestones: list[int] = Field(min_length=1, json_schema_extra=ITERATIONS)
     gamma: float = Field(0.5, gt=0, le=1)
 
 
@@ -86,7 +86,7 @@ class CosineOptions(SchedulerOptions):
 
     type: Literal["CosineAnnealingLR"] = "CosineAnnealingLR"
     aliases = ("cosine",)
-    T_max: int | None = Field(None, ge=1)
+    T_max: int | None = Field(None, ge=1, json_schema_extra=ITERATIONS)
     """Iterations of the decay; default: to the end of training. Beyond it the rate stays at its floor."""
     eta_min: float = Field(0.0, ge=0)
     """The floor, a learning rate."""
@@ -97,7 +97,7 @@ class CosineRestartsOptions(SchedulerOptions):
 
     type: Literal["CosineAnnealingWarmRestarts"] = "CosineAnnealingWarmRestarts"
     aliases = ("CosineAnnealingRestartLR",)
-    T_0: int = Field(ge=1)
+    T_0: int = Field(ge=1, json_schema_extra=ITERATIONS)
     """Iterations of the first cycle."""
     T_mult: int = Field(1, ge=1)
     """Each cycle is this many times as long as the one before."""
@@ -130,7 +130,7 @@ class PlateauOptions(SchedulerOptions):
     aliases = ("Plateau",)
     metric: str = "val/psnr"
     factor: float = Field(0.5, gt=0, lt=1)
-    patience: int = Field(5000, ge=1)
+    patience: int = Field(5000, ge=1, json_schema_extra=ITERATIONS)
     """Iterations (not validations) without an improvement."""
     threshold: float = Field(1e-3, ge=0)
     """Smallest improvement, in the metric's unit."""
@@ -147,12 +147,12 @@ SchedulerChoice = Annotated[
 class TrainOptions(Options):
     """`train`: what is optimised, how, and for how long."""
 
-    total_iter: int = Field(ge=1)
+    total_iter: int = Field(ge=1, json_schema_extra=ITERATIONS)
     """Iterations of the whole run."""
     optim_g: OptimiserChoice
     scheduler: SchedulerChoice | None = None
     """None keeps the rate constant."""
-    warmup_iter: int = Field(0, ge=-1)
+    warmup_iter: int = Field(0, ge=-1, json_schema_extra=ITERATIONS)
     """Iterations of a linear warm-up, from the first step on; 0 or -1 for none."""
     ema_decay: float = Field(0.0, ge=0, lt=1)
     """Largest decay of the moving average of the weights; 0 for none."""
@@ -184,7 +184,7 @@ class ValOptions(Options):
     """`val`: when and how the averaged network is measured."""
 
     val_enabled: bool = True
-    val_freq: int = Field(1000, ge=1)
+    val_freq: int = Field(1000, ge=1, json_schema_extra=ITERATIONS)
     """Iterations between two validations; the last iteration is always validated."""
     save_img: bool = False
     """Write every SR image to `visualization/`."""
@@ -208,9 +208,9 @@ class ValOptions(Options):
 class LoggerOptions(Options):
     """`logger`: what is shown and kept."""
 
-    print_freq: int = Field(100, ge=1)
+    print_freq: int = Field(100, ge=1, json_schema_extra=ITERATIONS)
     """Iterations between two plain lines, and between two TensorBoard points."""
-    save_checkpoint_freq: int = Field(5000, ge=1)
+    save_checkpoint_freq: int = Field(5000, ge=1, json_schema_extra=ITERATIONS)
     """Iterations between two kept checkpoints."""
     save_checkpoint_format: Literal["safetensors"] = "safetensors"
     use_tb_logger: bool = True

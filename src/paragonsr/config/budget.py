@@ -1,0 +1,106 @@
+"""Fitting a configuration to a budget: every iteration-valued key shrinks or grows with the total."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from paragonsr.config.schema import Config
+from paragonsr.errors import UserError
+from paragonsr.options import ITERATIONS
+
+Unit = Literal["seconds", "iterations", "samples"]
+UNITS: dict[str, tuple[Unit, float]] = {
+    "s": ("seconds", 1),
+    "min": ("seconds", 60),
+    "h": ("seconds", 3600),
+    "it": ("iterations", 1),
+    "k it": ("iterations", 1e3),
+    "samples": ("samples", 1),
+    "k samples": ("samples", 1e3),
+    "m samples": ("samples", 1e6),
+}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much a run may cost."""
+
+    amount: float
+    unit: Unit
+
+    def iterations(self, batch: int) -> int | None:
+        """The budget in iterations of `batch` samples; None where only a measured speed can tell."""
+        if self.unit == "seconds":
+            return None
+        return max(1, round(self.amount if self.unit == "iterations" else self.amount / batch))
+
+
+def parse_budget(text: str, where: str = "train.budget") -> Budget:
+    """Read "600s", "10min", "6h", "20000it", "20k it", "1M samples".
+
+    Raises:
+        UserError: it is none of these.
+    """
+    found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:e[0-9]+)?)\s*([a-z][a-z ]*?)\s*", text.lower())
+    amount, unit = (float(found[1]), UNITS.get(" ".join(found[2].split()))) if found else (0.0, None)
+    if unit is None or amount <= 0:
+        raise UserError(f"{text!r} is no budget", where=where, fix="write 600s, 10min, 6h, 20000it or 1M samples")
+    return Budget(amount * unit[1], unit[0])
+
+
+def fitted(config: Config, total: int) -> Config:
+    """The same run in `total` iterations: total, milestones, warm-up, ramps, patience and frequencies in proportion.
+
+    No key falls below 1, and one that means "off" (0 or -1) stays.
+    """
+    return _scaled(config, total / config.train.total_iter)
+
+
+def iteration_keys(model: BaseModel, prefix: str = "") -> dict[str, int | list[int]]:
+    """Every key that counts iterations, by its dotted name, where it has a value."""
+    found: dict[str, int | list[int]] = {}
+    for name, field, value in _fields(model):
+        key = f"{prefix}{name}"
+        if field.json_schema_extra == ITERATIONS and value is not None:
+            found[key] = value
+        for part, inner in _inner(value):
+            found |= iteration_keys(inner, f"{key}.{part}." if part else f"{key}.")
+    return found
+
+
+def _scaled(model: Any, factor: float) -> Any:
+    changes: dict[str, Any] = {}
+    for name, field, value in _fields(model):
+        if field.json_schema_extra == ITERATIONS:
+            changes[name] = _times(value, factor)
+        elif isinstance(value, BaseModel):
+            changes[name] = _scaled(value, factor)
+        elif isinstance(value, list):
+            changes[name] = [_scaled(v, factor) if isinstance(v, BaseModel) else v for v in value]
+        elif isinstance(value, dict):
+            changes[name] = {k: _scaled(v, factor) if isinstance(v, BaseModel) else v for k, v in value.items()}
+    return model.model_copy(update=changes)
+
+
+def _times(value: int | list[int] | None, factor: float) -> int | list[int] | None:
+    if isinstance(value, list):
+        return [max(1, round(v * factor)) for v in value]
+    return value if value is None or value <= 0 else max(1, round(value * factor))
+
+
+def _fields(model: BaseModel) -> Iterator[tuple[str, FieldInfo, Any]]:
+    for name, field in type(model).model_fields.items():
+        yield name, field, getattr(model, name)
+
+
+def _inner(value: Any) -> Iterator[tuple[str, BaseModel]]:
+    if isinstance(value, BaseModel):
+        yield "", value
+    items = enumerate(value) if isinstance(value, list) else value.items() if isinstance(value, Mapping) else ()
+    for part, item in items:
+        if isinstance(item, BaseModel):
+            yield str(part), item
