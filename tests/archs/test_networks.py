@@ -19,6 +19,7 @@ from paragonsr.archs.complexity import count_parameters
 from paragonsr.archs.options import (
     NETWORKS,
     LOptions,
+    MicroOptions,
     NanoOptions,
     NetworkOptions,
     PhotoOptions,
@@ -330,6 +331,14 @@ def test_A12_nano_is_not_nearly_linear() -> None:
     assert activations(NanoOptions.published()) == 1
     assert activations(NanoOptions()) == 4
     assert activations(NanoOptions(structure="dual")) == 3
+
+
+@pytest.mark.parametrize("options", [MicroOptions(), SOptions()])
+def test_a_fresh_deep_body_passes_its_signal_on(options: SeedOptions) -> None:
+    network = options.build(scale=2)
+    x = torch.randn(1, options.num_feat, 24, 24)
+    with torch.no_grad():
+        assert 0.3 < float(network.body(x).std()) < 3  # type: ignore[operator]
 
 
 # --- release family ---------------------------------------------------------------------------------------------------

@@ -241,3 +241,18 @@ def test_saved_images(tiny_config: Configure) -> None:
     outcome = _train(tiny_config({"val.save_img": True}))
     images = sorted(path.name for path in (outcome.folder / "visualization" / "photo_00").iterdir())
     assert images == ["photo_00_000006.png", "photo_00_000012.png"]
+
+
+def test_a_budget_of_samples_is_a_shorter_run(tiny_config: Configure) -> None:
+    outcome = _train(tiny_config(), "train.budget=24 samples")
+    assert outcome.iteration == 6
+    assert [v.iteration for v in read_validations(outcome.folder)] == [3, 6]
+
+
+def test_a_budget_of_seconds_is_planned_once(tiny_config: Configure) -> None:
+    path = tiny_config()
+    outcome = _train(path, "train.budget=2s")
+    steps = read_steps(outcome.folder)
+    assert len(steps["lr"]) == outcome.iteration > 1
+    assert "ms per step measured; budget 2s" in (outcome.folder / "train.log").read_text()
+    assert _train(path, "train.budget=2s").iteration == outcome.iteration, "nothing is measured again"

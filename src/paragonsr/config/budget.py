@@ -60,6 +60,15 @@ def fitted(config: Config, total: int) -> Config:
     return _scaled(config, total / config.train.total_iter)
 
 
+def rescaling(before: Config, after: Config) -> str:
+    """The budget's table: every key that changed, from and to."""
+    old, new = iteration_keys(before), iteration_keys(after)
+    changed = {key: (old[key], new[key]) for key in old if old[key] != new[key]}
+    width = max(map(len, changed), default=0)
+    lines = (f"  {key:{width}}  {was} -> {now}" for key, (was, now) in changed.items())
+    return "\n".join([f"budget {after.train.budget}: {after.train.total_iter} iterations", *lines])
+
+
 def iteration_keys(model: BaseModel, prefix: str = "") -> dict[str, int | list[int]]:
     """Every key that counts iterations, by its dotted name, where it has a value."""
     found: dict[str, int | list[int]] = {}

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from paragonsr.config.budget import fitted, parse_budget, rescaling
 from paragonsr.config.legacy import Legacy
 from paragonsr.config.problems import describe
 from paragonsr.config.schema import Config
@@ -45,7 +46,13 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Loaded:
         config = Config.model_validate(tree)
     except ValidationError as error:
         raise UserError(describe(error, Config, str(path), lines)) from None
-    return Loaded(config, path, tuple(legacy.warnings))
+    warnings = list(legacy.warnings)
+    if config.train.budget is not None:
+        total = parse_budget(config.train.budget).iterations(config.batch)
+        if total is not None:
+            config, before = fitted(config, total), config
+            warnings.append(rescaling(before, config))
+    return Loaded(config, path, tuple(warnings))
 
 
 def _override(tree: dict[str, Any], text: str) -> None:

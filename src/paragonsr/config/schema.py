@@ -19,6 +19,8 @@ class Config(Options):
     """Enlargement; stated once, here."""
     num_gpu: Literal["auto"] | int = "auto"
     """0 trains on the CPU; auto takes the GPU that is there (several: start with torchrun)."""
+    num_threads: int | None = Field(None, ge=1)
+    """Processor threads of torch; its own choice, one per core, is too many for a small network's small patches."""
     manual_seed: int = Field(0, ge=0)
     """Seeds initial weights and sample order."""
     deterministic: bool = False

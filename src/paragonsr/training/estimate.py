@@ -1,5 +1,6 @@
 """Time and memory of a configuration's training step, measured on random images before there is a run."""
 
+import statistics
 import time
 from dataclasses import dataclass
 
@@ -8,10 +9,13 @@ import torch
 
 from paragonsr.config import Config
 from paragonsr.data.sampling import Batch
-from paragonsr.training.hardware import hardware
+from paragonsr.training.hardware import Hardware, hardware
 from paragonsr.training.objective import Objective
 from paragonsr.training.settings import Settings
 from paragonsr.training.step import Optimisation
+
+WARM_UP = 2
+"""Steps that are not counted: the first ones allocate and choose kernels."""
 
 
 @dataclass(frozen=True)
@@ -21,30 +25,36 @@ class Estimate:
     parameters: int
     device: str
     seconds: float
-    """Of one step, the median of those after the first."""
+    """Of one step, the median of those after the warm-up."""
     memory: float
     """Peak bytes: on the device, or of this process on the CPU."""
 
 
-def estimate(config: Config, steps: int = 4) -> Estimate:
-    """Measure `steps` optimisation steps of the configured batch, losses and optimiser on random images."""
+def estimate(config: Config, seconds: float = 2.0) -> Estimate:
+    """Measure steps of the configured batch, losses and optimiser on random images, for about as long as given."""
     with hardware(config) as machine:
-        torch.manual_seed(0)
+        return measured_step(config, machine, seconds)
+
+
+def measured_step(config: Config, machine: Hardware, seconds: float) -> Estimate:
+    """The same in a process that has its device already; draws no random number that training would miss."""
+    with torch.random.fork_rng():
         network = config.network.build(scale=config.scale).to(machine.device)
-        optimiser = config.train.optim_g.build(parameters=[p for p in network.parameters() if p.requires_grad])
-        objective = Objective(config.train.losses, machine.device)
-        optimisation = Optimisation(network, objective, optimiser, machine)
-        settings = Settings(config.batch, config.micro_batch, None)
-        shape = (config.batch, config.patch, config.patch, 3)
-        images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-        hr = images.repeat(config.scale, axis=1).repeat(config.scale, axis=2)
-        batch = Batch(images, hr, tuple(range(config.batch)), ("random",) * config.batch)
-        seconds = []
-        for _ in range(steps):
-            began = time.perf_counter()
-            step = optimisation.step(batch, settings, objective.weights(0, {}), 0.0)
-            step.grad_norm.item()
-            seconds.append(time.perf_counter() - began)
-        peak, _ = machine.memory()
-        count = sum(p.numel() for p in network.parameters())
-        return Estimate(count, str(machine.device), sorted(seconds[1:])[len(seconds[1:]) // 2], peak)
+    network = network.to(memory_format=machine.memory_format)  # type: ignore[call-overload]
+    optimiser = config.train.optim_g.build(parameters=[p for p in network.parameters() if p.requires_grad])
+    objective = Objective(config.train.losses, machine.device)
+    optimisation = Optimisation(network, objective, optimiser, machine)
+    settings = Settings(config.batch, config.micro_batch, None)
+    shape = (config.batch, config.patch, config.patch, 3)
+    images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    hr = images.repeat(config.scale, axis=1).repeat(config.scale, axis=2)
+    batch = Batch(images, hr, tuple(range(config.batch)), ("random",) * config.batch)
+    times: list[float] = []
+    while len(times) < WARM_UP + 2 or sum(times[WARM_UP:]) < seconds:
+        began = time.perf_counter()
+        step = optimisation.step(batch, settings, objective.weights(0, {}), 0.0)
+        step.grad_norm.item()
+        times.append(time.perf_counter() - began)
+    peak, _ = machine.memory()
+    count = sum(p.numel() for p in network.parameters())
+    return Estimate(count, str(machine.device), statistics.median(times[WARM_UP:]), peak)

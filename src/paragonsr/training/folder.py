@@ -19,7 +19,8 @@ from paragonsr.files import write_atomically
 SUBFOLDERS = ("models", "training_states", "visualization", "tb")
 
 RUNTIME_KEYS = (
-    "num_gpu deterministic use_amp amp_bf16 use_channels_last fast_matmul use_compile detect_anomaly path val logger "
+    "num_gpu num_threads deterministic use_amp amp_bf16 use_channels_last fast_matmul use_compile detect_anomaly "
+    "path val logger "
     "train.total_iter train.scheduler train.training_automations train.dynamic_loss_scheduling "
     "datasets.train.num_worker_per_gpu datasets.train.prefetch_factor datasets.train.store_root datasets.train.name "
     "datasets.train.dataroot_gt datasets.train.dataroot_lq"

@@ -120,6 +120,8 @@ def hardware(config: Config) -> Iterator[Hardware]:
     torch.backends.cudnn.benchmark = not config.deterministic
     torch.use_deterministic_algorithms(config.deterministic)
     torch.autograd.set_detect_anomaly(config.detect_anomaly)
+    if config.num_threads is not None:
+        torch.set_num_threads(config.num_threads)
     if world > 1:
         dist.init_process_group("nccl" if cuda else "gloo")
     try:

@@ -149,6 +149,9 @@ class TrainOptions(Options):
 
     total_iter: int = Field(ge=1, json_schema_extra=ITERATIONS)
     """Iterations of the whole run."""
+    budget: str | None = None
+    """Instead: 600s, 10min, 6h (of training, validation not counted), 20000it or 1M samples. All keys that count
+    iterations are rescaled in the same proportion as total_iter."""
     optim_g: OptimiserChoice
     scheduler: SchedulerChoice | None = None
     """None keeps the rate constant."""

@@ -18,6 +18,7 @@ from paragonsr.training.folder import RunFolder, environment
 from paragonsr.training.hardware import hardware
 from paragonsr.training.loop import Training
 from paragonsr.training.pictures import comparison_picture
+from paragonsr.training.planning import planned
 from paragonsr.training.validation import sanity
 
 
@@ -58,9 +59,10 @@ def train(config: Config, *, fresh: bool = False, notes: tuple[str, ...] = ()) -
         with machine.leader_first():
             folder = RunFolder(config, fresh=fresh, leads=machine.leads)
             stack.callback(folder.release)
+        config, plan = planned(config, folder, machine)
         folder.check_same(config, data.train.fingerprint)
         console = stack.enter_context(Console(folder.path / "train.log" if machine.leads else None))
-        for note in (*notes, *machine.notes):
+        for note in (*notes, *machine.notes, *([plan] if plan else [])):
             console.say(note, "yellow")
         training = assemble(config, machine, network, data, folder, console, stack)
         console.begin(training.state.iteration, training.plan.total)
