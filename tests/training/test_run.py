@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import paragonsr
+from paragonsr.archs.options import NanoOptions
 from paragonsr.config import load_config
 from paragonsr.errors import UserError
 from paragonsr.training.record import read_steps, read_validations
@@ -256,3 +257,14 @@ def test_a_budget_of_seconds_is_planned_once(tiny_config: Configure) -> None:
     assert len(steps["lr"]) == outcome.iteration > 1
     assert "ms per step measured; budget 2s" in (outcome.folder / "train.log").read_text()
     assert _train(path, "train.budget=2s").iteration == outcome.iteration, "nothing is measured again"
+
+
+def test_published_weights_are_gone_on_from_as_the_network_they_were(tiny_config: Configure, tmp_path: Path) -> None:
+    published = NanoOptions.published().build(scale=2)
+    save_file(published.state_dict(), tmp_path / "published.safetensors")
+    path = tiny_config({"train.optim_g.lr": 1e-12, "train.ema_decay": 0.0})
+    outcome = _train(path, f"path.pretrain_network_g={tmp_path / 'published.safetensors'}")
+    lr = torch.rand(1, 3, 20, 24)
+    with torch.no_grad():
+        torch.testing.assert_close(paragonsr.load(outcome.weights).network(lr), published.eval()(lr), atol=1e-5, rtol=0)
+    assert "structure: dual" in (outcome.folder / "train.log").read_text()

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from paragonsr.archs.weights import load_into
+from paragonsr.archs.weights import load_into, starting_options
 from paragonsr.config import Config
 from paragonsr.training.assembly import Data, assemble, open_data
 from paragonsr.training.console import Console
@@ -51,6 +51,7 @@ def train(config: Config, *, fresh: bool = False, notes: tuple[str, ...] = ()) -
     """
     with ExitStack() as stack:
         machine = stack.enter_context(hardware(config))
+        config, beginning = _from_where_it_begins(config)
         torch.manual_seed(config.manual_seed)
         network = config.network.build(scale=config.scale).to(machine.device)
         network = network.to(memory_format=machine.memory_format)  # type: ignore[call-overload]
@@ -62,7 +63,7 @@ def train(config: Config, *, fresh: bool = False, notes: tuple[str, ...] = ()) -
         config, plan = planned(config, folder, machine)
         folder.check_same(config, data.train.fingerprint)
         console = stack.enter_context(Console(folder.path / "train.log" if machine.leads else None))
-        for note in (*notes, *machine.notes, *([plan] if plan else [])):
+        for note in (*notes, *machine.notes, *filter(None, (beginning, plan))):
             console.say(note, "yellow")
         training = assemble(config, machine, network, data, folder, console, stack)
         console.begin(training.state.iteration, training.plan.total)
@@ -70,6 +71,19 @@ def train(config: Config, *, fresh: bool = False, notes: tuple[str, ...] = ()) -
         if machine.leads and outcome.reason != "interrupted" and training.validator.sets:
             outcome = _with_picture(outcome, config, training)
         return outcome
+
+
+def _from_where_it_begins(config: Config) -> tuple[Config, str | None]:
+    """The configuration with the network's options that the weights to start from were trained with."""
+    path = config.path.pretrain_network_g
+    if path is None:
+        return config, None
+    options = starting_options(config.network, path)
+    changed = [name for name in type(options).model_fields if getattr(options, name) != getattr(config.network, name)]
+    if not changed:
+        return config, None
+    shown = ", ".join(f"{name}: {getattr(options, name)}" for name in changed)
+    return config.model_copy(update={"network_g": options}), f"network_g as {path} was trained: {shown}"
 
 
 def _description(config: Config, data: Data, network: nn.Module) -> dict[str, Any]:
