@@ -41,7 +41,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.installed-tests: $(VENV)/.installed
-	$(PIP) --editable '.[demo,opt,export,dev]'
+	$(PIP) --editable '.[demo,opt,export,evidence,dev]'
 	touch $@
 
 clean:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -175,8 +176,9 @@ def test_a_copied_store_is_checked_once_and_kept(
 ) -> None:
     options = single(images("hr", _hr_images()))
     open_store(options, 2, "train")
-    later = (_folders(cache)[0] / "index.json").stat().st_mtime_ns + 10**6
-    os.utime(_folders(cache)[0] / "lr.bin", ns=(later, later))
+    written = time.time_ns()
+    for name, age in (("index.json", 10), ("lr.bin", 5)):  # seconds, for file times are coarse
+        os.utime(_folders(cache)[0] / name, ns=(written - age * 10**9,) * 2)
     checked: list[int] = []
     monkeypatch.setattr(Store, "damaged", lambda self: checked.append(1) or [])
     for _ in range(2):

@@ -18,7 +18,8 @@ MAY_USE = {
     "inference": {"archs", "data", "metrics"},
     "config": {"archs", "losses", "metrics", "data", "automation", "training"},
     "training": {"archs", "losses", "metrics", "data", "automation", "inference", "config"},
-    "cli": {"archs", "losses", "metrics", "data", "automation", "inference", "config", "training"},
+    "evidence": {"archs", "losses", "metrics", "data", "automation", "inference", "config", "training"},
+    "cli": {"evidence", "archs", "losses", "metrics", "data", "automation", "inference", "config", "training"},
 }
 
 

@@ -88,7 +88,7 @@ def test_clipping_scales_the_whole_gradient() -> None:
         before = [p.detach().clone() for p in network.parameters()]
         optimisation = Optimisation(network, Objective([L1Options()], CPU.device), optimiser, CPU)
         step = optimisation.step(_batch(4), Settings(4, 4, clip), {"l1": 1.0}, 1.0)
-        moved = torch.cat([(b - p).flatten() for b, p in zip(before, network.parameters(), strict=True)])
+        moved = torch.cat([(b - p.detach()).flatten() for b, p in zip(before, network.parameters(), strict=True)])
         norms.append((float(step.grad_norm), float(moved.norm())))
     assert norms[0][0] == norms[1][0] > 1e-3, "the reported norm is that before clipping"
     np.testing.assert_allclose(norms[0][1], norms[0][0], rtol=1e-5)

@@ -38,8 +38,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, scale: float, regions: Ten
         labels = regions.to(query.dtype).expand(-1, query.shape[1], -1, -1)
         query = torch.cat([query, labels], -1)
         key = torch.cat([key, (1 - labels) * (FORBIDDEN / scale)], -1)
-    wide = value.shape[-1] >= 4 * query.shape[-1]
-    if wide and query.dtype == torch.bfloat16 and query.device.type == "cpu" and torch.is_grad_enabled():
+    wide = value.shape[-1] >= max(64, 4 * query.shape[-1])
+    if wide and query.device.type == "cpu" and torch.is_grad_enabled():
         return (scale * query @ key.transpose(-1, -2)).softmax(-1) @ value
     width = math.ceil(max(query.shape[-1], value.shape[-1]) / 8) * 8
     query, key, padded = (F.pad(t, (0, width - t.shape[-1])) for t in (query, key, value))

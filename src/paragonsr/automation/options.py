@@ -87,7 +87,7 @@ class GradientClippingOptions(AutomationOptions):
 
     percentile: float = Field(95.0, gt=0, le=100)
     """Which percentile of the history is the threshold."""
-    gradient_history_size: int = Field(100, ge=10, json_schema_extra=ITERATIONS)
+    gradient_history_size: int = Field(100, ge=10)
     """Length of the history in iterations."""
 
 

@@ -47,6 +47,8 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Loaded:
     except ValidationError as error:
         raise UserError(describe(error, Config, str(path), lines)) from None
     warnings = list(legacy.warnings)
+    if config.fair:
+        config = config.made_fair()
     if config.train.budget is not None:
         total = parse_budget(config.train.budget).iterations(config.batch)
         if total is not None:

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from paragonsr.archs.options import NetworkChoice, NetworkOptions
 from paragonsr.data.options import DatasetChoice, DatasetOptions
 from paragonsr.options import Options
-from paragonsr.training.options import LoggerOptions, PathOptions, TrainOptions, ValOptions
+from paragonsr.training.options import LoggerOptions, PathOptions, PlateauOptions, TrainOptions, ValOptions
 
 
 class Config(Options):
@@ -37,6 +37,8 @@ class Config(Options):
     """torch.compile, used only where a check finds the same result and no slower steps."""
     detect_anomaly: bool = False
     """Autograd's anomaly mode: slow, names the operation that made a NaN."""
+    fair: bool = False
+    """For comparisons: all automations off, and a schedule that does not react to the run."""
     datasets: dict[str, DatasetChoice]
     """`train` and any number of `val...` sets."""
     network_g: NetworkChoice
@@ -52,12 +54,20 @@ class Config(Options):
         odd = [phase for phase in self.datasets if phase != "train" and not phase.startswith("val")]
         if odd:
             raise ValueError(f"datasets may have `train` and names that begin with `val`, not {', '.join(odd)}")
+        if self.fair and isinstance(self.train.scheduler, PlateauOptions):
+            raise ValueError("fair wants a fixed schedule, and ReduceLROnPlateau reacts to the run")
         train = self.datasets["train"]
         if train.batch_size_per_gpu is None:
             raise ValueError("datasets.train needs batch_size_per_gpu")
         if train.lr_patch(self.scale) is None:
             raise ValueError("datasets.train needs lq_size or gt_size, the side of a training patch")
         return self
+
+    def made_fair(self) -> "Config":
+        """The same run without automations."""
+        sections = ("dynamic_loss_scheduling", "training_automations")
+        off = {name: getattr(self.train, name).model_copy(update={"enabled": False}) for name in sections}
+        return self.model_copy(update={"train": self.train.model_copy(update=off)})
 
     @property
     def train_set(self) -> DatasetOptions:

@@ -42,9 +42,9 @@ class Upscaler:
         if image.ndim != 3 or image.shape[2] != 3 or not image.size:
             raise UserError(f"an image is height x width x 3, not {' x '.join(map(str, image.shape))}")
         if image.dtype == np.uint8:
-            tensor = torch.from_numpy(np.ascontiguousarray(image)).to(self.device).float() / 255
+            tensor = torch.from_numpy(np.array(image, order="C")).to(self.device).float() / 255
         elif np.issubdtype(image.dtype, np.floating):
-            tensor = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32)).to(self.device)
+            tensor = torch.from_numpy(np.array(image, dtype=np.float32, order="C")).to(self.device)
         else:
             raise UserError(f"an image is uint8 or float in [0, 1], not {image.dtype}")
         sr = upscale(self.network, tensor.permute(2, 0, 1)[None], self.scale, tile=tile, overlap=overlap)

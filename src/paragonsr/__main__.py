@@ -1,0 +1,5 @@
+"""python -m paragonsr"""
+
+from paragonsr.cli import main
+
+main()

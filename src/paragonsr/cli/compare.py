@@ -1,0 +1,38 @@
+"""paragonsr compare A.yml B.yml"""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def compare(
+    configs: Annotated[list[Path], typer.Argument(help="YAML configurations; the first is what others are held to.")],
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each arm.")] = 3,
+    budget: Annotated[str | None, typer.Option(help="600s, 10min, 20000it or 1M samples for each run.")] = None,
+    overrides: Annotated[list[str] | None, typer.Option("--set", help="key=value for all arms.")] = None,
+    vary: Annotated[list[str] | None, typer.Option(help="key=v1,v2,...: one arm for each value.")] = None,
+    fair: Annotated[bool, typer.Option("--fair", help="All automations off.")] = False,
+    allow: Annotated[list[str] | None, typer.Option(help="data or validation may differ.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the comparison.")] = Path("comparison"),
+) -> None:
+    """Train configurations against each other: same seeds, same sample order, same validations; resumable."""
+    from paragonsr.evidence.arms import check_comparable, make_arms
+    from paragonsr.evidence.course import carry_out, legs, planned
+    from paragonsr.evidence.results import as_dict, lines, results
+    from paragonsr.files import write_atomically
+
+    arms = make_arms(configs, overrides=overrides or [], vary=vary or [], budget=budget, fair=fair)
+    check_comparable(arms, allow or [])
+    arms = planned(arms, out, typer.echo)
+    todo = list(legs(arms, seeds, out))
+    for number, leg in enumerate(todo, 1):
+        if not leg.done:
+            typer.echo(f"run {number} of {len(todo)}: {leg.arm.name}, seed {leg.seed}")
+            carry_out(leg, arms[0])
+    found = results(arms, todo)
+    write_atomically(out / "compare.json", (json.dumps(as_dict(found), indent=2) + "\n").encode())
+    for line in lines(found):
+        typer.echo(line)
+    typer.echo(f"figures in {out / 'compare.json'}")

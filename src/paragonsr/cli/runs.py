@@ -1,0 +1,47 @@
+"""paragonsr runs [FOLDER]"""
+
+import json
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+class Column(StrEnum):
+    """What runs can be sorted by."""
+
+    NAME = "name"
+    STATE = "state"
+    ITERATION = "iteration"
+    BEST = "best"
+    ARCH = "arch"
+    SECONDS = "seconds"
+    STARTED = "started"
+
+
+def runs(
+    folder: Annotated[Path, typer.Argument(help="Where the runs are.")] = Path("experiments"),
+    sort: Annotated[Column, typer.Option(help="Column to sort by.")] = Column.STARTED,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """All runs of a folder: state, iteration, best figure, network, time."""
+    from paragonsr.evidence.runs import find_runs
+
+    rows = sorted((run.summary() for run in find_runs(folder)), key=lambda row: _key(row[sort.value]))
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    shown = [("name", "state", "iteration", "best", "network", "time")]
+    for row in rows:
+        best = "" if row["best"] is None else f"{row['best']:.3f}"
+        took = timedelta(seconds=round(row["seconds"]))
+        shown.append((row["name"], row["state"], f"{row['iteration']}/{row['total']}", best, row["arch"], str(took)))
+    widths = [max(len(line[i]) for line in shown) for i in range(len(shown[0]))]
+    for line in shown:
+        typer.echo("  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _key(value: Any) -> tuple[bool, Any]:
+    return (value is None, 0 if value is None else value)

@@ -1,0 +1,137 @@
+"""Carrying a comparison out: one process per run, arms taking turns, finished runs kept."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from paragonsr.archs.weights import save_metadata, save_weights
+from paragonsr.config import Config
+from paragonsr.config.budget import fitted, parse_budget
+from paragonsr.errors import UserError
+from paragonsr.evidence.arms import Arm, write_config
+from paragonsr.evidence.runs import Run
+from paragonsr.files import write_atomically
+from paragonsr.training.estimate import estimate
+
+ROUNDS = 3
+"""How often the speed of each arm is measured, the arms taking turns, when a budget of seconds is planned."""
+
+
+@dataclass(frozen=True)
+class Leg:
+    """One run of a comparison: an arm with a seed."""
+
+    arm: Arm
+    seed: int
+    folder: Path
+
+    @property
+    def run(self) -> Run:
+        """Its folder."""
+        return Run(self.folder / "runs" / self.name)
+
+    @property
+    def name(self) -> str:
+        """Name of the run."""
+        safe = "".join(c if c.isalnum() or c in "-_.=+" else "_" for c in self.arm.name)
+        return f"{safe}_seed{self.seed}"
+
+    @property
+    def done(self) -> bool:
+        """Whether it was trained to its end."""
+        run = self.run
+        return (run.folder / "run.json").exists() and run.ended
+
+
+def legs(arms: Sequence[Arm], seeds: int, folder: Path) -> Iterator[Leg]:
+    """All runs, seed by seed; every other seed turns the order of the arms round, so that a drift hurts all alike."""
+    for seed in range(seeds):
+        for arm in arms if seed % 2 == 0 else reversed(arms):
+            yield Leg(arm, seed, folder)
+
+
+def planned(arms: Sequence[Arm], folder: Path, say: Callable[[str], None]) -> list[Arm]:
+    """The arms with budgets of seconds turned into iterations, once for all seeds; kept in plan.json.
+
+    Raises:
+        UserError: the folder holds another comparison.
+    """
+    wanted = {arm.name: arm.keys() for arm in arms}
+    file = folder / "plan.json"
+    if file.exists():
+        plan = json.loads(file.read_text(encoding="utf-8"))
+        if plan["arms"] != json.loads(json.dumps(wanted)):
+            raise UserError("this folder holds a comparison of other arms", where=str(folder), fix="give another --out")
+    else:
+        plan = {"arms": wanted, "totals": _totals(arms, say)}
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, json.dumps(plan, indent=2).encode())
+    return [Arm(arm.name, _in_iterations(arm.config, plan["totals"][arm.name])) for arm in arms]
+
+
+def carry_out(leg: Leg, first: Arm) -> None:
+    """Train one run to its end in a process of its own, going on where an earlier one stopped.
+
+    Raises:
+        UserError: the run failed; the message ends with what it said.
+    """
+    configs = leg.folder / "configs"
+    configs.mkdir(parents=True, exist_ok=True)
+    changes: dict[str, Any] = {"name": leg.name, "manual_seed": leg.seed}
+    path = leg.arm.config.path.model_copy(update={"experiments_root": str(leg.folder / "runs")})
+    if leg.arm.config.network != first.config.network:
+        initial = configs / f"{leg.name}.safetensors"
+        if not initial.exists():
+            _share_initial_weights(leg, first, initial)
+        path = path.model_copy(update={"pretrain_network_g": str(initial)})
+    config = leg.arm.config.model_copy(update=changes | {"path": path})
+    file = configs / f"{leg.name}.yml"
+    write_config(config, file)
+    done = subprocess.run(
+        [sys.executable, "-m", "paragonsr", "train", str(file)], capture_output=True, text=True, check=False
+    )
+    if done.returncode or not leg.done:
+        raise UserError(
+            f"the run {leg.name} did not end:\n{(done.stdout + done.stderr).strip()[-2000:]}",
+            where=str(leg.run.folder),
+            fix="mend it and give the same command again: finished runs are kept, this one goes on",
+        )
+
+
+def _totals(arms: Sequence[Arm], say: Callable[[str], None]) -> dict[str, int]:
+    budgets = {arm.name: parse_budget(arm.config.train.budget) if arm.config.train.budget else None for arm in arms}
+    timed = [arm for arm in arms if (b := budgets[arm.name]) is not None and b.unit == "seconds"]
+    times: dict[str, list[float]] = {arm.name: [] for arm in timed}
+    for _ in range(ROUNDS):
+        for arm in timed:
+            times[arm.name].append(estimate(arm.config).seconds)
+    totals = {arm.name: arm.config.train.total_iter for arm in arms}
+    for arm in timed:
+        budget, seconds = budgets[arm.name], median(times[arm.name])
+        assert budget is not None
+        totals[arm.name] = max(1, int(budget.amount / seconds))
+        say(f"{arm.name}: {seconds * 1e3:.1f} ms per step measured, {totals[arm.name]} iterations in the budget")
+    return totals
+
+
+def _in_iterations(config: Config, total: int) -> Config:
+    config = fitted(config, total)
+    return config.model_copy(update={"train": config.train.model_copy(update={"budget": None})})
+
+
+def _share_initial_weights(leg: Leg, first: Arm, path: Path) -> None:
+    """Initial weights of an arm whose network differs from the first one's: equal wherever name and shape agree."""
+    states = []
+    for config in (first.config, leg.arm.config):
+        torch.manual_seed(leg.seed)
+        states.append(config.network.build(scale=config.scale).state_dict())
+    common, state = states
+    shared = {k: common[k] for k, tensor in state.items() if k in common and common[k].shape == tensor.shape}
+    save_weights(path, state | shared, save_metadata(leg.arm.config.network, leg.arm.config.scale))

@@ -1,0 +1,133 @@
+"""What the folder of a run says: a running, crashed or ended one."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from paragonsr.automation.protocol import Validation
+from paragonsr.errors import UserError
+from paragonsr.training.record import read_steps, read_validations
+
+
+@dataclass(frozen=True)
+class Run:
+    """The folder of one run, read and never changed."""
+
+    folder: Path
+
+    @cached_property
+    def description(self) -> dict[str, Any]:
+        """run.json.
+
+        Raises:
+            UserError: there is none, or it cannot be read.
+        """
+        try:
+            description: dict[str, Any] = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
+        except (OSError, json.JSONDecodeError) as error:
+            raise UserError(
+                f"this is no folder of a run ({error})", where=str(self.folder), fix="give experiments/<name>"
+            ) from None
+        return description
+
+    @property
+    def name(self) -> str:
+        """Name of the experiment."""
+        return str(self.description["name"])
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The configuration as resolved."""
+        config: dict[str, Any] = self.description["config"]
+        return config
+
+    @property
+    def state(self) -> str:
+        """running, interrupted, crashed or ended; one that was killed says running."""
+        return str(self.description["state"])
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing remains to be trained."""
+        return self.state == "ended"
+
+    @property
+    def arch(self) -> str:
+        """Name of the network."""
+        return str(self.config["network_g"]["type"])
+
+    @property
+    def total(self) -> int:
+        """Iterations of the whole run."""
+        return int(self.config["train"]["total_iter"])
+
+    @cached_property
+    def steps(self) -> dict[str, np.ndarray]:
+        """The figures of all recorded steps; row i is iteration i + 1. Empty before the first was recorded."""
+        try:
+            return read_steps(self.folder)
+        except (OSError, json.JSONDecodeError):
+            return {}
+
+    @cached_property
+    def validations(self) -> list[Validation]:
+        """All validations so far."""
+        try:
+            return read_validations(self.folder)
+        except OSError:
+            return []
+
+    @property
+    def iteration(self) -> int:
+        """Iterations recorded."""
+        return len(self.steps["lr"]) if self.steps else 0
+
+    @cached_property
+    def seconds(self) -> np.ndarray:
+        """Seconds of training up to the end of each iteration; validation and saving are not in it."""
+        return np.cumsum(self.steps["seconds"]) if self.steps else np.empty(0)
+
+    def curve(self, metric: str, name: str | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Iterations and values of a metric on a validation set (the deciding one if none is named)."""
+        points = []
+        for validation in self.validations:
+            figures = validation.figures.get(name or next(iter(validation.figures)), {})
+            if metric in figures:
+                points.append((validation.iteration, figures[metric].value))
+        iterations, values = zip(*points, strict=True) if points else ((), ())
+        return np.array(iterations, int), np.array(values, float)
+
+    @property
+    def best(self) -> float | None:
+        """The best value of the deciding metric."""
+        best = self.description.get("best")
+        return float(best["value"]) if best else None
+
+    def summary(self) -> dict[str, Any]:
+        """One line of `paragonsr runs`."""
+        return {
+            "name": self.name,
+            "state": self.state,
+            "iteration": self.iteration,
+            "total": self.total,
+            "best": self.best,
+            "arch": self.arch,
+            "parameters": self.description["parameters"],
+            "seconds": float(self.seconds[-1]) if self.iteration else 0.0,
+            "started": self.description["started"],
+        }
+
+
+def find_runs(root: Path) -> list[Run]:
+    """All runs directly in a folder, by name.
+
+    Raises:
+        UserError: there is no such folder.
+    """
+    if not root.is_dir():
+        raise UserError("there is no such folder of runs", where=str(root), fix="give the folder, e.g. experiments")
+    return [Run(file.parent) for file in sorted(root.glob("*/run.json"))]
