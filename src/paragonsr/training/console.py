@@ -8,8 +8,11 @@ from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console as RichConsole
+from rich.console import Group
+from rich.live import Live
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 
 class Console:
@@ -27,22 +30,25 @@ class Console:
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeRemainingColumn(elapsed_when_finished=True),
-            TextColumn("{task.fields[figures]}"),
             console=self._rich,
-            disable=not self._rich.is_terminal or log is None,
         )
+        self._shows_bar = self._rich.is_terminal and log is not None
+        self._figures = Text(no_wrap=True, overflow="ellipsis")
+        self._live = Live(Group(self._bar, self._figures), console=self._rich, refresh_per_second=4)
         self._task: TaskID | None = None
         self._total = 0
         self._started = (0.0, 0)
 
     def __enter__(self) -> "Console":
-        self._bar.start()
+        if self._shows_bar:
+            self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        if self._shows_bar:
+            self._live.stop()
         if self._log:
             self._log.close()
 
@@ -59,7 +65,7 @@ class Console:
     def begin(self, done: int, total: int) -> None:
         """Show the bar of the training iterations."""
         self._total, self._started = total, (time.monotonic(), done)
-        self._task = self._bar.add_task("training", total=total, completed=done, figures="")
+        self._task = self._bar.add_task("training", total=total, completed=done)
 
     def advance(self, iteration: int) -> None:
         """One iteration is done."""
@@ -69,14 +75,13 @@ class Console:
     def figures(self, iteration: int, figures: Mapping[str, str], *, line: bool) -> None:
         """New figures for the bar; with `line`, also a plain line in the log and where there is no bar."""
         text = "  ".join(f"{name} {value}" for name, value in figures.items())
-        if self._task is not None:
-            self._bar.update(self._task, figures=escape(text))
+        self._figures.plain = text
         if line:
             began, first = self._started
             rate = (time.monotonic() - began) / max(iteration - first, 1)
             eta = timedelta(seconds=round(rate * (self._total - iteration)))
             text = f"iter {iteration}/{self._total}  eta {eta}  {text}"
-            if self._bar.disable:
+            if not self._shows_bar:
                 self._rich.print(escape(text))
             self._write(text)
 
@@ -89,4 +94,4 @@ class Console:
                     self._bar.remove_task(task.id)
                 return
         if done < total:
-            self._bar.add_task(title, total=total, completed=done, figures="")
+            self._bar.add_task(title, total=total, completed=done)

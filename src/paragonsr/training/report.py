@@ -39,7 +39,8 @@ class Reporter:
             self._recorder.write(observation)
         self._board.observe(observation)
         if isinstance(observation, Steps):
-            self._shown = _summary(observation) | {k: v for k, v in self._shown.items() if k in ("val", "best")}
+            # The validation first: a narrow terminal cuts the rest off.
+            self._shown = {k: v for k, v in self._shown.items() if k in ("val", "best")} | _summary(observation)
             line = self._plan.prints(observation.iteration)
         else:
             for name, metrics in observation.figures.items():
