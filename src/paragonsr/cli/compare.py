@@ -19,6 +19,7 @@ def compare(
 ) -> None:
     """Train configurations against each other: same seeds, same sample order, same validations; resumable."""
     from paragonsr.evidence.arms import check_comparable, make_arms
+    from paragonsr.evidence.compare_page import compare_page
     from paragonsr.evidence.course import carry_out, legs, planned
     from paragonsr.evidence.results import as_dict, lines, results
     from paragonsr.files import write_atomically
@@ -33,6 +34,7 @@ def compare(
             carry_out(leg, arms[0])
     found = results(arms, todo)
     write_atomically(out / "compare.json", (json.dumps(as_dict(found), indent=2) + "\n").encode())
+    write_atomically(out / "compare.html", compare_page(found, arms, todo).encode())
     for line in lines(found):
         typer.echo(line)
-    typer.echo(f"figures in {out / 'compare.json'}")
+    typer.echo(f"figures in {out / 'compare.json'}, page in {out / 'compare.html'}")

@@ -10,7 +10,7 @@ from paragonsr.errors import UserError
 from paragonsr.evidence.arms import Arm, differing_keys
 from paragonsr.evidence.course import Leg
 from paragonsr.evidence.runs import Run
-from paragonsr.evidence.statistics import Difference, first_reached, paired_difference
+from paragonsr.evidence.statistics import FEWEST, Difference, first_reached, paired_difference
 
 
 @dataclass(frozen=True)
@@ -139,27 +139,34 @@ def lines(found: Results) -> list[str]:
     """The tables for a terminal."""
     text = ["what differs:"]
     text += [f"  {key}: {' | '.join(map(str, values))}" for key, values in found.differing.items()]
-    header: tuple[str, ...] = (
-        "arm",
-        "set",
-        "metric",
-        "final",
-        "difference to the first",
-        "detectable",
-        "it to first",
-        "s to first",
-    )
-    rows = [header, *(_row(outcome, found) for outcome in found.outcomes)]
-    text += ["", *_aligned(rows)]
-    if found.seeds < 3:
+    text += ["", *_aligned(outcome_table(found))]
+    if found.seeds < FEWEST:
         text.append(f"with {found.seeds} seed{'s' * (found.seeds > 1)} no interval can be given: --seeds 3 or more")
-    header = ("arm", "iterations", "seconds", "samples/s", "peak MiB")
-    costs = [
-        (c.arm, str(c.iterations), f"{c.seconds:.1f}", f"{c.samples_per_second:.1f}", f"{c.peak_memory / 2**20:.0f}")
-        for c in found.costs
-    ]
-    text += ["", *_aligned([header, *costs]), ""]
+    text += ["", *_aligned(cost_table(found)), ""]
     return text + [f"{metric}: {protocol}" for metric, protocol in found.protocols.items()]
+
+
+def outcome_table(found: Results) -> list[tuple[str, ...]]:
+    """Header and one row for each arm, set and metric."""
+    header = ("arm", "set", "metric", "final", "difference to the first", "detectable", "it to first", "s to first")
+    return [header, *(_row(outcome, found) for outcome in found.outcomes)]
+
+
+def cost_table(found: Results) -> list[tuple[str, ...]]:
+    """Header and one row for each arm."""
+    return [
+        ("arm", "iterations", "seconds", "samples/s", "peak MiB"),
+        *(
+            (
+                c.arm,
+                f"{c.iterations}",
+                f"{c.seconds:.1f}",
+                f"{c.samples_per_second:.1f}",
+                f"{c.peak_memory / 2**20:.0f}",
+            )
+            for c in found.costs
+        ),
+    ]
 
 
 def _row(outcome: Outcome, found: Results) -> tuple[str, ...]:

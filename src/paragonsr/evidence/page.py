@@ -1,0 +1,96 @@
+"""Self-contained HTML: one file, everything inline, readable offline, dark and light."""
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+from paragonsr.errors import UserError
+
+STYLE = """
+:root { color-scheme: light dark;
+        --ink: #1d1d21; --quiet: #62626b; --paper: #fcfcfb; --line: #dcdcd8; --mark: #0b6aa8; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e8e8e6; --quiet: #a3a3ab; --paper: #17181b; --line: #34353a; --mark: #6fb7ea; }
+}
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
+       max-width: 1080px; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.5rem; margin-bottom: .2rem; }
+h2 { font-size: 1.1rem; margin: 2rem 0 .6rem; border-bottom: 1px solid var(--line); padding-bottom: .2rem; }
+p.lead { color: var(--quiet); margin-top: 0; }
+.wide { overflow-x: auto; margin-bottom: 1rem; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; }
+th, td { text-align: left; padding: .25rem .9rem .25rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
+th { color: var(--quiet); font-weight: 600; white-space: nowrap; }
+.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(440px, 1fr)); gap: 1rem; }
+img { max-width: 100%; image-rendering: pixelated; }
+summary { cursor: pointer; color: var(--mark); }
+"""
+
+
+class Page:
+    """An HTML page that grows section by section.
+
+    Args:
+        title: heading and title of the window.
+        lead: one sentence below it.
+    """
+
+    def __init__(self, title: str, lead: str) -> None:
+        self._title = title
+        self._parts = [f"<h1>{escape(title)}</h1>", f'<p class="lead">{escape(lead)}</p>']
+        self._scripts: list[str] = []
+
+    def heading(self, text: str) -> None:
+        """Begin a section."""
+        self._parts.append(f"<h2>{escape(text)}</h2>")
+
+    def text(self, text: str) -> None:
+        """A paragraph."""
+        self._parts.append(f"<p>{escape(text)}</p>")
+
+    def table(self, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """A table; wide ones scroll by themselves."""
+        head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
+        body = "".join("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
+        self._parts.append(f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>')
+
+    def folded(self, summary: str, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """A table that is shown when it is asked for."""
+        self._parts.append(f"<details><summary>{escape(summary)}</summary>")
+        self.table(header, rows)
+        self._parts.append("</details>")
+
+    def picture(self, png: bytes, words: str) -> None:
+        """A PNG with what it shows."""
+        from base64 import b64encode
+
+        data = b64encode(png).decode()
+        self._parts.append(f'<p>{escape(words)}</p><img alt="{escape(words)}" src="data:image/png;base64,{data}">')
+
+    def plots(self, figures: Sequence[Any]) -> None:
+        """Bokeh figures, side by side where there is room."""
+        from bokeh.embed import components
+
+        if figures:
+            script, divisions = components(tuple(figures))
+            self._scripts.append(script)
+            self._parts.append('<div class="plots">' + "".join(f"<div>{d}</div>" for d in divisions) + "</div>")
+
+    def html(self) -> str:
+        """The whole page."""
+        resources = _scripts() if self._scripts else ""
+        return (
+            f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(self._title)}</title>'
+            f'<meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">'
+            f"<style>{STYLE}</style>{resources}</head><body>{''.join(self._parts)}{''.join(self._scripts)}</body></html>\n"
+        )
+
+
+def _scripts() -> str:
+    """Bokeh's own script, inline, without the parts for widgets, tables and formulas."""
+    try:
+        from bokeh.resources import Resources
+    except ImportError:
+        raise UserError("pages need the package bokeh", fix="pip install 'paragonsr[evidence]'") from None
+    scripts: str = Resources(mode="inline", components=["bokeh"]).render()
+    return scripts
