@@ -91,7 +91,7 @@ def test_huber_is_linear_beyond_delta() -> None:
 
 @pytest.mark.parametrize("name", [*(n for n in FORMULAS if n != "ffloss"), "ssimloss", "mssimloss"])
 def test_gradcheck(name: str) -> None:
-    sr, hr = _images(side=23)
+    sr, hr = _images(side=23, count=1)
     options = {"scales": "auto"} if name == "mssimloss" else {}
     assert torch.autograd.gradcheck(_loss(name, **options), (sr.requires_grad_(), hr), fast_mode=False)
 
@@ -161,6 +161,31 @@ def test_ms_ssim_is_the_reference(noise: float) -> None:
     torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-9)
 
 
+def _value_and_gradient(name: str, sr: torch.Tensor, hr: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    sr = sr.detach().requires_grad_()
+    value = _loss(name)(sr, hr)
+    return value, torch.autograd.grad(value, sr)[0]
+
+
+@pytest.mark.parametrize("name", [*FORMULAS, "ssimloss", "mssimloss"])
+def test_memory_layout_changes_nothing(name: str) -> None:
+    sr, hr = _images(side=176)
+    last = [image.contiguous(memory_format=torch.channels_last) for image in (sr, hr)]
+    expected = _value_and_gradient(name, sr, hr)
+    torch.testing.assert_close(_value_and_gradient(name, *last), expected, rtol=1e-9, atol=1e-15)
+    torch.testing.assert_close(_value_and_gradient(name, last[0], hr), expected, rtol=1e-9, atol=1e-15)
+
+
+@pytest.mark.parametrize("name", [*FORMULAS, "ssimloss", "mssimloss"])
+@pytest.mark.parametrize("shift", [-2.0, 2.0])
+def test_colours_beyond_0_and_1_still_have_a_gradient(name: str, shift: float) -> None:
+    sr, hr = _images(side=176, count=1)
+    assert not ((sr + shift >= 0) & (sr + shift <= 1)).any()
+    _, gradient = _value_and_gradient(name, sr + shift, hr)
+    assert gradient.isfinite().all()
+    assert gradient.norm() > 0
+
+
 def test_bf16_autocast_changes_nothing() -> None:
     sr, hr = (i.float() for i in _images(side=192, noise=0.02))
     expected = _loss("mssimloss")(sr, hr).item()
@@ -222,7 +247,8 @@ def test_one_scale_is_ssim_to_the_power_of_all_weights() -> None:
 
 def test_d16_ramps() -> None:
     ramp = L1Options(loss_weight=0.2, start_iter=100, target_iter=200, target_weight=1.0)
-    assert [ramp.weight_at(i) for i in (0, 100, 150, 200, 10_000)] == pytest.approx([0.2, 0.2, 0.6, 1.0, 1.0])
+    assert [ramp.weight_at(i) for i in (0, 99)] == [0.0, 0.0], "off until it starts, as in the earlier implementation"
+    assert [ramp.weight_at(i) for i in (100, 150, 200, 10_000)] == pytest.approx([0.2, 0.6, 1.0, 1.0])
     cosine = ramp.model_copy(update={"schedule_type": "cosine"})
     assert cosine.weight_at(125) == pytest.approx(0.2 + 0.8 * (1 - math.cos(math.pi / 4)) / 2)
     step = ramp.model_copy(update={"schedule_type": "step"})

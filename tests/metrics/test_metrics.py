@@ -9,13 +9,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from skimage.metrics import structural_similarity
 
 from paragonsr.data.images import read_image
 from paragonsr.data.resize import downscale, taps, upscale
 from paragonsr.metrics.options import PSNROptions, PSNRYOptions, SSIMOptions, SSIMYOptions
 from paragonsr.metrics.protocol import mean_of_images, samples, to_uint8
 from paragonsr.metrics.psnr import psnr
-from paragonsr.metrics.ssim import ssim
+from paragonsr.metrics.ssim import STRIP, ssim
 
 images = hnp.arrays(np.uint8, (13, 15, 3))
 
@@ -73,6 +74,21 @@ def _ssim_by_definition(a: np.ndarray, b: np.ndarray) -> float:
 def test_ssim_is_its_definition(a: np.ndarray, b: np.ndarray) -> None:
     expected = np.mean([_ssim_by_definition(a[..., c].astype(float), b[..., c].astype(float)) for c in range(3)])
     assert ssim(a, b) == pytest.approx(expected, abs=1e-10)
+
+
+def test_ssim_of_an_image_of_several_strips_is_its_definition() -> None:
+    a, b = np.random.default_rng(0).integers(0, 256, (2, 2 * STRIP + 23, 14, 3), dtype=np.uint8)
+    expected = np.mean([_ssim_by_definition(a[..., c].astype(float), b[..., c].astype(float)) for c in range(3)])
+    assert ssim(a, b) == pytest.approx(expected, abs=1e-12)
+
+
+def test_ssim_is_the_figure_of_scikit_image() -> None:
+    a = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    b = a // 2 + 30
+    expected = structural_similarity(
+        a, b, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255, channel_axis=2
+    )
+    assert ssim(a, b) == pytest.approx(expected, abs=1e-12)
 
 
 @given(images, images, st.booleans())

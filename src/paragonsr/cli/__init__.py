@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import typer
 
-from paragonsr.cli import check, compare, demo, runs, schema, train, validate
+from paragonsr.cli import check, compare, demo, report, runs, schema, train, validate
 from paragonsr.errors import UserError
 
 app = typer.Typer(
@@ -17,7 +17,16 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (train.train, check.check, validate.validate, compare.compare, runs.runs, schema.schema, demo.demo):
+for _command in (
+    train.train,
+    check.check,
+    validate.validate,
+    compare.compare,
+    report.report,
+    runs.runs,
+    schema.schema,
+    demo.demo,
+):
     app.command()(_command)
 
 

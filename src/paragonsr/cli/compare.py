@@ -18,7 +18,7 @@ def compare(
     out: Annotated[Path, typer.Option(help="Folder of the comparison.")] = Path("comparison"),
 ) -> None:
     """Train configurations against each other: same seeds, same sample order, same validations; resumable."""
-    from paragonsr.evidence.arms import check_comparable, make_arms
+    from paragonsr.evidence.arms import check_comparable, differing_keys, make_arms
     from paragonsr.evidence.compare_page import compare_page
     from paragonsr.evidence.course import carry_out, legs, planned
     from paragonsr.evidence.results import as_dict, lines, results
@@ -26,13 +26,14 @@ def compare(
 
     arms = make_arms(configs, overrides=overrides or [], vary=vary or [], budget=budget, fair=fair)
     check_comparable(arms, allow or [])
+    differing = differing_keys(arms)
     arms = planned(arms, out, typer.echo)
     todo = list(legs(arms, seeds, out))
     for number, leg in enumerate(todo, 1):
         if not leg.done:
             typer.echo(f"run {number} of {len(todo)}: {leg.arm.name}, seed {leg.seed}")
             carry_out(leg, arms[0])
-    found = results(arms, todo)
+    found = results(arms, todo, differing)
     write_atomically(out / "compare.json", (json.dumps(as_dict(found), indent=2) + "\n").encode())
     write_atomically(out / "compare.html", compare_page(found, arms, todo).encode())
     for line in lines(found):

@@ -1,8 +1,10 @@
 """Fitting a configuration to a budget: every iteration-valued key shrinks or grows with the total."""
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -55,9 +57,11 @@ def parse_budget(text: str, where: str = "train.budget") -> Budget:
 def fitted(config: Config, total: int) -> Config:
     """The same run in `total` iterations: total, milestones, warm-up, ramps, patience and frequencies in proportion.
 
-    No key falls below 1, and one that means "off" (0 or -1) stays.
+    No key falls below 1, and one that means "off" (0 or -1) stays. Fractions are rounded up, so that no frequency comes
+    round once more just before the end.
     """
-    return _scaled(config, total / config.train.total_iter)
+    scaled: Config = _scaled(config, Fraction(total, config.train.total_iter))
+    return scaled
 
 
 def rescaling(before: Config, after: Config) -> str:
@@ -81,7 +85,7 @@ def iteration_keys(model: BaseModel, prefix: str = "") -> dict[str, int | list[i
     return found
 
 
-def _scaled(model: Any, factor: float) -> Any:
+def _scaled(model: Any, factor: Fraction) -> Any:
     changes: dict[str, Any] = {}
     for name, field, value in _fields(model):
         if field.json_schema_extra == ITERATIONS:
@@ -95,10 +99,10 @@ def _scaled(model: Any, factor: float) -> Any:
     return model.model_copy(update=changes)
 
 
-def _times(value: int | list[int] | None, factor: float) -> int | list[int] | None:
+def _times(value: int | list[int] | None, factor: Fraction) -> int | list[int] | None:
     if isinstance(value, list):
-        return [max(1, round(v * factor)) for v in value]
-    return value if value is None or value <= 0 else max(1, round(value * factor))
+        return [math.ceil(v * factor) for v in value]
+    return value if value is None or value <= 0 else math.ceil(value * factor)
 
 
 def _fields(model: BaseModel) -> Iterator[tuple[str, FieldInfo, Any]]:

@@ -56,8 +56,9 @@ def _blank(title: str, x: str, y: str, *, log: bool = False) -> figure:
     return plot
 
 
-def _with_legend(plot: figure) -> figure:
+def _with_legend(plot: figure, curves: int) -> figure:
     for legend in plot.legend:
+        legend.visible = curves > 1
         assert isinstance(legend, Legend)
         legend.background_fill_alpha, legend.border_line_color = 0.0, None
         legend.label_text_color, legend.label_text_font_size = QUIET, "11px"
@@ -77,7 +78,7 @@ def shaded_curves(title: str, x: str, y: str, curves: Mapping[str, Shaded]) -> f
         line = plot.line("x", "y", source=source, color=colour, line_width=2, legend_label=name)
         plot.scatter("x", "y", source=source, color=colour, size=4, legend_label=name)
         plot.add_tools(HoverTool(renderers=[line], tooltips=[("", "@name"), (x, "@x{0,0}"), (y, "@y{0.0000}")]))
-    return _with_legend(plot)
+    return _with_legend(plot, len(curves))
 
 
 def raw_and_smoothed(
@@ -90,7 +91,7 @@ def raw_and_smoothed(
         plot.line(x, raw, color=colour, line_alpha=0.25, legend_label=name)
         plot.line(x, smoothed(raw), color=colour, line_width=2, legend_label=name)
     _marked(plot, marks)
-    return _with_legend(plot)
+    return _with_legend(plot, len(curves))
 
 
 def thinned(values: np.ndarray, points: int = 600) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from paragonsr.errors import UserError
-from paragonsr.evidence.arms import Arm, differing_keys
+from paragonsr.evidence.arms import Arm
 from paragonsr.evidence.course import Leg
 from paragonsr.evidence.runs import Run
 from paragonsr.evidence.statistics import FEWEST, Difference, first_reached, paired_difference
@@ -55,8 +55,13 @@ class Results:
     costs: tuple[Cost, ...]
 
 
-def results(arms: Sequence[Arm], legs: Sequence[Leg]) -> Results:
+def results(arms: Sequence[Arm], legs: Sequence[Leg], differing: dict[str, list[Any]]) -> Results:
     """Read the figures of all runs.
+
+    Args:
+        arms: the first is what the others are held to.
+        legs: all runs.
+        differing: what the user made different between the arms.
 
     Raises:
         UserError: two runs validated on different images.
@@ -82,7 +87,7 @@ def results(arms: Sequence[Arm], legs: Sequence[Leg]) -> Results:
     protocols = {metric: figure.protocol for figures in last.figures.values() for metric, figure in figures.items()}
     costs = tuple(_cost(name, runs[name]) for name in runs)
     seeds = len(runs[first])
-    return Results(tuple(runs), seeds, differing_keys(arms), protocols, tuple(outcomes), costs)
+    return Results(tuple(runs), seeds, differing, protocols, tuple(outcomes), costs)
 
 
 def _by_seed(arm: Arm, legs: Sequence[Leg]) -> list[Leg]:

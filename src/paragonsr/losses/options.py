@@ -17,7 +17,7 @@ class LossOptions(Variant):
     loss_weight: float = Field(1.0, ge=0)
     """Weight in the sum of losses."""
     start_iter: int = Field(0, ge=0, json_schema_extra=ITERATIONS)
-    """With target_weight: where the ramp begins. Without: iterations before this loss is switched on."""
+    """Finished iterations before this loss is switched on, and where its ramp begins; until then its weight is 0."""
     target_iter: int | None = Field(None, ge=1, json_schema_extra=ITERATIONS)
     """Where the ramp has reached target_weight."""
     target_weight: float | None = Field(None, ge=0)
@@ -43,13 +43,16 @@ class LossOptions(Variant):
         return self.type.removesuffix("loss")
 
     def weight_at(self, iteration: int) -> float:
-        """Weight of the update that follows `iteration` finished ones."""
-        if self.disable_after is not None and iteration >= self.disable_after:
+        """Weight of the update that follows `iteration` finished ones: the first of a run has iteration 0.
+
+        0 before start_iter and from disable_after on; in between loss_weight, or the ramp from loss_weight at
+        start_iter to target_weight at target_iter, which then stays.
+        """
+        if iteration < self.start_iter or (self.disable_after is not None and iteration >= self.disable_after):
             return 0.0
         if self.target_iter is None or self.target_weight is None:
-            return self.loss_weight if iteration >= self.start_iter else 0.0
-        share = (iteration - self.start_iter) / (self.target_iter - self.start_iter)
-        share = min(max(share, 0.0), 1.0)
+            return self.loss_weight
+        share = min((iteration - self.start_iter) / (self.target_iter - self.start_iter), 1.0)
         if self.schedule_type == "cosine":
             share = (1 - math.cos(math.pi * share)) / 2
         elif self.schedule_type == "step":

@@ -64,9 +64,11 @@ class Keeper:
         self._save_state(state, rolling=False)
 
     def save_best(self, state: TrainingState) -> None:
-        """Keep the averaged weights as the best so far."""
+        """Keep the averaged weights as the best so far, and those of the first validation, to compare with."""
         if self._store is not None:
             self._save_weights(state, "best")
+            if not (self._folder.path / "models" / "first.safetensors").exists():
+                self._save_weights(state, "first")
 
     def best_weights(self, state: TrainingState) -> Path:
         """The file of the best weights; of the last, where nothing was validated."""

@@ -45,7 +45,7 @@ def comparison_picture(validator: Validator, network: nn.Module, path: Path) -> 
             "",
         ]
         rows.append((panels, labels))
-    write_png(path, _draw(rows, ["LR", "bicubic", "SR", "HR"]))
+    write_png(path, sheet(rows, ["LR", "bicubic", "SR", "HR"]))
     return path
 
 
@@ -60,7 +60,16 @@ def _busiest(bicubic: np.ndarray, hr: np.ndarray, scale: int) -> tuple[int, int]
     return int(y) * scale, int(x) * scale
 
 
-def _draw(rows: list[tuple[list[np.ndarray], list[str]]], titles: list[str]) -> np.ndarray:
+def sheet(rows: list[tuple[list[np.ndarray], list[str]]], titles: list[str]) -> np.ndarray:
+    """Panels in rows and columns, each enlarged to PANEL pixels a side, with a title per column and a label per panel.
+
+    Args:
+        rows: the panels of a row, square uint8 RGB of any size, and what stands below each.
+        titles: one for each column.
+
+    Returns:
+        uint8 RGB.
+    """
     width = len(titles) * (PANEL + GAP) + GAP
     height = HEAD + len(rows) * (PANEL + FOOT + GAP)
     sheet = Image.new("RGB", (width, height), PAPER)

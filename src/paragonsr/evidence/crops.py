@@ -1,0 +1,93 @@
+"""The tiles of the validation images where a network gains most over bicubic, and where it loses most."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from paragonsr.config import Config
+from paragonsr.data import resize
+from paragonsr.data.decoding import load_pair
+from paragonsr.data.pairing import find_pairs
+from paragonsr.inference.model import Upscaler, load
+from paragonsr.metrics.psnr import psnr
+from paragonsr.training.pictures import sheet
+
+TILE = 96
+"""Side of a tile in HR pixels; a multiple of every scale."""
+SHOWN = 3
+"""Tiles at either end."""
+IMAGES = 20
+"""Most images that are looked at."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One tile and what it looks like."""
+
+    image: str
+    gain: float
+    """PSNR over R, G, B of the best weights minus that of bicubic, dB."""
+    panels: list[np.ndarray]
+    """LR, bicubic, SR first, SR best, HR."""
+    figures: list[float]
+    """PSNR of bicubic, SR first and SR best in this tile, dB."""
+
+
+def crops(config: Config, models: Path) -> tuple[bytes, bytes, int] | None:
+    """Pictures of the tiles with the largest gain and with the largest loss.
+
+    Args:
+        config: of the run; its first validation set is looked at.
+        models: folder with first.safetensors and best.safetensors.
+
+    Returns:
+        both as PNG, and the number of images looked at; None where nothing was validated yet, or no image holds a tile.
+
+    Raises:
+        UserError: the validation images are not there any more.
+    """
+    if not config.val_sets or not (models / "best.safetensors").exists():
+        return None
+    phase, options = next(iter(config.val_sets.items()))
+    first, best = (load(models / f"{name}.safetensors", device="cpu") for name in ("first", "best"))
+    pairs = find_pairs(options, phase)[:IMAGES]
+    tiles: list[Tile] = []
+    for pair in pairs:
+        hr, lr = load_pair(pair, config.scale)
+        tiles += _tiles(pair.name, hr, lr, config.scale, first, best)
+        # Only the ends are kept: a set may hold thousands of tiles.
+        tiles.sort(key=lambda tile: tile.gain)
+        tiles = tiles[:SHOWN] + tiles[max(SHOWN, len(tiles) - SHOWN) :]
+    if not tiles:
+        return None
+    gains = sorted(tiles, key=lambda tile: -tile.gain)[:SHOWN]
+    losses = sorted(tiles, key=lambda tile: tile.gain)[:SHOWN]
+    return _drawn(gains), _drawn(losses), len(pairs)
+
+
+def _tiles(name: str, hr: np.ndarray, lr: np.ndarray, scale: int, first: Upscaler, best: Upscaler) -> list[Tile]:
+    versions = [resize.upscale(lr, scale), first.upscale(lr), best.upscale(lr)]
+    found = []
+    for top in range(0, hr.shape[0] - TILE + 1, TILE):
+        for left in range(0, hr.shape[1] - TILE + 1, TILE):
+            here = np.s_[top : top + TILE, left : left + TILE]
+            small = np.s_[top // scale : (top + TILE) // scale, left // scale : (left + TILE) // scale]
+            figures = [min(psnr(version[here], hr[here]), 99.0) for version in versions]
+            panels = [lr[small], *(version[here] for version in versions), hr[here]]
+            found.append(Tile(name, figures[2] - figures[0], [panel.copy() for panel in panels], figures))
+    return found
+
+
+def _drawn(tiles: list[Tile]) -> bytes:
+    rows = []
+    for tile in tiles:
+        bicubic, first, best = tile.figures
+        labels = [tile.image, f"{bicubic:.2f} dB", f"{first:.2f} dB", f"{best:.2f} dB ({best - bicubic:+.2f})", ""]
+        rows.append((tile.panels, labels))
+    content = io.BytesIO()
+    picture = sheet(rows, ["LR", "bicubic", "SR, first validation", "SR, best", "HR"])
+    Image.fromarray(picture).save(content, format="PNG", optimize=True)
+    return content.getvalue()

@@ -1,0 +1,161 @@
+"""The page of one run, running, crashed or ended."""
+
+import json
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel
+
+from paragonsr.config import Config
+from paragonsr.errors import UserError
+from paragonsr.evidence.crops import crops
+from paragonsr.evidence.page import Page
+from paragonsr.evidence.plots import Mark, Shaded, raw_and_smoothed, shaded_curves
+from paragonsr.evidence.runs import Run
+from paragonsr.training.folder import flat
+
+
+def report_page(run: Run) -> str:
+    """The HTML."""
+    best = run.description.get("best")
+    size = run.description["parameters"]
+    lead = f"{run.state} at iteration {run.iteration} of {run.total}; {run.arch}, {size} parameters"
+    if best:
+        lead += f"; best {best['metric']} {best['value']:.4f} at iteration {best['iteration']}"
+    page = Page(run.name, lead)
+    if "cause" in run.description:
+        page.text(f"It crashed: {run.description['cause']}")
+    entries = _journal(run)
+    marks = [
+        Mark(
+            e["iteration"], f"{e['automation']}: {e['setting']} {e['from']} to {e['to']} ({e['outcome']})", e["reason"]
+        )
+        for e in entries
+    ]
+    _validation(page, run)
+    if run.iteration:
+        _training(page, run, marks)
+    page.heading("Decisions")
+    if entries:
+        header = ("iteration", "automation", "setting", "from", "to", "outcome", "reason")
+        page.table(header, [[e[key] for key in header] for e in entries])
+    else:
+        page.text("No automation has changed a setting.")
+    _crops(page, run)
+    _configuration(page, run)
+    return page.html()
+
+
+def _validation(page: Page, run: Run) -> None:
+    page.heading("Validation")
+    if not run.validations:
+        page.text("Nothing was validated yet.")
+        return
+    last = run.validations[-1]
+    plots, rows = [], []
+    for set_name, metrics in last.figures.items():
+        for metric, figure in metrics.items():
+            x, y = run.curve(metric, set_name)
+            plots.append(shaded_curves(f"{set_name}: {metric}", "iteration", metric, {metric: Shaded(x, y)}))
+            top = int(np.argmax(y) if figure.better == "higher" else np.argmin(y))
+            rows.append((set_name, metric, f"{y[-1]:.4f}", f"{y[top]:.4f}", x[top], figure.protocol))
+    page.table(("set", "metric", "last", "best", "at iteration", "protocol"), rows)
+    page.plots(plots)
+
+
+def _training(page: Page, run: Run, marks: list[Mark]) -> None:
+    page.heading("Training")
+    took = timedelta(seconds=round(float(run.seconds[-1])))
+    page.text(f"{took} of training. Pale: means of short windows; strong: smoothed. Dashed lines are decisions.")
+    steps = run.steps
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rate = 1 / steps["seconds"]
+        pulls = {name: steps[f"loss_weight/{name}"] * norms for name, norms in _named(steps, "loss_grad/").items()}
+        total = np.nansum(list(pulls.values()), axis=0)
+        shares = {name: pull / total for name, pull in pulls.items()}
+        wait = steps["data_wait"] / steps["seconds"]
+    page.plots(
+        [
+            *(raw_and_smoothed(f"loss {n}", n, {n: v}, marks, log=True) for n, v in _named(steps, "loss/").items()),
+            raw_and_smoothed("learning rate", "lr", {"lr": steps["lr"]}, marks),
+            raw_and_smoothed("share of each loss in the pull on the image", "share", shares, marks),
+            raw_and_smoothed("gradient norm before clipping", "norm", {"norm": steps["grad_norm"]}, marks, log=True),
+            raw_and_smoothed("batch size", "samples", {"batch": steps["batch_size"]}, marks),
+            raw_and_smoothed("speed", "iterations / s", {"it/s": rate}, marks),
+            raw_and_smoothed("share of the time spent waiting for data", "share", {"wait": wait}, marks),
+            raw_and_smoothed("peak memory", "MiB", {"peak": steps["peak_memory"] / 2**20}, marks),
+        ]
+    )
+
+
+def _crops(page: Page, run: Run) -> None:
+    page.heading("Where it gains and where it loses")
+    try:
+        pictures = crops(Config.model_validate(run.config), run.folder / "models")
+    except UserError as error:
+        page.text(f"The validation images are not there: {error.what}.")
+        return
+    if pictures is None:
+        page.text("There are no weights of a validation yet, or no validation image is as large as a tile.")
+        return
+    gains, losses, count = pictures
+    page.picture(gains, f"The tiles with the largest gain over bicubic, of {count} images of the first validation set.")
+    page.picture(losses, "The tiles with the smallest gain, or the largest loss.")
+
+
+def _configuration(page: Page, run: Run) -> None:
+    page.heading("Configuration and environment")
+    leaves, defaults = flat(run.config), _defaults(run)
+    changed = {key: value for key, value in leaves.items() if key not in defaults or defaults[key] != value}
+    page.text("What differs from the default:")
+    page.table(("key", "value", "default"), [(k, v, defaults.get(k, "required")) for k, v in changed.items()])
+    page.folded("the whole configuration", ("key", "value"), list(leaves.items()))
+    page.folded("environment and data", ("what", "value"), list(_facts(run).items()))
+
+
+def _facts(run: Run) -> dict[str, Any]:
+    facts: dict[str, Any] = dict(run.description["environment"])
+    return facts | {f"data {phase}": print_ for phase, print_ in run.description["data"].items()}
+
+
+def _defaults(run: Run) -> dict[str, Any]:
+    """Default of every key of this configuration that has one."""
+    found: dict[str, Any] = {}
+
+    def walk(model: BaseModel, prefix: str) -> None:
+        for name, field in type(model).model_fields.items():
+            key, value = f"{prefix}{name}", getattr(model, name)
+            if isinstance(value, BaseModel):
+                walk(value, f"{key}.")
+            elif isinstance(value, Mapping) and any(isinstance(v, BaseModel) for v in value.values()):
+                for part, inner in value.items():
+                    walk(inner, f"{key}.{part}.")
+            elif isinstance(value, list) and any(isinstance(v, BaseModel) for v in value):
+                for part, inner in enumerate(value):
+                    walk(inner, f"{key}.{part}.")
+            elif not field.is_required():
+                found[key] = field.get_default(call_default_factory=True, validated_data=dict(model))
+
+    walk(Config.model_validate(run.config), "")
+    return found
+
+
+def _named(steps: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """Columns of that kind that were ever measured, by their own name."""
+    return {
+        name.removeprefix(prefix): values
+        for name, values in steps.items()
+        if name.startswith(prefix) and np.isfinite(values).any()
+    }
+
+
+def _journal(run: Run) -> list[dict[str, Any]]:
+    """The decisions; a last line that was cut off by a crash is left out."""
+    try:
+        text = (run.folder / "journal.jsonl").read_text(encoding="utf-8")
+    except OSError:
+        return []
+    whole, _, _ = text.rpartition("\n")
+    return [json.loads(line) for line in whole.splitlines()]
