@@ -24,9 +24,9 @@ lint: $(VENV)/.installed-tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Long: real trainings on the photographs beside the checkout, see docs/evidence.md.
+# Hours: the experiments of docs/evidence.md; PHOTOS and BENCH say where the photographs are.
 experiments: $(VENV)/.installed-tests
-	$(BIN)/python -m pytest -m slow --timeout 7200
+	PATH="$(CURDIR)/$(BIN):$$PATH" benchmarks/experiments.sh
 
 benchmarks: $(VENV)/.installed-tests
 	$(BIN)/python benchmarks/train_step.py

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# The experiments of docs/evidence.md, by name; hours in all. Each is resumable: give the same command again.
+#   PHOTOS=folder/of/train_hr BENCH=folder/of/benchmark benchmarks/experiments.sh NAME...
+# PHOTOS holds gb82 and cid22 (HR photographs), BENCH holds Set5/HR and Set14/HR. Results go to $OUT (results/).
+set -euo pipefail
+: "${PHOTOS:=datasets/train_hr}" "${BENCH:=datasets/benchmark}" "${OUT:=results}"
+
+train="datasets.train.dataroot_gt=[$PHOTOS/gb82,$PHOTOS/cid22]"
+nano=options/train/ParagonSR2/2xParagonSR2_Nano_CPU.yml
+
+# Which structure at equal time; Set5 is only looked at.
+structure() {
+    paragonsr compare "$nano" --set "$train" --set "datasets.val.dataroot_gt=$BENCH/Set5/HR" --set val.val_freq=15000 "$@"
+}
+s() {
+    structure --set network_g.type=paragonsr2_s --set datasets.train.batch_size_per_gpu=4 --set train.optim_g.lr=1e-3 \
+        --seeds 1 --budget 120s "$@"
+}
+# 3000 iterations of the demo's settings on photographs, validated on Set14, reported on Set5 too.
+static() {
+    paragonsr compare options/train/demo.yml --set "$train" --set datasets.val.name=Set14 \
+        --set "datasets.val.dataroot_gt=$BENCH/Set14/HR" --set datasets.val_set5.name=Set5 \
+        --set datasets.val_set5.type=singleimagedataset --set "datasets.val_set5.dataroot_gt=$BENCH/Set5/HR" \
+        --fair --budget 3000it "$@"
+}
+
+nano_structure() { structure --set datasets.train.batch_size_per_gpu=8 --vary network_g.structure=compact,dual --seeds 3 --budget 60s "$@"; }
+s_structure() { s --vary network_g.structure=compact,dual "$@"; }
+s_attention() { s --set network_g.structure=dual --vary network_g.use_attention=false,true "$@"; }
+s_norm() { s --set network_g.structure=dual --vary network_g.use_norm=true,false "$@"; }
+s_layer_scale() { s --set network_g.structure=dual --vary network_g.layer_scale=0.1,1e-5 "$@"; }
+s_content_gain() { s --set network_g.structure=dual --vary network_g.content_gain=around_one,published "$@"; }
+msssim() { static --vary train.losses.1.loss_weight=0,0.05 --seeds 5 "$@"; }
+lr() {
+    static --set train.losses.1.loss_weight=0 --set train.scheduler.type=MultiStepLR \
+        --set "train.scheduler.milestones=[2667,3333,3667]" --vary train.optim_g.lr=2e-4,5e-4,1e-3,2e-3,5e-3 --seeds 3 "$@"
+}
+
+for name in "${@:-nano_structure s_structure s_attention s_norm s_layer_scale s_content_gain msssim lr}"; do
+    for experiment in $name; do
+        "$experiment" --out "$OUT/$experiment"
+    done
+done
