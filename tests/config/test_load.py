@@ -130,7 +130,9 @@ def test_overrides_reach_sections_lists_and_new_keys(tmp_path: Path) -> None:
 def test_a_file_of_the_earlier_trainer_loads(tmp_path: Path) -> None:
     text = (
         MINIMAL.replace(
-            "l1loss", "L1Loss\n      loss_weight: !!float 1.0\n    - type: ssimloss\n      loss_weight: 0.05"
+            "l1loss",
+            "L1Loss\n      loss_weight: !!float 1.0\n      reduction: mean\n"
+            "    - type: ssimloss\n      loss_weight: 0.05",
         )
         .replace("hr\n", "/data/some/hr\n    io_backend: {type: disk}\n    pin_memory: true\n")
         .replace("total_iter: 10", "total_iter: 10\n  ema_switch_iter: 0\n  use_moa: false")

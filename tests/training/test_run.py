@@ -13,6 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import paragonsr
 from paragonsr.archs.options import NanoOptions
 from paragonsr.config import load_config
+from paragonsr.data.images import write_png
 from paragonsr.errors import UserError
 from paragonsr.training.record import read_steps, read_validations
 from paragonsr.training.run import Outcome, train
@@ -39,6 +40,7 @@ def test_what_a_run_writes(tiny_config: Configure) -> None:
     assert outcome.reason == "finished"
     assert sorted(path.name for path in (folder / "models").iterdir()) == [
         "best.safetensors",
+        "first.safetensors",
         "net_g_ema_12.safetensors",
         "net_g_ema_6.safetensors",
     ]
@@ -268,3 +270,15 @@ def test_published_weights_are_gone_on_from_as_the_network_they_were(tiny_config
     with torch.no_grad():
         torch.testing.assert_close(paragonsr.load(outcome.weights).network(lr), published.eval()(lr), atol=1e-5, rtol=0)
     assert "structure: dual" in (outcome.folder / "train.log").read_text()
+
+
+def test_an_exactly_reproduced_image_is_left_out_and_said_so(tiny_config: Configure, tmp_path: Path) -> None:
+    flat = tmp_path / "flat"
+    write_png(flat / "grey.png", np.full((64, 64, 3), 128, np.uint8))
+    # Untrained, a network whose detail starts at zero gives its base, which reproduces a flat image.
+    path = tiny_config({"train.optim_g.lr": 1e-12, "network_g.detail_gain": 1e-12})
+    outcome = _train(path, f"datasets.val.dataroot_gt=[{tmp_path / 'val'},{flat}]")
+    figure = read_validations(outcome.folder)[-1].deciding("psnr")
+    assert figure.exact == 1
+    assert np.isfinite(figure.value)
+    assert "(1 reproduced exactly, left out)" in (outcome.folder / "train.log").read_text()

@@ -40,6 +40,8 @@ class Figure:
     better: Literal["higher", "lower"]
     protocol: str
     """How it was measured; two values compare only under the same protocol."""
+    exact: int = 0
+    """Images that were reproduced exactly, whose infinite PSNR is left out of the mean."""
 
 
 @dataclass(frozen=True)

@@ -151,6 +151,8 @@ class Legacy:
                 self._warn(("train", key), "was moved into train.losses")
         for index, loss in enumerate(train.get("losses") or []):
             if isinstance(loss, dict):
+                if loss.get("reduction") == "mean":
+                    del loss["reduction"]  # every loss here is a mean
                 self._drop(loss, IGNORED_LOSS, ("train", "losses", index))
         for section in ("training_automations", "dynamic_loss_scheduling"):
             if section in self.tree:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from paragonsr.automation.journal import Entry
-from paragonsr.automation.protocol import Observation, Steps
+from paragonsr.automation.protocol import Figure, Observation, Steps
 from paragonsr.training.board import Board
 from paragonsr.training.console import Console
 from paragonsr.training.plan import Plan
@@ -44,7 +44,7 @@ class Reporter:
             line = self._plan.prints(observation.iteration)
         else:
             for name, metrics in observation.figures.items():
-                shown = "  ".join(f"{metric} {figure.value:.4f}" for metric, figure in metrics.items())
+                shown = "  ".join(_figure(metric, figure) for metric, figure in metrics.items())
                 self._console.say(f"iter {observation.iteration}  {name}: {shown}", "cyan")
             if best is not None:
                 first = next(iter(observation.figures.values()))
@@ -62,6 +62,11 @@ class Reporter:
             f"({entry.outcome}): {decision.reason}",
             "yellow",
         )
+
+
+def _figure(metric: str, figure: Figure) -> str:
+    left_out = f" ({figure.exact} reproduced exactly, left out)" if figure.exact else ""
+    return f"{metric} {figure.value:.4f}{left_out}"
 
 
 def _summary(window: Steps) -> dict[str, str]:

@@ -100,12 +100,9 @@ class Validator:
         return [everything[i] for i in sorted(everything)]
 
     def _mean(self, per_image: list[dict[str, float]]) -> dict[str, Figure]:
+        means = {name: mean_of_images([figures[name] for figures in per_image]) for name in self.metrics}
         return {
-            name: Figure(
-                mean_of_images([figures[name] for figures in per_image]).value,
-                metric.better,
-                metric.protocol(self.scale),
-            )
+            name: Figure(means[name].value, metric.better, metric.protocol(self.scale), means[name].exact)
             for name, metric in self.metrics.items()
         }
 
