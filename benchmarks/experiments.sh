@@ -14,7 +14,7 @@ structure() {
 }
 s() {
     structure --set network_g.type=paragonsr2_s --set datasets.train.batch_size_per_gpu=4 --set train.optim_g.lr=1e-3 \
-        --seeds 1 --budget 120s "$@"
+        --seeds 1 "$@"
 }
 # 3000 iterations of the demo's settings on photographs, validated on Set14, reported on Set5 too.
 static() {
@@ -25,11 +25,11 @@ static() {
 }
 
 nano_structure() { structure --set datasets.train.batch_size_per_gpu=8 --vary network_g.structure=compact,dual --seeds 3 --budget 60s "$@"; }
-s_structure() { s --vary network_g.structure=compact,dual "$@"; }
-s_attention() { s --set network_g.structure=dual --vary network_g.use_attention=false,true "$@"; }
-s_norm() { s --set network_g.structure=dual --vary network_g.use_norm=true,false "$@"; }
-s_layer_scale() { s --set network_g.structure=dual --vary network_g.layer_scale=0.1,1e-5 "$@"; }
-s_content_gain() { s --set network_g.structure=dual --vary network_g.content_gain=around_one,published "$@"; }
+s_structure() { s --budget 120s --vary network_g.structure=compact,dual "$@"; }
+s_attention() { s --budget 120s --set network_g.structure=dual --vary network_g.use_attention=false,true "$@"; }
+s_norm() { s --budget 1500it --set network_g.structure=dual --vary network_g.use_norm=true,false "$@"; }
+s_layer_scale() { s --budget 1500it --set network_g.structure=dual --vary network_g.layer_scale=0.1,1e-5 "$@"; }
+s_content_gain() { s --budget 1500it --set network_g.structure=dual --vary network_g.content_gain=around_one,published "$@"; }
 msssim() { static --vary train.losses.1.loss_weight=0,0.05 --seeds 5 "$@"; }
 lr() {
     static --set train.losses.1.loss_weight=0 --set train.scheduler.type=MultiStepLR \

@@ -211,7 +211,12 @@ def test_a9_unknown_option_of_a_network_is_an_error(tmp_path: Path) -> None:
 
 def test_wrong_type(tmp_path: Path) -> None:
     said = _complaint(tmp_path, MINIMAL.replace("total_iter: 10", "total_iter: ten"))
-    assert "config.yml:12: train.total_iter: should be a integer, not 'ten'" in said
+    assert "config.yml:12: train.total_iter: should be an integer, not 'ten'" in said
+
+
+def test_a_wrong_value_is_told_once(tmp_path: Path) -> None:
+    said = _complaint(tmp_path, MINIMAL, "network_g.num_feat=zero")
+    assert said == f"{tmp_path / 'config.yml'}:9: network_g.num_feat: should be an integer, not 'zero'"
 
 
 def test_scale_5(tmp_path: Path) -> None:

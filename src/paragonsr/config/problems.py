@@ -16,6 +16,8 @@ def describe(error: ValidationError, model: type[BaseModel], file: str, lines: d
     """All problems, one line each, in the order of the file."""
     found = []
     for problem in error.errors():
+        if problem["type"] == "default_factory_not_called":
+            continue  # only follows from another problem of the same section
         place, owner = _place(model, problem["loc"])
         line = _line(lines, (*place, "type") if problem["type"] == "union_tag_invalid" else place)
         where = f"{file}:{line}" if line else file
@@ -41,7 +43,7 @@ def _sentence(problem: dict[str, Any], place: Key, owner: Any) -> str:
         return f"{given!r} is not one of {context['expected']}"
     if kind == "value_error":
         return str(context["error"])
-    message = problem["msg"].replace("Input should", "should").replace("valid ", "")
+    message = problem["msg"].replace("Input should", "should").replace("valid ", "").replace("a integer", "an integer")
     if isinstance(given, dict | list):
         return message
     return f"{message}, not {given!r}"

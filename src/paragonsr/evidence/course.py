@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
@@ -20,8 +19,9 @@ from paragonsr.evidence.runs import Run
 from paragonsr.files import write_atomically
 from paragonsr.training.estimate import estimate
 
-ROUNDS = 3
-"""How often the speed of each arm is measured, the arms taking turns, when a budget of seconds is planned."""
+ROUNDS = 4
+"""How often the speed of each arm is measured, the arms taking turns, when a budget of seconds is planned. The fastest
+round counts: other processes can only slow an arm down."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def _totals(arms: Sequence[Arm], say: Callable[[str], None]) -> dict[str, int]:
             times[arm.name].append(estimate(arm.config).seconds)
     totals = {arm.name: arm.config.train.total_iter for arm in arms}
     for arm in timed:
-        budget, seconds = budgets[arm.name], median(times[arm.name])
+        budget, seconds = budgets[arm.name], min(times[arm.name])
         assert budget is not None
         totals[arm.name] = max(1, int(budget.amount / seconds))
         say(f"{arm.name}: {seconds * 1e3:.1f} ms per step measured, {totals[arm.name]} iterations in the budget")
