@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from paragonsr.config import load_config
 from paragonsr.config.budget import Budget, fitted, iteration_keys, parse_budget
 from paragonsr.errors import UserError
+from paragonsr.training.assembly import learning_rate
 
-NANO = (
-    Path(__file__).parents[2] / "options/train/ParagonSR2/dataset/2xParagonSR2_Nano_CC0_complexity05_ULTRA_FIDELITY.yml"
-)
+ROOT = Path(__file__).parents[2]
+NANO = ROOT / "options/train/ParagonSR2/dataset/2xParagonSR2_Nano_CC0_complexity05_ULTRA_FIDELITY.yml"
 
 
 @pytest.mark.parametrize(
@@ -80,3 +80,13 @@ def test_nothing_falls_to_zero_and_nothing_else_changes(total: int) -> None:
     assert fitted(new, config.train.total_iter).network_g == config.network_g
     assert new.train.optim_g == config.train.optim_g
     assert new.datasets == config.datasets
+
+
+@pytest.mark.parametrize("scheduler", ["CosineAnnealingLR", "WSD", "OneCycleLR"])
+def test_a_budget_ends_annealed(scheduler: str) -> None:
+    for budget in ("700it", "123456 samples"):
+        config = load_config(
+            ROOT / "options/train/demo.yml", [f"train.scheduler.type={scheduler}", f"train.budget={budget}"]
+        ).config
+        rate = learning_rate(config)
+        assert rate(config.train.total_iter - 1) < 0.05 * max(rate(i) for i in range(config.train.total_iter))

@@ -8,7 +8,7 @@ from bokeh.models import ColumnDataSource, HoverTool, Legend, NumeralTickFormatt
 from bokeh.plotting import figure
 
 COLOURS = ("#2f8fd8", "#e07b1a", "#2ca25f", "#d2539c", "#8a79d6", "#b8860b", "#17a2a2", "#c44e52")
-QUIET = "#8a8a93"
+QUIET, MARKED = "#8a8a93", "#e0483e"
 WIDTH, HEIGHT = 500, 300
 
 
@@ -81,16 +81,26 @@ def shaded_curves(title: str, x: str, y: str, curves: Mapping[str, Shaded]) -> f
     return _with_legend(plot, len(curves))
 
 
-def raw_and_smoothed(
-    title: str, y: str, curves: Mapping[str, np.ndarray], marks: Sequence[Mark] = (), *, log: bool = False
+def step_curves(
+    title: str,
+    y: str,
+    curves: Mapping[str, np.ndarray],
+    marks: Sequence[Mark] = (),
+    *,
+    noisy: bool = True,
+    log: bool = False,
 ) -> figure:
-    """Per-step figures over iterations: thin and pale as measured, thick as smoothed."""
+    """Per-step figures over iterations; noisy ones thin and pale as measured and thick as smoothed."""
     plot = _blank(title, "iteration", y, log=log)
+    heights = np.full(len(marks), np.nan)
     for colour, (name, values) in zip(_colours(len(curves)), curves.items(), strict=True):
-        x, raw = thinned(values)
-        plot.line(x, raw, color=colour, line_alpha=0.25, legend_label=name)
-        plot.line(x, smoothed(raw), color=colour, line_width=2, legend_label=name)
-    _marked(plot, marks)
+        x, curve = thinned(values)
+        if noisy:
+            plot.line(x, curve, color=colour, line_alpha=0.25, legend_label=name)
+            curve = smoothed(curve)
+        plot.line(x, curve, color=colour, line_width=2, legend_label=name)
+        heights = np.where(np.isnan(heights), np.interp([mark.iteration for mark in marks], x, curve), heights)
+    _marked(plot, marks, heights)
     return _with_legend(plot, len(curves))
 
 
@@ -117,14 +127,15 @@ def smoothed(values: np.ndarray, share: float = 0.03) -> np.ndarray:
     return np.divide(totals[high] - totals[low], count, out=np.full(len(values), np.nan), where=count > 0)
 
 
-def _marked(plot: figure, marks: Sequence[Mark]) -> None:
+def _marked(plot: figure, marks: Sequence[Mark], heights: np.ndarray) -> None:
+    """A dashed line at each decision, and a point on the first curve that tells it when the pointer comes near."""
     if marks:
-        source = ColumnDataSource(
-            {"x": [m.iteration for m in marks], "what": [m.what for m in marks], "why": [m.why for m in marks]}
-        )
-        lines = plot.vspan(x="x", source=source, line_color=QUIET, line_dash="dashed", line_width=1.5)
+        what, why = [mark.what for mark in marks], [mark.why for mark in marks]
+        source = ColumnDataSource({"x": [mark.iteration for mark in marks], "y": heights, "what": what, "why": why})
+        plot.vspan(x="x", source=source, line_color=QUIET, line_dash="dashed", line_width=1)
+        points = plot.scatter("x", "y", source=source, marker="diamond", size=11, fill_color=MARKED, line_color=None)
         tips = [("iteration", "@x{0,0}"), ("decision", "@what"), ("why", "@why")]
-        plot.add_tools(HoverTool(renderers=[lines], tooltips=tips))
+        plot.add_tools(HoverTool(renderers=[points], tooltips=tips))
 
 
 def _colours(count: int) -> list[str]:

@@ -12,7 +12,7 @@ from paragonsr.config import Config
 from paragonsr.errors import UserError
 from paragonsr.evidence.crops import crops
 from paragonsr.evidence.page import Page
-from paragonsr.evidence.plots import Mark, Shaded, raw_and_smoothed, shaded_curves
+from paragonsr.evidence.plots import Mark, Shaded, step_curves, shaded_curves
 from paragonsr.evidence.runs import Run
 from paragonsr.training.folder import flat
 
@@ -68,7 +68,9 @@ def _validation(page: Page, run: Run) -> None:
 def _training(page: Page, run: Run, marks: list[Mark]) -> None:
     page.heading("Training")
     took = timedelta(seconds=round(float(run.seconds[-1])))
-    page.text(f"{took} of training. Pale: means of short windows; strong: smoothed. Dashed lines are decisions.")
+    page.text(
+        f"{took} of training. Pale: as measured; strong: smoothed. Dashed lines are decisions; point at their mark to read why."
+    )
     steps = run.steps
     with np.errstate(divide="ignore", invalid="ignore"):
         rate = 1 / steps["seconds"]
@@ -78,14 +80,14 @@ def _training(page: Page, run: Run, marks: list[Mark]) -> None:
         wait = steps["data_wait"] / steps["seconds"]
     page.plots(
         [
-            *(raw_and_smoothed(f"loss {n}", n, {n: v}, marks, log=True) for n, v in _named(steps, "loss/").items()),
-            raw_and_smoothed("learning rate", "lr", {"lr": steps["lr"]}, marks),
-            raw_and_smoothed("share of each loss in the pull on the image", "share", shares, marks),
-            raw_and_smoothed("gradient norm before clipping", "norm", {"norm": steps["grad_norm"]}, marks, log=True),
-            raw_and_smoothed("batch size", "samples", {"batch": steps["batch_size"]}, marks),
-            raw_and_smoothed("speed", "iterations / s", {"it/s": rate}, marks),
-            raw_and_smoothed("share of the time spent waiting for data", "share", {"wait": wait}, marks),
-            raw_and_smoothed("peak memory", "MiB", {"peak": steps["peak_memory"] / 2**20}, marks),
+            *(step_curves(f"loss {n}", n, {n: v}, marks, log=True) for n, v in _named(steps, "loss/").items()),
+            step_curves("learning rate", "lr", {"lr": steps["lr"]}, marks, noisy=False),
+            step_curves("share of each loss in the pull on the image", "share", shares, marks),
+            step_curves("gradient norm before clipping", "norm", {"norm": steps["grad_norm"]}, marks, log=True),
+            step_curves("batch size", "samples", {"batch": steps["batch_size"]}, marks, noisy=False),
+            step_curves("speed", "iterations / s", {"it/s": rate}, marks),
+            step_curves("share of the time spent waiting for data", "share", {"wait": wait}, marks),
+            step_curves("peak memory", "MiB", {"peak": steps["peak_memory"] / 2**20}, marks, noisy=False),
         ]
     )
 
