@@ -296,7 +296,8 @@ def test_A9_every_switch_of_the_published_factories_is_an_option() -> None:
 def test_A9_asking_for_a_part_of_the_dual_block_chooses_it(kind: type[SeedOptions], asked: dict[str, Any]) -> None:
     assert kind().structure == "compact"
     assert kind(**asked).structure == "dual"
-    assert kind(structure="compact", **asked).structure == "compact"
+    with pytest.raises(ValueError, match="does nothing in a compact body"):
+        kind(structure="compact", **asked)
 
 
 def test_A9_switches_of_both_structures_leave_it_compact() -> None:
@@ -372,3 +373,9 @@ def test_R6_export_safe_keeps_attention() -> None:
     torch.testing.assert_close(run_photo(export_safe=True), run_photo(), rtol=0, atol=0)
     dropped = names(PhotoOptions.published()) - names(PhotoOptions.published(export_safe=True))
     assert len(dropped) == 96
+
+
+def test_a_network_that_is_written_out_stays_itself() -> None:
+    for kind in NETWORKS.values():
+        options = kind()
+        assert kind(**options.model_dump()) == options

@@ -123,8 +123,8 @@ class SeedOptions(NetworkOptions):
     use_channel_mod: bool = Field(default_factory=_by_structure(compact=False, dual=True))
     """Channel attention in dual blocks."""
     use_attention: bool = False
-    """Window attention: in every dual block, or once at the end of a compact body. In S it brought nothing at equal
-    iterations and made a step 3.6 times as long (docs/evidence.md)."""
+    """Window attention: in every dual block, or once at the end of a compact body. In S it makes a step several times
+    as long, and at equal time it loses (docs/evidence.md)."""
     attention_window: int = Field(32, ge=8)
     """Side of an attention window, LR pixels."""
     attention_windows: Literal["shifted", "overlapping"] = "shifted"
@@ -153,6 +153,17 @@ class SeedOptions(NetworkOptions):
             return given
         parts = given.get("use_norm") or given.get("use_channel_mod") or given.get("fast_body_mode") is False
         return given | {"structure": "dual"} if parts or DUAL_ONLY & given.keys() else given
+
+    @model_validator(mode="after")
+    def _nothing_silent(self) -> Self:
+        given = self.model_fields_set & (DUAL_ONLY | {"use_norm", "use_channel_mod", "fast_body_mode"})
+        if self.structure == "compact" and given:
+            values: dict[str, Any] = {"structure": "compact"}
+            default = type(self)(**values)
+            for name in sorted(given):
+                if getattr(self, name) != getattr(default, name):
+                    raise ValueError(f"{name} does nothing in a compact body; write structure: dual, or leave it out")
+        return self
 
     @field_validator("band")
     @classmethod

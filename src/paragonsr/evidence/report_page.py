@@ -12,7 +12,7 @@ from paragonsr.config import Config
 from paragonsr.errors import UserError
 from paragonsr.evidence.crops import crops
 from paragonsr.evidence.page import Page
-from paragonsr.evidence.plots import Mark, Shaded, step_curves, shaded_curves
+from paragonsr.evidence.plots import Mark, Shaded, shaded_curves, step_curves
 from paragonsr.evidence.runs import Run
 from paragonsr.training.folder import flat
 
@@ -69,7 +69,8 @@ def _training(page: Page, run: Run, marks: list[Mark]) -> None:
     page.heading("Training")
     took = timedelta(seconds=round(float(run.seconds[-1])))
     page.text(
-        f"{took} of training. Pale: as measured; strong: smoothed. Dashed lines are decisions; point at their mark to read why."
+        f"{took} of training. Pale: as measured; strong: smoothed. "
+        "Dashed lines are decisions; point at their mark to read why."
     )
     steps = run.steps
     with np.errstate(divide="ignore", invalid="ignore"):
