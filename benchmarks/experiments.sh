@@ -26,7 +26,7 @@ static() {
 
 nano_structure() { structure --set datasets.train.batch_size_per_gpu=8 --vary network_g.structure=compact,dual --seeds 3 --budget 60s "$@"; }
 s_structure() { s --budget 120s --vary network_g.structure=compact,dual "$@"; }
-s_attention() { s --budget 120s --set network_g.structure=dual --vary network_g.use_attention=false,true "$@"; }
+s_attention() { s --budget 600it --set network_g.structure=dual --vary network_g.use_attention=false,true "$@"; }
 s_norm() { s --budget 1500it --set network_g.structure=dual --vary network_g.use_norm=true,false "$@"; }
 s_layer_scale() { s --budget 1500it --set network_g.structure=dual --vary network_g.layer_scale=0.1,1e-5 "$@"; }
 s_content_gain() { s --budget 1500it --set network_g.structure=dual --vary network_g.content_gain=around_one,published "$@"; }
