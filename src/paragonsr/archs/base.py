@@ -9,6 +9,7 @@ the sub-pixels are interleaved at the end. Measured on Set5 (MATLAB bicubic LR, 
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Literal
 
@@ -69,7 +70,7 @@ def phase_taps(kernel: str, scale: int, alpha: float) -> Tensor:
     return F.conv1d(taps[:, None], sharpen[None, None], padding=6)[:, 0]  # LOW_PASS is symmetric: no flip needed
 
 
-class FixedUpsampler(nn.Module):
+class FixedUpsampler(nn.Module, ABC):
     """What the bases share: mixed precision leaves them alone, or their rounding would be the floor of the whole."""
 
     radius: int
@@ -82,9 +83,9 @@ class FixedUpsampler(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             return self.enlarge(x.float())
 
+    @abstractmethod
     def enlarge(self, x: Tensor) -> Tensor:
         """What `forward` does, in the precision of x."""
-        raise NotImplementedError
 
 
 class PhaseUpsampler(FixedUpsampler):
