@@ -99,6 +99,16 @@ def test_A4_every_pixel_is_attended_to(height: int, width: int, shifted: bool) -
     torch.testing.assert_close(attention(x), x + 1)  # the mean of ones, everywhere: padding is not seen
 
 
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 40), st.sampled_from([8, 16]), st.booleans(), st.booleans())
+def test_windows_cut_at_the_border_are_the_whole_ones_masked(
+    height: int, width: int, window: int, shifted: bool, by_tokens: bool
+) -> None:
+    layer = ShiftedAttention(16, window=window, shift=shifted * window // 2, by_tokens=by_tokens).double()
+    packed = torch.randn(2, sum(layer.widths), height, width, dtype=torch.float64)
+    torch.testing.assert_close(layer.cut_windows(packed), layer.whole_windows(packed), rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize("window_shift", [0, 4])
 def test_A4_a_window_is_plain_attention_among_its_pixels(window_shift: int) -> None:
     attention = awake(ShiftedAttention(6, window=8, reduction=2, shift=window_shift))

@@ -95,6 +95,21 @@ def test_networks_that_differ_begin_with_equal_weights_where_they_agree(tiny_con
         torch.testing.assert_close(states[0][name], states[1][name], rtol=0, atol=1e-6)
 
 
+def test_an_option_that_only_changes_the_start_is_not_undone(tiny_config: Configure, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    _compare(
+        *(tiny_config(), "--vary", "network_g.layer_scale=0.1,0.5", "--seeds", 1, "--out", out),
+        *("--set", "network_g.structure=dual", "--set", "train.optim_g.lr=1e-12", "--set", "train.ema_decay=0"),
+    )
+    states = [
+        read_weights(Run(out / "runs" / f"layer_scale={s}_seed0").folder / "models" / "best.safetensors")[0]
+        for s in (0.1, 0.5)
+    ]
+    differing = {name for name in states[0] if not torch.allclose(states[0][name], states[1][name], atol=1e-6)}
+    assert differing
+    assert all("ls1" in name or "ls2" in name for name in differing)
+
+
 def test_seconds_are_planned_once_for_all_seeds(
     tiny_config: Configure, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -87,10 +87,11 @@ def carry_out(leg: Leg, first: Arm) -> None:
     changes: dict[str, Any] = {"name": leg.name, "manual_seed": leg.seed}
     path = leg.arm.config.path.model_copy(update={"experiments_root": str(leg.folder / "runs")})
     if leg.arm.config.network != first.config.network:
-        initial = configs / f"{leg.name}.safetensors"
-        if not initial.exists():
-            _share_initial_weights(leg, first, initial)
-        path = path.model_copy(update={"pretrain_network_g": str(initial)})
+        initial = _initial_weights(leg, first)
+        if initial is not None:
+            weights = configs / f"{leg.name}.safetensors"
+            save_weights(weights, initial, save_metadata(leg.arm.config.network, leg.arm.config.scale))
+            path = path.model_copy(update={"pretrain_network_g": str(weights)})
     config = leg.arm.config.model_copy(update=changes | {"path": path})
     file = configs / f"{leg.name}.yml"
     write_config(config, file)
@@ -126,12 +127,21 @@ def _in_iterations(config: Config, total: int) -> Config:
     return config.model_copy(update={"train": config.train.model_copy(update={"budget": None})})
 
 
-def _share_initial_weights(leg: Leg, first: Arm, path: Path) -> None:
-    """Initial weights of an arm whose network differs from the first one's: equal wherever name and shape agree."""
-    states = []
-    for config in (first.config, leg.arm.config):
-        torch.manual_seed(leg.seed)
-        states.append(config.network.build(scale=config.scale).state_dict())
-    common, state = states
-    shared = {k: common[k] for k, tensor in state.items() if k in common and common[k].shape == tensor.shape}
-    save_weights(path, state | shared, save_metadata(leg.arm.config.network, leg.arm.config.scale))
+def _initial_weights(leg: Leg, first: Arm) -> dict[str, torch.Tensor] | None:
+    """Initial weights of an arm whose network is built otherwise than the first one's: equal wherever they agree.
+
+    None where the networks have the same tensors: then the seed alone gives them equal weights, but for what an option
+    starts otherwise. For the same reason only random tensors are taken over, no constant ones.
+    """
+    common = _initial_state(first.config, leg.seed)
+    state, other = (_initial_state(leg.arm.config, seed) for seed in (leg.seed, leg.seed + 1))
+    if {k: v.shape for k, v in state.items()} == {k: v.shape for k, v in common.items()}:
+        return None
+    agreeing = {k: common[k] for k, v in state.items() if k in common and common[k].shape == v.shape}
+    return state | {k: v for k, v in agreeing.items() if not torch.equal(state[k], other[k])}
+
+
+def _initial_state(config: Config, seed: int) -> dict[str, torch.Tensor]:
+    torch.manual_seed(seed)
+    network = config.network.build(scale=config.scale)
+    return dict(network.state_dict())
