@@ -11,7 +11,7 @@ def demo(
     images: Annotated[Path, typer.Option(help="Where the images are put.")] = Path("datasets/demo"),
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value", show_default=False)] = None,
 ) -> None:
-    """Train the main job on images that come with the installation: about three minutes on two CPU cores."""
+    """Train the main job on images that come with the installation: a minute or two on a CPU."""
     from paragonsr.cli.train import announce, carry_out
     from paragonsr.config import load_config
     from paragonsr.data.demo import make_demo_images
