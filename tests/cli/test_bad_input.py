@@ -1,6 +1,7 @@
 """Each mistake gets one clear message: what, where, what to do; exit code 2; nothing half-written, nothing lost."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -120,6 +121,14 @@ def test_check_of_a_sound_configuration(tiny_config: Configure, capsys: pytest.C
     assert "6 images" in out
     assert "ready to train" in out
     assert "GiB at the peak" in out
+
+
+def test_check_fits_a_budget_of_seconds(tiny_config: Configure, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["check", str(tiny_config()), "train.budget=10min"])
+    found = re.search(r"(\d+) iterations take about 0:(09:5\d|10:00)", capsys.readouterr().out)
+    assert found
+    assert int(found[1]) > 12
 
 
 def test_patch_larger_than_the_images(tiny_config: Configure, refused: Callable[..., str]) -> None:

@@ -54,12 +54,17 @@ def _learning_rate(config: "Config") -> None:
 
 
 def _estimate(config: "Config") -> None:
+    from paragonsr.config.budget import parse_budget
     from paragonsr.training.estimate import estimate
 
     figures = estimate(config)
-    whole = timedelta(seconds=round(figures.seconds * config.train.total_iter))
+    total = config.train.total_iter
+    budget = parse_budget(config.train.budget) if config.train.budget else None
+    if budget is not None and budget.unit == "seconds":
+        total = max(1, int(budget.amount / figures.seconds))
+    whole = timedelta(seconds=round(figures.seconds * total))
     typer.echo(
         f"network: {figures.parameters} parameters on {figures.device}; a step of {config.batch} samples takes "
         f"{figures.seconds:.3f} s and {figures.memory / 2**30:.2f} GiB at the peak; "
-        f"{config.train.total_iter} iterations about {whole}, validation and saving aside"
+        f"{total} iterations take about {whole}, validation and saving aside"
     )
