@@ -1,6 +1,11 @@
 """Fixtures that several rooms' tests share."""
 
 import os
+
+# Before torch is imported, here and in the processes that tests start: what is tested is too small for several threads,
+# which would only wait for each other on a busy machine.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
