@@ -26,6 +26,8 @@ def compare(
 
     arms = make_arms(configs, overrides=overrides or [], vary=vary or [], budget=budget, fair=fair)
     check_comparable(arms, allow or [])
+    for note in dict.fromkeys(note for arm in arms for note in arm.notes):
+        typer.echo(note)
     differing = differing_keys(arms)
     arms = planned(arms, out, typer.echo)
     todo = list(legs(arms, seeds, out))

@@ -23,6 +23,8 @@ class Arm:
 
     name: str
     config: Config
+    notes: tuple[str, ...] = ()
+    """What there is to say about its configuration: what was ignored, what a budget rescaled."""
 
     def keys(self) -> dict[str, Any]:
         """Every key that says what is trained, by its dotted name."""
@@ -58,7 +60,8 @@ def make_arms(
         name = " ".join([*([file.stem] if len(files) > 1 else []), *(_short(text) for text in given)]) or file.stem
         if name in arms:
             raise UserError(f"two arms would be called {name!r}", where="paragonsr compare", fix="rename one file")
-        arms[name] = Arm(name, load_config(file, [*common, *given]).config)
+        loaded = load_config(file, [*common, *given])
+        arms[name] = Arm(name, loaded.config, loaded.warnings)
     if len(arms) < 2:
         raise UserError(
             "a comparison needs two arms", where="paragonsr compare", fix="give a second configuration, or --vary"

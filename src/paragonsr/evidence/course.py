@@ -12,7 +12,7 @@ import torch
 
 from paragonsr.archs.weights import save_metadata, save_weights
 from paragonsr.config import Config
-from paragonsr.config.budget import fitted, parse_budget
+from paragonsr.config.budget import fitted, parse_budget, rescaling
 from paragonsr.errors import UserError
 from paragonsr.evidence.arms import Arm, write_config
 from paragonsr.evidence.runs import Run
@@ -118,7 +118,8 @@ def _totals(arms: Sequence[Arm], say: Callable[[str], None]) -> dict[str, int]:
         budget, seconds = budgets[arm.name], min(times[arm.name])
         assert budget is not None
         totals[arm.name] = max(1, int(budget.amount / seconds))
-        say(f"{arm.name}: {seconds * 1e3:.1f} ms per step measured, {totals[arm.name]} iterations in the budget")
+        plan = rescaling(arm.config, fitted(arm.config, totals[arm.name]))
+        say(f"{arm.name}: {seconds * 1e3:.1f} ms per step measured; {plan}")
     return totals
 
 
