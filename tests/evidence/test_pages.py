@@ -80,10 +80,10 @@ def test_the_report_of_an_ended_run(ended: Outcome) -> None:
 def test_the_report_of_a_crashed_run(tiny_config: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
     step, count = Optimisation.step, iter(range(100))
 
-    def failing(*given: object) -> object:
+    def failing(*given: object, **named: object) -> object:
         if next(count) == 8:
             raise RuntimeError("the machine is on fire")
-        return step(*given)  # type: ignore[arg-type]
+        return step(*given, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Optimisation, "step", failing)
     path = tiny_config()

@@ -139,9 +139,9 @@ def test_d23_a_crash_exits_non_zero_and_names_the_cause(tiny_config: Configure) 
         "import paragonsr.training.step as step\n"
         "whole = step.Optimisation.step\n"
         "count = iter(range(100))\n"
-        "def failing(*given):\n"
+        "def failing(*given, **named):\n"
         "    if next(count) == 12: raise RuntimeError('the machine is on fire')\n"
-        "    return whole(*given)\n"
+        "    return whole(*given, **named)\n"
         "step.Optimisation.step = failing\n"
         "from paragonsr.cli import main; main()\n"
     )

@@ -130,7 +130,7 @@ def test_the_optimisers_rate_is_the_schedules(tiny_config: Configure, scheduler:
     from paragonsr.training.assembly import learning_rate
 
     steps = read_steps(_train(path).folder)
-    assert steps["lr"].tolist() == [learning_rate(config)(i) for i in range(12)]
+    assert steps["lr"].tolist() == [learning_rate(config)(i, config.train.optim_g.lr) for i in range(12)]
     assert steps["lr"][0] < config.train.optim_g.lr / 2, "D29: the first step is warm"
 
 

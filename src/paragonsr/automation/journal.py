@@ -2,11 +2,11 @@
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from paragonsr.automation.protocol import Decision
+from paragonsr.automation.protocol import Decay, Decision
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Entry:
 
     iteration: int
     decision: Decision
-    before: float | int | bool | None
+    before: float | int | bool | Decay | None
     outcome: str
     """What became of it: applied, dry run, or why it was refused."""
 
@@ -25,8 +25,8 @@ class Entry:
             "iteration": self.iteration,
             "automation": self.decision.automation,
             "setting": self.decision.setting,
-            "from": self.before,
-            "to": self.decision.value,
+            "from": _plain(self.before),
+            "to": _plain(self.decision.value),
             "reason": self.decision.reason,
             "figures": dict(self.decision.figures),
             "outcome": self.outcome,
@@ -59,3 +59,7 @@ class Journal:
         if self._file is not None:
             self.sync()
             self._file.close()
+
+
+def _plain(value: float | int | bool | Decay | None) -> float | int | bool | dict[str, Any] | None:
+    return asdict(value) if isinstance(value, Decay) else value

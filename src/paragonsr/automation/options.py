@@ -62,11 +62,15 @@ class BatchSizeOptions(AutomationOptions):
     target_vram_usage: float = Field(0.85, gt=0, le=1)
     """Share of the device's memory to use at the peak."""
     safety_margin: float = Field(0.05, ge=0, lt=1)
-    """Share above the target that must never be passed."""
+    """Share above the target at which the micro-batch shrinks; of a GPU no more than both can be allocated."""
     adjustment_frequency: int = Field(100, ge=1, json_schema_extra=ITERATIONS)
     """Iterations between two adjustments."""
     min_batch_size: int = Field(1, ge=1)
+    """Least samples that a process puts through the network at once."""
     max_batch_size: int | None = Field(None, ge=1)
+    """Most samples of an optimisation step in one process; null leaves it to memory, speed and noise scale."""
+    memory_limit_gb: float | None = Field(None, gt=0)
+    """Treat the device, or on a CPU the machine, as having this many GiB."""
 
 
 class EarlyStoppingOptions(AutomationOptions):

@@ -2,10 +2,16 @@
 
     Observation -> Automation.observe -> [Decision] -> Controls.apply -> journal
 
+Three counts of progress occur. An *iteration* is a reference iteration: as many samples as the configured batch has, so
+that a doubled batch makes two iterations a step. The *position* is where the plan of the run has got to, in iterations
+of the plan: it equals the iteration until a budget of time stretches or shortens what remains. Schedules, ramps and
+decays go by position and end at the planned total, which never changes.
+
 An automation is a deterministic state machine over numbers: no clock, no randomness, no tensor. Fed the same
 observations it makes the same decisions, which is what replaying a run's record checks.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -24,12 +30,14 @@ class Steps:
     """
 
     iteration: int
-    """Number of the last step in the window; the first has iteration - len + 1."""
+    """Iterations finished with the last step of the window."""
     figures: Mapping[str, np.ndarray]
-    """samples_seen; lr; loss/<label> (raw value, before its weight); loss_grad/<label> (norm of dL/dSR);
-    loss_weight/<label>; grad_norm (before clipping); finite (1, or 0 where the update was skipped);
-    batch_size; seconds (of the whole step); data_wait (seconds waited for data); peak_memory and total_memory
-    (bytes on the device)."""
+    """iteration (finished with this step); position (before this step); samples_seen; lr; loss/<label> (raw value,
+    before its weight); loss_grad/<label> (norm of dL/dSR); loss_weight/<label>; grad_norm (before clipping);
+    half_grad_norm (of the gradient of half the batch; NaN where it was not measured); finite (1, or 0 where the update
+    was skipped); batch_size (over all processes); micro_batch (of one process); out_of_memory (how often the step was
+    redone in smaller pieces); seconds (of the whole step); data_wait (seconds waited for data); peak_memory and
+    total_memory (bytes on the device)."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,8 @@ class Validation:
 
     iteration: int
     figures: Mapping[str, Mapping[str, Figure]]
+    seconds: float = field(default=0.0, compare=False)
+    """What it took: a clock reading, which two equal validations do not share."""
 
     def deciding(self, metric: str) -> Figure:
         """The figure called `metric` (or val/<metric>) on the first set.
@@ -61,7 +71,47 @@ class Validation:
         return first[metric.removeprefix("val/")]
 
 
-Observation = Steps | Validation
+@dataclass(frozen=True)
+class Facts:
+    """Figures that were found once, beside the steps and validations.
+
+    Kinds: `training images` (statistics of a sample of them, before the first step); `learning rates` (the loss that
+    each rate reached in a short trial, by the rate's `repr`); `interrupted trial` (the sizes that a process tried when
+    it ended without a word: batch_size, micro_batch).
+    """
+
+    iteration: int
+    kind: str
+    figures: Mapping[str, float]
+
+
+Observation = Steps | Validation | Facts
+
+
+@dataclass(frozen=True)
+class Decay:
+    """A course of a learning-rate factor, decided once: 1 up to `start`, `floor` from `end` on, falling in between."""
+
+    start: float
+    """Position."""
+    end: float
+    """Position, after start."""
+    shape: Literal["cosine", "linear", "sqrt", "exponential", "steps"]
+    """With p the share of the way: cosine (1 + cos(pi p)) / 2, linear 1 - p, sqrt 1 - sqrt(p) (2405.18392), each from
+    1 down to the floor; exponential floor^p; steps halves the factor at even distances until it reaches the floor."""
+    floor: float
+    """In (0, 1)."""
+
+    def factor(self, position: float) -> float:
+        """What the rate is multiplied by at a position."""
+        p = min(max((position - self.start) / (self.end - self.start), 0.0), 1.0)
+        if self.shape == "exponential":
+            return float(self.floor**p)
+        if self.shape == "steps":
+            halvings = math.ceil(-math.log2(self.floor))
+            return max(0.5 ** min(math.floor(p * (halvings + 1)), halvings), self.floor)
+        falling = {"cosine": (1 + math.cos(math.pi * p)) / 2, "linear": 1 - p, "sqrt": 1 - math.sqrt(p)}
+        return self.floor + (1 - self.floor) * falling[self.shape]
 
 
 @dataclass(frozen=True)
@@ -70,15 +120,21 @@ class Decision:
 
     automation: str
     setting: str
-    """lr_factor/<owner>, loss_weight/<label>, micro_batch, batch_size, grad_clip, rollback or stop."""
-    value: float | int | bool
+    """lr (the base rate), lr_factor/<owner> (a number or a Decay), loss_weight/<label>, micro_batch, batch_size,
+    grad_clip, total_iter, rollback or stop."""
+    value: float | int | bool | Decay
     reason: str
     figures: Mapping[str, float] = field(default_factory=dict)
     dry_run: bool = False
+    trial: bool = False
+    """Whether it may end the process (a size that may not fit into memory): it is on the disk before it is tried."""
 
 
 class Automation(Protocol):
-    """A deterministic state machine over observations."""
+    """A deterministic state machine over observations.
+
+    It makes a decision once: the next one comes when something has changed, not at the next observation.
+    """
 
     name: str
 

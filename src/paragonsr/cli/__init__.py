@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import typer
 
-from paragonsr.cli import check, compare, demo, report, runs, schema, train, validate
+from paragonsr.cli import check, compare, demo, replay, report, runs, schema, train, validate
 from paragonsr.errors import UserError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ for _command in (
     validate.validate,
     compare.compare,
     report.report,
+    replay.replay,
     runs.runs,
     schema.schema,
     demo.demo,

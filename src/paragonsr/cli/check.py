@@ -16,11 +16,11 @@ def check(
     measure: Annotated[bool, typer.Option(help="Measure time and memory of a few steps.")] = True,
 ) -> None:
     """Say before any training whether a configuration would train, how long, and in how much memory."""
-    from paragonsr.cli.train import not_built
+    from paragonsr.cli.train import idle
     from paragonsr.config import load_config
 
     loaded = load_config(config, overrides or [])
-    for note in (*loaded.warnings, *not_built(loaded.config)):
+    for note in (*loaded.warnings, *idle(loaded.config)):
         typer.echo(f"note: {note}")
     sound = _data(loaded.config)
     _learning_rate(loaded.config)
@@ -49,7 +49,8 @@ def _learning_rate(config: "Config") -> None:
 
     total = config.train.total_iter
     points = sorted({1, *(max(1, total * part // 10) for part in range(11))})
-    curve = "  ".join(f"{point}: {learning_rate(config)(point - 1):.2e}" for point in points)
+    rate, base = learning_rate(config), config.train.optim_g.lr
+    curve = "  ".join(f"{point}: {rate(point - 1, base):.2e}" for point in points)
     typer.echo(f"learning rate by iteration  {curve}")
 
 

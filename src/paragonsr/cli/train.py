@@ -39,22 +39,18 @@ def carry_out(config: "Config", warnings: tuple[str, ...], *, fresh: bool) -> "O
     """Train a checked configuration and say what became of its automations."""
     from paragonsr.training.run import train as run
 
-    return run(config, fresh=fresh, notes=(*warnings, *not_built(config)))
+    return run(config, fresh=fresh, notes=(*warnings, *idle(config)))
 
 
-def not_built(config: "Config") -> list[str]:
-    """A sentence for each automation that is switched on and does not act yet."""
+def idle(config: "Config") -> list[str]:
+    """A sentence for each automation that is switched on and has nothing to act on."""
     sections = config.train.training_automations
-    wanted = {"dynamic_loss_scheduling": config.train.dynamic_loss_scheduling.enabled}
-    for name in type(sections).model_fields:
-        if name != "enabled":
-            wanted[name] = sections.enabled and getattr(sections, name).enabled
-    return [
-        f"{name} is not built yet: its keys were checked, it does not act"
-        + ("; the best weights are kept all the same" if name == "early_stopping" else "")
-        for name, on in wanted.items()
-        if on
-    ]
+    notes = []
+    if sections.enabled and sections.early_stopping.enabled and not (config.val_sets and config.val.chosen_metrics()):
+        notes.append("early_stopping is on, but nothing is validated: it cannot act")
+    if config.train.dynamic_loss_scheduling.enabled and len(config.train.losses) < 2:
+        notes.append("dynamic_loss_scheduling is on, but there is one loss: there is nothing to balance")
+    return notes
 
 
 def announce(outcome: "Outcome", *, resume: str) -> None:

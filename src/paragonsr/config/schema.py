@@ -61,7 +61,17 @@ class Config(Options):
             raise ValueError("datasets.train needs batch_size_per_gpu")
         if train.lr_patch(self.scale) is None:
             raise ValueError("datasets.train needs lq_size or gt_size, the side of a training patch")
+        self._check_early_stopping()
         return self
+
+    def _check_early_stopping(self) -> None:
+        sections = self.train.training_automations
+        stopping = sections.early_stopping
+        if self.fair or not (sections.enabled and stopping.enabled):
+            return
+        metrics = list(self.val.chosen_metrics())
+        if self.val_sets and metrics and stopping.metric.removeprefix("val/") not in metrics:
+            raise ValueError(f"early_stopping.metric is {stopping.metric}, but val.metrics has {', '.join(metrics)}")
 
     def made_fair(self) -> "Config":
         """The same run without automations."""

@@ -57,5 +57,5 @@ def _mean_curve(runs: Sequence[Run], metric: str, set_name: str) -> Shaded:
 
 
 def _in_seconds(curve: Shaded, runs: Sequence[Run]) -> Shaded:
-    seconds = np.mean([run.seconds[curve.x - 1] for run in runs], axis=0)
+    seconds = np.mean([run.seconds_at(curve.x) for run in runs], axis=0)
     return Shaded(seconds, curve.y, curve.low, curve.high)

@@ -110,7 +110,7 @@ def _reached(run: Run, metric: str, set_name: str, target: float, better: str) -
     at = first_reached(list(iterations), list(values), target, better)
     if at is None:
         return None, None
-    return at, float(np.interp(at, np.arange(1, run.iteration + 1), run.seconds))
+    return at, float(run.seconds_at(np.array(at)))
 
 
 def _cost(name: str, runs: Sequence[Run]) -> Cost:

@@ -67,7 +67,7 @@ class Run:
 
     @cached_property
     def steps(self) -> dict[str, np.ndarray]:
-        """The figures of all recorded steps; row i is iteration i + 1. Empty before the first was recorded."""
+        """The figures of all recorded steps. Empty before the first was recorded."""
         try:
             return read_steps(self.folder)
         except (OSError, json.JSONDecodeError):
@@ -84,12 +84,16 @@ class Run:
     @property
     def iteration(self) -> int:
         """Iterations recorded."""
-        return len(self.steps["lr"]) if self.steps else 0
+        return int(self.steps["iteration"][-1]) if self.steps and len(self.steps["iteration"]) else 0
 
     @cached_property
     def seconds(self) -> np.ndarray:
-        """Seconds of training up to the end of each iteration; validation and saving are not in it."""
+        """Seconds of training up to the end of each step; validation and saving are not in it."""
         return np.cumsum(self.steps["seconds"]) if self.steps else np.empty(0)
+
+    def seconds_at(self, iterations: np.ndarray) -> np.ndarray:
+        """Seconds of training up to those iterations."""
+        return np.interp(iterations, self.steps["iteration"], self.seconds)
 
     def curve(self, metric: str, name: str | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Iterations and values of a metric on a validation set (the deciding one if none is named)."""

@@ -42,7 +42,7 @@ class LossOptions(Variant):
         """Name in logs and TensorBoard: the type without `loss`."""
         return self.type.removesuffix("loss")
 
-    def weight_at(self, iteration: int) -> float:
+    def weight_at(self, iteration: float) -> float:
         """Weight of the update that follows `iteration` finished ones: the first of a run has iteration 0.
 
         0 before start_iter and from disable_after on; in between loss_weight, or the ramp from loss_weight at

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,19 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from paragonsr.archs.weights import load_into, save_metadata
-from paragonsr.automation.divergence import DivergenceGuard
 from paragonsr.automation.journal import Journal
-from paragonsr.automation.plateau import ReduceOnPlateau
-from paragonsr.automation.protocol import Automation
 from paragonsr.config import Config
 from paragonsr.data.sampling import Prefetcher, Sampler
 from paragonsr.data.store import Store as PackedStore
 from paragonsr.data.store import open_store
 from paragonsr.training import record, schedule
+from paragonsr.training.automations import (
+    HALVES_EVERY,
+    Circumstances,
+    make_automations,
+    measures_noise,
+    validations_every,
+)
 from paragonsr.training.board import Board
 from paragonsr.training.compiling import compiled_if_it_pays
 from paragonsr.training.console import Console
@@ -30,9 +34,9 @@ from paragonsr.training.folder import RunFolder
 from paragonsr.training.hardware import Hardware
 from paragonsr.training.keeping import Keeper
 from paragonsr.training.loop import Training
+from paragonsr.training.memory import PeakMemory
 from paragonsr.training.meter import MachineReadings, Meter
 from paragonsr.training.objective import Objective
-from paragonsr.training.options import PlateauOptions
 from paragonsr.training.plan import Plan
 from paragonsr.training.report import Reporter
 from paragonsr.training.settings import Controls, Settings
@@ -40,6 +44,7 @@ from paragonsr.training.signals import Interruption
 from paragonsr.training.state import TrainingState
 from paragonsr.training.step import Optimisation, to_device
 from paragonsr.training.store import Store, read_state
+from paragonsr.training.trial import Trial, interrupted
 from paragonsr.training.validation import ValidationSet, Validator
 
 Resumed = tuple[dict[str, torch.Tensor], dict[str, Any]]
@@ -104,8 +109,8 @@ def assemble(
     trained = _for_training(config, network, machine, sampler, console)
     optimisation = Optimisation(trained, objective, optimiser, machine)
 
-    plan = _plan(config)
-    readings = MachineReadings(lambda: batches.waited, machine.memory)
+    limit = options.training_automations.dynamic_batch_size_optimizer.memory_limit_gb
+    readings = MachineReadings(lambda: batches.waited, PeakMemory(machine.device, limit))
     meter = Meter(objective.labels, readings, machine.mean)
     journal = Journal(folder.path / "journal.jsonl" if machine.leads else None)
     board = Board(folder.path / "tb" if machine.leads and config.logger.use_tb_logger else None)
@@ -113,20 +118,19 @@ def assemble(
     for resource in (journal, board, recorder):
         if resource is not None:
             stack.callback(resource.close)
-    reporter = Reporter(recorder, board, console, plan)
+    reporter = Reporter(recorder, board, console)
 
-    automations = _automations(config)
+    circumstances = Circumstances(sum(p.numel() for p in network.parameters()), machine.world)
+    automations = make_automations(config, circumstances)
     parts: dict[str, Any] = {"meter": meter}
     state = TrainingState(network, Average(network, options.ema_decay, options.ema_power), optimisation, parts)
     settings = Settings(
-        config.batch * machine.world, config.micro_batch, options.grad_clip_norm if options.grad_clip else None
+        config.batch * machine.world,
+        config.micro_batch,
+        options.grad_clip_norm if options.grad_clip else None,
+        lr=options.optim_g.lr,
+        total_iter=options.total_iter,
     )
-    controls = Controls(settings, journal, state.roll_back, reporter.entry)
-    parts |= {"controls": controls} | {f"automation.{a.name}": a for a in automations}
-    state.keep()
-    if resumed is not None:
-        state.load(*resumed)
-        console.say(f"resuming after iteration {state.iteration}", "green")
     keeper = Keeper(
         folder,
         Store(folder.path, config.logger.keep_last) if machine.leads else None,
@@ -134,12 +138,28 @@ def assemble(
         journal,
         board,
         partial(_metadata, config),
-        options.training_automations.early_stopping.metric,
+        options.training_automations.early_stopping,
         config.logger.autosave_minutes * 60,
         averaged=options.ema_decay > 0,
     )
+    trial = Trial(folder.path if machine.leads else None)
+    controls = Controls(
+        settings,
+        journal,
+        state.roll_back,
+        reporter.entry,
+        partial(keeper.save_before_decay, state),
+        trial,
+        config.batch * machine.world,
+    )
+    parts |= {"controls": controls} | {f"automation.{a.name}": a for a in automations}
+    state.keep()
+    if resumed is not None:
+        state.load(*resumed)
+        console.say(f"resuming after iteration {state.iteration}", "green")
     return Training(
-        plan=plan,
+        plan=_plan(config),
+        reference_batch=config.batch * machine.world,
         batches=batches,
         objective=objective,
         learning_rate=learning_rate(config),
@@ -153,17 +173,23 @@ def assemble(
         keeper=keeper,
         reporter=reporter,
         interruption=stack.enter_context(Interruption(machine)),
+        trial=trial,
+        facts=interrupted(folder.path, state.iteration),
     )
 
 
-def learning_rate(config: Config) -> Callable[[int], float]:
-    """The rate of the update that makes iteration i + 1, before any automation's factor."""
+def learning_rate(config: Config) -> Callable[[float, float], float]:
+    """(position, base rate) -> rate of the next update, before any automation's factor."""
     options = config.train
-    shape = schedule.constant()
-    if options.scheduler is not None:
-        shape = options.scheduler.build(total=options.total_iter, lr=options.optim_g.lr)
-    factor = schedule.warmed_up(shape, options.warmup_iter)
-    return lambda i: options.optim_g.lr * factor(i)
+
+    @lru_cache(maxsize=2)
+    def factor(base: float) -> schedule.Factor:
+        shape = schedule.constant()
+        if options.scheduler is not None:
+            shape = options.scheduler.build(total=options.total_iter, lr=base)
+        return schedule.warmed_up(shape, options.warmup_iter)
+
+    return lambda position, base: base * factor(base)(position)
 
 
 def _resumed(config: Config, folder: RunFolder, console: Console) -> Resumed | None:
@@ -207,11 +233,11 @@ def _for_training(
 
 def _plan(config: Config) -> Plan:
     return Plan(
-        total=config.train.total_iter,
         observe_every=config.train.observe_every,
         print_every=config.logger.print_freq,
-        validate_every=config.val.val_freq if config.val_sets and config.val.chosen_metrics() else 0,
+        validate_every=validations_every(config),
         save_every=config.logger.save_checkpoint_freq,
+        halves_every=HALVES_EVERY if measures_noise(config) else 0,
     )
 
 
@@ -224,16 +250,6 @@ def _validator(config: Config, machine: Hardware, data: Data, folder: RunFolder,
         folder.path / "visualization" if config.val.save_img else None,
         partial(console.side_task, "validating") if config.val.pbar else lambda done, total: None,
     )
-
-
-def _automations(config: Config) -> list[Automation]:
-    automations: list[Automation] = [DivergenceGuard()]
-    plateau = config.train.scheduler
-    if isinstance(plateau, PlateauOptions):
-        automations.append(
-            ReduceOnPlateau(plateau.metric, plateau.factor, plateau.patience, plateau.threshold, plateau.min_factor)
-        )
-    return automations
 
 
 def _metadata(config: Config, state: TrainingState) -> dict[str, Any]:

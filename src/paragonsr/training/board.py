@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from paragonsr.automation.journal import Entry
-from paragonsr.automation.protocol import Observation, Steps
+from paragonsr.automation.protocol import Decay, Facts, Observation, Steps
 
 
 class Board:
@@ -29,6 +29,10 @@ class Board:
         """Write an observation's means."""
         if self._writer is None:
             return
+        if isinstance(observation, Facts):
+            for name, value in observation.figures.items():
+                self._writer.add_scalar(f"facts/{observation.kind}/{name}".replace(" ", "_"), value)
+            return
         scalars = _steps(observation) if isinstance(observation, Steps) else {}
         if not isinstance(observation, Steps):
             for number, (name, metrics) in enumerate(observation.figures.items()):
@@ -45,7 +49,8 @@ class Board:
         if self._writer is None:
             return
         decision = entry.decision
-        self._writer.add_scalar(f"automation/{decision.setting}", float(decision.value), entry.iteration)
+        value = decision.value.floor if isinstance(decision.value, Decay) else float(decision.value)
+        self._writer.add_scalar(f"automation/{decision.setting}", value, entry.iteration)
         text = f"{decision.setting}: {entry.before} -> {decision.value} ({entry.outcome}): {decision.reason}"
         self._writer.add_text(f"automation/{decision.automation}", text, entry.iteration)
 
@@ -71,6 +76,7 @@ def _steps(window: Steps) -> dict[str, float]:
         "perf/data_wait": float(figures["data_wait"].sum()) / seconds,
         "perf/peak_memory_gb": float(figures["peak_memory"].max()) / 2**30,
         "perf/batch_size": float(figures["batch_size"][-1]),
+        "perf/micro_batch": float(figures["micro_batch"][-1]),
     }
     pulls = {}
     for name, values in figures.items():

@@ -67,10 +67,11 @@ class Console:
         self._total, self._started = total, (time.monotonic(), done)
         self._task = self._bar.add_task("training", total=total, completed=done)
 
-    def advance(self, iteration: int) -> None:
-        """One iteration is done."""
+    def advance(self, iteration: int, total: int) -> None:
+        """So many iterations are done, of so many."""
+        self._total = total
         if self._task is not None:
-            self._bar.update(self._task, completed=iteration)
+            self._bar.update(self._task, completed=iteration, total=total)
 
     def figures(self, iteration: int, figures: Mapping[str, str], *, line: bool) -> None:
         """New figures for the bar; with `line`, also a plain line in the log and where there is no bar."""

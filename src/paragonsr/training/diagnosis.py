@@ -30,7 +30,7 @@ def explain(
         files: their names.
         hardware: device and precision.
     """
-    iteration = window.iteration - len(window.figures["finite"]) + 1 + position
+    iteration = int(window.figures["iteration"][position])
     losses = [
         name.removeprefix("loss/")
         for name, values in window.figures.items()

@@ -10,6 +10,7 @@ import torch
 from paragonsr.config import Config
 from paragonsr.data.sampling import Batch
 from paragonsr.training.hardware import Hardware, hardware
+from paragonsr.training.memory import PeakMemory
 from paragonsr.training.objective import Objective
 from paragonsr.training.settings import Settings
 from paragonsr.training.step import Optimisation
@@ -44,17 +45,18 @@ def measured_step(config: Config, machine: Hardware, seconds: float) -> Estimate
     optimiser = config.train.optim_g.build(parameters=[p for p in network.parameters() if p.requires_grad])
     objective = Objective(config.train.losses, machine.device)
     optimisation = Optimisation(network, objective, optimiser, machine)
-    settings = Settings(config.batch, config.micro_batch, None)
+    settings = Settings(config.batch, config.micro_batch, grad_clip=None)
     shape = (config.batch, config.patch, config.patch, 3)
     images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     hr = images.repeat(config.scale, axis=1).repeat(config.scale, axis=2)
     batch = Batch(images, hr, tuple(range(config.batch)), ("random",) * config.batch)
+    memory = PeakMemory(machine.device, limit_gb=None)
     times: list[float] = []
     while len(times) < WARM_UP + 2 or sum(times[WARM_UP:]) < seconds:
         began = time.perf_counter()
         step = optimisation.step(batch, settings, objective.weights(0, {}), 0.0)
         step.grad_norm.item()
         times.append(time.perf_counter() - began)
-    peak, _ = machine.memory()
+    peak, _ = memory()
     count = sum(p.numel() for p in network.parameters())
     return Estimate(count, str(machine.device), statistics.median(times[WARM_UP:]), peak)

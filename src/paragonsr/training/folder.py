@@ -153,6 +153,7 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or "cpu",
         "threads": torch.get_num_threads(),
+        "world": int(os.environ.get("WORLD_SIZE", 1)),
         "commit": _commit(),
         "command": " ".join(sys.argv),
     }

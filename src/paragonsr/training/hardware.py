@@ -6,7 +6,6 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
-import psutil
 import torch
 import torch.distributed as dist
 
@@ -47,13 +46,6 @@ class Hardware:
         """The loss scaler; active only for float16."""
         return torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
 
-    def memory(self) -> tuple[float, float]:
-        """Peak and total bytes of the device: on the CPU, resident memory of this process and of the machine."""
-        if self.device.type == "cuda":
-            total = torch.cuda.get_device_properties(self.device).total_memory
-            return float(torch.cuda.max_memory_reserved(self.device)), float(total)
-        return float(psutil.Process().memory_info().rss), float(psutil.virtual_memory().total)
-
     def mean(self, figures: np.ndarray) -> np.ndarray:
         """Mean of a float64 array over all processes."""
         if self.world == 1:
@@ -61,6 +53,14 @@ class Hardware:
         tensor = torch.from_numpy(figures).to(self.device)
         dist.all_reduce(tensor)
         return (tensor / self.world).cpu().numpy()
+
+    def slowest(self, seconds: float) -> float:
+        """The longest time that any process took."""
+        if self.world == 1:
+            return seconds
+        longest = torch.tensor(seconds, dtype=torch.float64, device=self.device)
+        dist.all_reduce(longest, dist.ReduceOp.MAX)
+        return float(longest)
 
     def agree(self, flag: bool) -> bool:
         """Whether any process raises the flag."""

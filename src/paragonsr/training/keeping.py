@@ -7,13 +7,14 @@ from typing import Any
 
 from paragonsr.archs.weights import save_weights
 from paragonsr.automation.journal import Journal
+from paragonsr.automation.options import EarlyStoppingOptions
 from paragonsr.automation.protocol import Validation
 from paragonsr.training import record
 from paragonsr.training.board import Board
 from paragonsr.training.folder import RunFolder
 from paragonsr.training.record import Recorder
 from paragonsr.training.state import Best, TrainingState
-from paragonsr.training.store import Store
+from paragonsr.training.store import AUTOSAVE, Store
 
 
 class Keeper:
@@ -24,7 +25,7 @@ class Keeper:
         store: its checkpoints; None in processes that do not lead.
         recorder, journal, board: brought to the disk before each checkpoint, which remembers how far they reached.
         metadata: what is written into the header of the weights.
-        metric: name of the deciding figure.
+        options: which figure decides, and whether the best weights are kept.
         autosave_seconds: time between two rolling states.
         averaged: whether the kept weights are a moving average, which their name says.
     """
@@ -37,14 +38,15 @@ class Keeper:
         journal: Journal,
         board: Board,
         metadata: Callable[[TrainingState], dict[str, Any]],
-        metric: str,
+        options: EarlyStoppingOptions,
         autosave_seconds: float,
         *,
         averaged: bool,
     ) -> None:
         self._folder, self._store, self._recorder = folder, store, recorder
         self._journal, self._board, self._metadata = journal, board, metadata
-        self._metric, self._autosave_seconds = metric.removeprefix("val/"), autosave_seconds
+        self._metric, self._autosave_seconds = options.metric.removeprefix("val/"), autosave_seconds
+        self._keeps_best = options.save_best
         self._stem = "net_g_ema" if averaged else "net_g"
         self._last = time.monotonic()
 
@@ -54,25 +56,29 @@ class Keeper:
 
     def autosave(self, state: TrainingState) -> None:
         """Overwrite the rolling resume state."""
-        self._save_state(state, rolling=True)
+        self._save_state(state, AUTOSAVE)
 
     def save(self, state: TrainingState) -> None:
         """Keep the averaged weights and a resume state of this iteration."""
         if self._store is None:
             return
         self._save_weights(state, f"{self._stem}_{state.iteration}")
-        self._save_state(state, rolling=False)
+        self._save_state(state, str(state.iteration))
 
     def save_best(self, state: TrainingState) -> None:
         """Keep the averaged weights as the best so far, and those of the first validation, to compare with."""
-        if self._store is not None:
+        if self._store is not None and self._keeps_best:
             self._save_weights(state, "best")
             if not (self._folder.path / "models" / "first.safetensors").exists():
                 self._save_weights(state, "first")
 
+    def save_before_decay(self, state: TrainingState) -> None:
+        """Keep the state that a decay of the rate begins from: a longer run can go on from there."""
+        self._save_state(state, "before_decay")
+
     def best_weights(self, state: TrainingState) -> Path:
-        """The file of the best weights; of the last, where nothing was validated."""
-        name = "best" if state.best else f"{self._stem}_{state.iteration}"
+        """The file of the best weights; of the last, where nothing was validated or the best are not kept."""
+        name = "best" if state.best and self._keeps_best else f"{self._stem}_{state.iteration}"
         return self._folder.path / "models" / f"{name}.safetensors"
 
     def is_best(self, validation: Validation, state: TrainingState) -> bool:
@@ -92,7 +98,7 @@ class Keeper:
         path = self._folder.path / "models" / f"{name}.safetensors"
         save_weights(path, state.averaged().state_dict(), self._metadata(state))
 
-    def _save_state(self, state: TrainingState, *, rolling: bool) -> None:
+    def _save_state(self, state: TrainingState, name: str) -> None:
         self._last = time.monotonic()
         if self._store is None or self._recorder is None:
             return
@@ -101,4 +107,4 @@ class Keeper:
         self._board.flush()
         tensors, rest = state.save()
         rest["positions"] = record.positions(self._folder.path)
-        self._store.save_state(state.iteration, tensors, rest, rolling=rolling)
+        self._store.save_state(name, tensors, rest)

@@ -1,20 +1,22 @@
 """The training loop."""
 
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from paragonsr.automation.protocol import Automation, Decision, Observation, Steps
-from paragonsr.data.sampling import Prefetcher
+from paragonsr.automation.protocol import Automation, Decision, Facts, Observation, Steps
+from paragonsr.data.sampling import Batch, Prefetcher
 from paragonsr.training import diagnosis
 from paragonsr.training.hardware import Hardware
 from paragonsr.training.keeping import Keeper
 from paragonsr.training.meter import MachineReadings, Meter
 from paragonsr.training.objective import Objective
-from paragonsr.training.plan import Plan
+from paragonsr.training.plan import Due, Plan
 from paragonsr.training.report import Reporter
-from paragonsr.training.settings import Controls
+from paragonsr.training.settings import Controls, Settings
 from paragonsr.training.signals import Interruption
 from paragonsr.training.state import TrainingState
+from paragonsr.training.trial import Trial
 from paragonsr.training.validation import Validator
 
 
@@ -23,9 +25,11 @@ class Training:
     """What the loop brings together; each part knows its own business and none of the others'."""
 
     plan: Plan
+    reference_batch: int
+    """Samples of one iteration, over all processes."""
     batches: Prefetcher
     objective: Objective
-    learning_rate: Callable[[int], float]
+    learning_rate: Callable[[float, float], float]
     hardware: Hardware
     state: TrainingState
     meter: Meter
@@ -36,6 +40,9 @@ class Training:
     keeper: Keeper
     reporter: Reporter
     interruption: Interruption
+    trial: Trial
+    facts: Sequence[Facts] = ()
+    """What is known before the first step."""
 
     def run(self) -> str:
         """Train to the end of the plan, or until a decision or a signal stops it.
@@ -43,48 +50,64 @@ class Training:
         Returns:
             why training ended: "finished", "interrupted", or the reason of a stop.
         """
-        plan, state, settings = self.plan, self.state, self.controls.settings
-        for iteration in plan.iterations(after=state.iteration):
-            share = settings.batch_size // self.hardware.world
-            batch = self.batches.batch(state.samples_seen + self.hardware.rank * share, share)
-            weights = self.objective.weights(iteration - 1, settings.loss_factors)
-            lr = self.learning_rate(iteration - 1) * settings.lr_factor
-            step = state.optimisation.step(batch, settings, weights, lr)
+        state, settings, stopped = self.state, self._begin(), False
+        while state.iteration < settings.total_iter and not stopped:
+            before = state.iteration
+            batch, stride = self._batch(settings)
+            position = settings.pace.position_at(before)
+            weights = self.objective.weights(position, settings.loss_factors)
+            lr = self.learning_rate(position, settings.lr) * settings.lr_factor(position)
+            step = state.optimisation.step(batch, settings, weights, lr, halves=self.plan.halves(before, stride))
             state.average.update(state.network)
-            state.advance(step.samples)
-            self.meter.add(step, state.samples_seen)
-            self.reporter.advance(iteration)
+            state.advance(step.samples, stride)
+            self.meter.add(step, state.samples_seen, state.iteration, position)
+            self.reporter.advance(state.iteration, settings.total_iter)
 
+            due = self.plan.after(before, state.iteration, settings.total_iter)
+            hand_over = due.hand_over or step.out_of_memory > 0
             decisions: list[Decision] = []
-            if plan.hands_over(iteration):
-                decisions += self._observe(self.meter.hand_over(iteration))
-            if plan.validates(iteration):
-                decisions += self._validate(iteration)
-            settings = self.controls.apply(decisions, iteration)
-            stopped = settings.stop or self.interruption.requested(at_hand_over=plan.hands_over(iteration))
-            if plan.saves(iteration) or settings.stop:
+            if hand_over:
+                self.trial.survived()
+                decisions += self._observe(self.meter.hand_over(state.iteration), due)
+            if due.validation:
+                decisions += self._validate(due)
+            settings = self.controls.apply(decisions, state.iteration)
+            stopped = bool(settings.stop) or self.interruption.requested(at_hand_over=hand_over)
+            if due.save or settings.stop:
                 self.keeper.save(state)
             elif stopped or self.keeper.autosave_due():
                 self.keeper.autosave(state)
-            if stopped:
-                return settings.stop or "interrupted"
-        return "finished"
+        return settings.stop or ("interrupted" if stopped else "finished")
 
-    def _validate(self, iteration: int) -> list[Decision]:
-        validation = self.validator(self.state.averaged(), iteration)
+    def _begin(self) -> Settings:
+        """Let the automations act on what is known before the first step."""
+        nothing_due = Due()
+        decisions = [decision for facts in self.facts for decision in self._observe(facts, nothing_due)]
+        return self.controls.apply(decisions, self.state.iteration)
+
+    def _batch(self, settings: Settings) -> tuple[Batch, int]:
+        """This process' share of the next samples, and how many iterations they make; the run does not end late."""
+        left = settings.total_iter - self.state.iteration
+        stride = min(settings.batch_size // self.reference_batch, left)
+        share = stride * self.reference_batch // self.hardware.world
+        return self.batches.batch(self.state.samples_seen + self.hardware.rank * share, share), stride
+
+    def _validate(self, due: Due) -> list[Decision]:
+        began = time.perf_counter()
+        validation = self.validator(self.state.averaged(), self.state.iteration)
         if self.keeper.is_best(validation, self.state):
             self.keeper.save_best(self.state)
         self.readings.skip()
-        return self._observe(validation)
+        return self._observe(replace(validation, seconds=self.hardware.slowest(time.perf_counter() - began)), due)
 
-    def _observe(self, observation: Observation) -> list[Decision]:
+    def _observe(self, observation: Observation, due: Due) -> list[Decision]:
         """Record an observation, show it to everyone, and collect what the automations make of it."""
-        self.reporter.observe(observation, self.state.best)
+        self.reporter.observe(observation, self.state.best, line=due.line)
         if isinstance(observation, Steps):
             bad = diagnosis.bad_steps(observation)
             if bad.size:
                 self._explain(observation, int(bad[0]), len(bad))
-            elif self.plan.keeps_snapshot(observation.iteration):
+            elif due.snapshot:
                 self.state.keep()
         return [decision for automation in self.automations for decision in automation.observe(observation)]
 

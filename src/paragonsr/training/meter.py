@@ -55,7 +55,8 @@ class Meter:
         self, labels: Sequence[str], readings: Readings, agree: Callable[[np.ndarray], np.ndarray] = lambda rows: rows
     ) -> None:
         self.columns = (
-            ["samples_seen", "lr", "batch_size", "grad_norm", "finite"]
+            ["iteration", "position", "samples_seen", "lr", "batch_size", "micro_batch", "out_of_memory"]
+            + ["grad_norm", "half_grad_norm", "finite"]
             + [f"{kind}/{label}" for kind in ("loss", "loss_grad", "loss_weight") for label in labels]
             + ["seconds", "data_wait", "peak_memory", "total_memory"]
         )
@@ -63,13 +64,16 @@ class Meter:
         self._rows: list[tuple[torch.Tensor, dict[str, float]]] = []
         self._handed: np.ndarray = np.empty((0, len(self.columns)))
 
-    def add(self, step: Step, samples_seen: int) -> None:
+    def add(self, step: Step, samples_seen: int, iteration: int, position: float) -> None:
         """Take in one step without waiting for the device."""
         absent = torch.full((), torch.nan, device=step.grad_norm.device)
-        tensors = [step.grad_norm, step.finite]
+        half = absent if step.half_grad_norm is None else step.half_grad_norm
+        tensors = [step.grad_norm, half, step.finite]
         tensors += [step.values.get(label, absent) for label in self._labels]
         tensors += [step.norms.get(label, absent) for label in self._labels]
-        numbers = {"samples_seen": float(samples_seen), "lr": step.lr, "batch_size": float(step.samples)}
+        numbers = {"samples_seen": float(samples_seen), "iteration": float(iteration), "position": position}
+        numbers |= {"lr": step.lr, "batch_size": float(step.samples), "micro_batch": float(step.micro_batch)}
+        numbers["out_of_memory"] = float(step.out_of_memory)
         numbers |= {f"loss_weight/{label}": step.weights[label] for label in self._labels}
         self._rows.append((torch.stack([t.float() for t in tensors]), numbers | self._readings()))
 
@@ -82,7 +86,8 @@ class Meter:
     def _pending(self) -> np.ndarray:
         if not self._rows:
             return self._handed
-        on_device = ["grad_norm", "finite"] + [f"{k}/{label}" for k in ("loss", "loss_grad") for label in self._labels]
+        on_device = ["grad_norm", "half_grad_norm", "finite"]
+        on_device += [f"{k}/{label}" for k in ("loss", "loss_grad") for label in self._labels]
         fetched = torch.stack([tensors for tensors, _ in self._rows]).double().cpu().numpy()
         rows = [
             [dict(zip(on_device, figures, strict=True))[c] if c in on_device else numbers[c] for c in self.columns]

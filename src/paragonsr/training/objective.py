@@ -41,9 +41,9 @@ class Objective:
         """Names of the losses, in the order of the configuration."""
         return list(self.modules)
 
-    def weights(self, iteration: int, factors: Mapping[str, float]) -> dict[str, float]:
-        """Weight of each loss at an iteration: its ramp times the factor that an automation has set."""
-        return {loss.label: loss.weight_at(iteration) * factors.get(loss.label, 1.0) for loss in self.options}
+    def weights(self, position: float, factors: Mapping[str, float]) -> dict[str, float]:
+        """Weight of each loss at a position: its ramp times the factor that an automation has set."""
+        return {loss.label: loss.weight_at(position) * factors.get(loss.label, 1.0) for loss in self.options}
 
     def pull(self, sr: Tensor, hr: Tensor, weights: Mapping[str, float]) -> Pull:
         """Differentiate all losses that have a weight.

@@ -1,40 +1,52 @@
-"""When things happen: the run's length, and what is due after which iteration."""
+"""When things happen: what is due after which iteration."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The calendar of a run, in iterations."""
+    """The calendar of a run, in iterations. A step may make several of them: what was passed is due."""
 
-    total: int
     observe_every: int
     print_every: int
     validate_every: int
     """0 when there is no validation set."""
     save_every: int
+    halves_every: int = 0
+    """Iterations between two steps that also measure the gradient of half the batch; 0 for none."""
 
-    def iterations(self, after: int) -> Iterator[int]:
-        """Numbers of the iterations still to be made; the first iteration is 1."""
-        return iter(range(after + 1, self.total + 1))
+    def halves(self, before: int, stride: int) -> bool:
+        """Whether the next step, of `stride` iterations, measures half the batch too."""
+        return self.halves_every > 0 and before % self.halves_every < stride
 
-    def hands_over(self, iteration: int) -> bool:
-        """Whether the figures of the last steps are observed now."""
-        return iteration % self.observe_every == 0 or self.validates(iteration) or iteration == self.total
+    def after(self, before: int, now: int, total: int) -> "Due":
+        """What is due when a step has brought the run from one iteration to another."""
+        ended = now >= total
 
-    def prints(self, iteration: int) -> bool:
-        """Whether a plain line is due."""
-        return iteration % self.print_every == 0 or iteration == self.total
+        def passed(every: int) -> bool:
+            return every > 0 and now // every > before // every
 
-    def validates(self, iteration: int) -> bool:
-        """Whether the averaged network is measured now."""
-        return self.validate_every > 0 and (iteration % self.validate_every == 0 or iteration == self.total)
+        validation = self.validate_every > 0 and (passed(self.validate_every) or ended)
+        return Due(
+            hand_over=passed(self.observe_every) or validation or ended,
+            line=passed(self.print_every) or ended,
+            validation=validation,
+            save=passed(self.save_every) or ended,
+            snapshot=passed(10 * self.observe_every),
+        )
 
-    def saves(self, iteration: int) -> bool:
-        """Whether a checkpoint is kept."""
-        return iteration % self.save_every == 0 or iteration == self.total
 
-    def keeps_snapshot(self, iteration: int) -> bool:
-        """Whether the weights, if they are good, become the ones that a rollback returns to."""
-        return iteration % (10 * self.observe_every) == 0
+@dataclass(frozen=True)
+class Due:
+    """What is to be done after a step."""
+
+    hand_over: bool = False
+    """The figures of the last steps are observed."""
+    line: bool = False
+    """A plain line is printed."""
+    validation: bool = False
+    """The averaged network is measured."""
+    save: bool = False
+    """A checkpoint is kept."""
+    snapshot: bool = False
+    """The weights, if they are good, become the ones that a rollback returns to."""

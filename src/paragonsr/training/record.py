@@ -2,18 +2,22 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
-from paragonsr.automation.protocol import Figure, Observation, Steps, Validation
+from paragonsr.automation.protocol import Facts, Figure, Observation, Steps, Validation
+
+HANDED_OVER = "handed_over"
 
 
 class Recorder:
-    """Writes `observations.bin` (steps) and `validations.jsonl`.
+    """Writes `observations.bin` (steps), `validations.jsonl` and `facts.jsonl`.
 
-    observations.bin is one line of JSON (the column names) and then rows of little-endian float64, one per step.
+    observations.bin is one line of JSON (the column names) and then rows of little-endian float64, one per step; the
+    column `handed_over` is 1 in the last row of each window.
 
     Args:
         folder: the run's folder.
@@ -21,42 +25,42 @@ class Recorder:
     """
 
     def __init__(self, folder: Path, columns: Sequence[str]) -> None:
-        self._columns = list(columns)
+        self._columns = [*columns, HANDED_OVER]
         steps = folder / "observations.bin"
         fresh = not steps.exists() or steps.stat().st_size == 0
         self._steps = steps.open("ab")
         if fresh:
             self._steps.write(json.dumps({"columns": self._columns}).encode() + b"\n")
         self._validations = (folder / "validations.jsonl").open("a", encoding="utf-8")
+        self._facts = (folder / "facts.jsonl").open("a", encoding="utf-8")
 
     def write(self, observation: Observation) -> None:
         """Append one observation."""
         if isinstance(observation, Steps):
-            rows = np.stack([observation.figures[name] for name in self._columns], axis=1)
+            ends = np.zeros(len(observation.figures["lr"]))
+            ends[-1:] = 1
+            rows = np.stack([(dict(observation.figures) | {HANDED_OVER: ends})[name] for name in self._columns], axis=1)
             self._steps.write(rows.astype("<f8").tobytes())
-            return
-        figures = {
-            name: {metric: vars(figure) for metric, figure in metrics.items()}
-            for name, metrics in observation.figures.items()
-        }
-        line = {"iteration": observation.iteration, "figures": figures}
-        self._validations.write(json.dumps(line) + "\n")
+        elif isinstance(observation, Facts):
+            self._facts.write(json.dumps(asdict(observation)) + "\n")
+        else:
+            self._validations.write(json.dumps(asdict(observation)) + "\n")
 
     def sync(self) -> None:
         """Bring everything written so far to the disk."""
-        for file in (self._steps, self._validations):
+        for file in (self._steps, self._validations, self._facts):
             file.flush()
             os.fsync(file.fileno())
 
     def close(self) -> None:
         """Write out and close."""
         self.sync()
-        self._steps.close()
-        self._validations.close()
+        for file in (self._steps, self._validations, self._facts):
+            file.close()
 
 
 def read_steps(folder: Path) -> dict[str, np.ndarray]:
-    """The step figures of a run by name, one float64 entry per recorded step; row i is iteration i + 1."""
+    """The step figures of a run by name, one float64 entry per recorded step."""
     with (folder / "observations.bin").open("rb") as file:
         columns = json.loads(file.readline())["columns"]
         data = file.read()
@@ -74,11 +78,29 @@ def read_validations(folder: Path) -> list[Validation]:
             name: {metric: Figure(**figure) for metric, figure in metrics.items()}
             for name, metrics in entry["figures"].items()
         }
-        found.append(Validation(entry["iteration"], figures))
+        found.append(Validation(entry["iteration"], figures, entry["seconds"]))
     return found
 
 
-APPENDED = ("observations.bin", "validations.jsonl", "journal.jsonl")
+def read_observations(folder: Path) -> Iterator[Observation]:
+    """All that a run observed, as it was handed over, in that order."""
+    steps = read_steps(folder)
+    ends = np.flatnonzero(steps[HANDED_OVER]) + 1
+    starts = [0, *ends[:-1]]
+    found: list[tuple[int, int, Observation]] = []
+    for start, end in zip(starts, ends, strict=True):
+        figures = {name: values[start:end] for name, values in steps.items() if name != HANDED_OVER}
+        iteration = int(figures["iteration"][-1])
+        found.append((iteration, 0, Steps(iteration, figures)))
+    found += [(v.iteration, 1, v) for v in read_validations(folder)]
+    for line in (folder / "facts.jsonl").read_text(encoding="utf-8").splitlines():
+        facts = Facts(**json.loads(line))
+        found.append((facts.iteration, 2, facts))
+    found.sort(key=lambda entry: entry[:2])
+    return iter([observation for _, _, observation in found])
+
+
+APPENDED = ("observations.bin", "validations.jsonl", "facts.jsonl", "journal.jsonl")
 
 
 def positions(folder: Path) -> dict[str, int]:

@@ -3,10 +3,9 @@
 import numpy as np
 
 from paragonsr.automation.journal import Entry
-from paragonsr.automation.protocol import Figure, Observation, Steps
+from paragonsr.automation.protocol import Decay, Figure, Observation, Steps, Validation
 from paragonsr.training.board import Board
 from paragonsr.training.console import Console
-from paragonsr.training.plan import Plan
 from paragonsr.training.record import Recorder
 from paragonsr.training.state import Best
 
@@ -18,31 +17,29 @@ class Reporter:
         recorder: keeps all observations; None in processes that do not lead.
         board: TensorBoard.
         console: bar and lines.
-        plan: says when a plain line is due.
     """
 
-    def __init__(self, recorder: Recorder | None, board: Board, console: Console, plan: Plan) -> None:
-        self._recorder, self._board, self._console, self._plan = recorder, board, console, plan
+    def __init__(self, recorder: Recorder | None, board: Board, console: Console) -> None:
+        self._recorder, self._board, self._console = recorder, board, console
         self._shown: dict[str, str] = {}
 
-    def advance(self, iteration: int) -> None:
-        """One iteration is done."""
-        self._console.advance(iteration)
+    def advance(self, iteration: int, total: int) -> None:
+        """So many iterations are done, of so many."""
+        self._console.advance(iteration, total)
 
     def say(self, text: str, style: str | None = None) -> None:
         """A message to the user."""
         self._console.say(text, style)
 
-    def observe(self, observation: Observation, best: Best | None) -> None:
-        """Record and show one observation."""
+    def observe(self, observation: Observation, best: Best | None, *, line: bool) -> None:
+        """Record and show one observation; with `line`, also as a plain line."""
         if self._recorder is not None:
             self._recorder.write(observation)
         self._board.observe(observation)
         if isinstance(observation, Steps):
             # The validation first: a narrow terminal cuts the rest off.
             self._shown = {k: v for k, v in self._shown.items() if k in ("val", "best")} | _summary(observation)
-            line = self._plan.prints(observation.iteration)
-        else:
+        elif isinstance(observation, Validation):
             for name, metrics in observation.figures.items():
                 shown = "  ".join(_figure(metric, figure) for metric, figure in metrics.items())
                 self._console.say(f"iter {observation.iteration}  {name}: {shown}", "cyan")
@@ -50,18 +47,27 @@ class Reporter:
                 first = next(iter(observation.figures.values()))
                 self._shown["val"] = f"{best.metric} {first[best.metric].value:.3f}"
                 self._shown["best"] = f"{best.value:.3f} @ {best.iteration}"
-            line = False
+        line = line and isinstance(observation, Steps)
         self._console.figures(observation.iteration, self._shown, line=line)
 
     def entry(self, entry: Entry) -> None:
         """Show one decision."""
         self._board.entry(entry)
         decision = entry.decision
+        change = f"{decision.setting} {shown(entry.before)} -> {shown(decision.value)}"
+        outcome = "" if entry.outcome == "applied" else f" ({entry.outcome})"
         self._console.say(
-            f"iter {entry.iteration}  {decision.automation}: {decision.setting} {entry.before} -> {decision.value} "
-            f"({entry.outcome}): {decision.reason}",
-            "yellow",
+            f"iter {entry.iteration}  {decision.automation}: {change}{outcome}: {decision.reason}", "yellow"
         )
+
+
+def shown(value: float | int | bool | Decay | None) -> str:
+    """A setting's value as a person reads it."""
+    if isinstance(value, Decay):
+        return f"{value.shape} decay from {value.start:.0f} to {value.end:.0f} down to {value.floor:g}"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return str(value)
 
 
 def _figure(metric: str, figure: Figure) -> str:

@@ -66,7 +66,7 @@ def train(config: Config, *, fresh: bool = False, notes: tuple[str, ...] = ()) -
         for note in (*notes, *machine.notes, *filter(None, (beginning, plan))):
             console.say(note, "yellow")
         training = assemble(config, machine, network, data, folder, console, stack)
-        console.begin(training.state.iteration, training.plan.total)
+        console.begin(training.state.iteration, training.controls.settings.total_iter)
         outcome = _carry_out(training, folder, _description(config, data, network))
         if machine.leads and outcome.reason != "interrupted" and training.validator.sets:
             outcome = _with_picture(outcome, config, training)

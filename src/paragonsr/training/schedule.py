@@ -1,7 +1,7 @@
-"""Learning-rate schedules as pure functions of the iteration: nothing to save, nothing to restore.
+"""Learning-rate schedules as pure functions of the position: nothing to save, nothing to restore.
 
-`factor(i)` is what the base rate is multiplied by for the update that makes iteration i + 1 (i counts from 0), so
-each equals what torch's scheduler of that name gives after i calls of `step()`.
+`factor(i)` is what the base rate is multiplied by for the update at position i (the first has 0), so for a whole i each
+equals what torch's scheduler of that name gives after i calls of `step()`.
 """
 
 import math
@@ -18,7 +18,7 @@ from paragonsr.training.options import (
     WSDOptions,
 )
 
-Factor = Callable[[int], float]
+Factor = Callable[[float], float]
 
 
 def warmed_up(schedule: Factor, warmup: int) -> Factor:
@@ -70,7 +70,7 @@ def cosine(options: CosineOptions, *, total: int, lr: float) -> Factor:
 def cosine_restarts(options: CosineRestartsOptions, *, total: int, lr: float) -> Factor:
     """Cosine cycles of length T_0, T_0 T_mult, T_0 T_mult^2 ..."""
 
-    def factor(i: int) -> float:
+    def factor(i: float) -> float:
         length = options.T_0
         while i >= length:
             i -= length
@@ -107,7 +107,7 @@ def one_cycle(options: OneCycleOptions, *, total: int, lr: float) -> Factor:
     up = partial(between, low, 1.0)
     down = partial(between, 1.0, last)
 
-    def factor(i: int) -> float:
+    def factor(i: float) -> float:
         if i <= peak:
             return up(i / peak)
         return down(min((i - peak) / max(total - 1 - peak, 1e-12), 1.0))

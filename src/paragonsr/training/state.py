@@ -52,15 +52,15 @@ class TrainingState:
     parts: Mapping[str, Stateful]
     """Meter, controls and automations, by name."""
     iteration: int = 0
-    """Optimisation steps made."""
+    """Iterations finished: samples seen / samples of the configured batch."""
     samples_seen: int = 0
     """Samples trained on; the next batch begins with this index."""
     best: Best | None = None
     _snapshot: tuple[dict[str, Tensor], dict[str, Any]] | None = field(default=None, repr=False)
 
-    def advance(self, samples: int) -> None:
+    def advance(self, samples: int, iterations: int) -> None:
         """Count one step."""
-        self.iteration += 1
+        self.iteration += iterations
         self.samples_seen += samples
 
     def averaged(self) -> nn.Module:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from paragonsr.data.sampling import Batch
+from paragonsr.inference.memory import is_out_of_memory, release
 from paragonsr.training.hardware import Hardware
 from paragonsr.training.objective import Objective
 from paragonsr.training.settings import Settings
@@ -26,10 +27,16 @@ class Step:
     weights: dict[str, float]
     grad_norm: Tensor
     """Norm of the parameters' gradient before clipping."""
+    half_grad_norm: Tensor | None
+    """The same for the gradient of this process' first half of the batch; None where it was not measured."""
     finite: Tensor
     """1 if the update was made, 0 if it was skipped."""
     lr: float
     samples: int
+    micro_batch: int
+    """Most samples that went through the network at once."""
+    out_of_memory: int
+    """How often memory ran out, and the step was begun anew in pieces of half the size."""
 
 
 def to_device(images: np.ndarray, hardware: Hardware) -> Tensor:
@@ -41,12 +48,29 @@ def to_device(images: np.ndarray, hardware: Hardware) -> Tensor:
     return floats.div_(255)
 
 
-def micro_batches(batch: Batch, size: int) -> Iterator[tuple[np.ndarray, np.ndarray, float, bool]]:
-    """Cut a batch: LR, HR, share of the batch, and whether it is the last piece."""
+@dataclass(frozen=True)
+class Piece:
+    """A micro-batch."""
+
+    lr: np.ndarray
+    hr: np.ndarray
+    share: float
+    """Of the batch."""
+    done: int
+    """Samples of the batch up to its end."""
+
+
+def pieces(batch: Batch, size: int, *, halves: bool) -> Iterator[Piece]:
+    """Cut a batch into micro-batches of at most `size`; with `halves`, one of them ends in the middle."""
     count = len(batch.hr)
-    for start in range(0, count, size):
-        stop = min(start + size, count)
-        yield batch.lr[start:stop], batch.hr[start:stop], (stop - start) / count, stop == count
+    ends = {*range(size, count, size), count}
+    if halves:
+        middle = count // 2
+        ends = {*range(size, middle, size), middle, *range(middle + size, count, size), count}
+    start = 0
+    for end in sorted(ends):
+        yield Piece(batch.lr[start:end], batch.hr[start:end], (end - start) / count, end)
+        start = end
 
 
 class Optimisation:
@@ -64,42 +88,81 @@ class Optimisation:
         self.scaler = hardware.scaler()
         self._parameters = [p for p in network.parameters() if p.requires_grad]
 
-    def step(self, batch: Batch, settings: Settings, weights: dict[str, float], lr: float) -> Step:
+    def step(
+        self, batch: Batch, settings: Settings, weights: dict[str, float], lr: float, *, halves: bool = False
+    ) -> Step:
         """Update the weights from this process' share of a batch.
 
         The gradient is the mean over all samples of the batch in all processes, however it is cut: N micro-batches
-        of b samples give the step of one of N b samples.
+        of b samples give the step of one of N b samples. Where memory runs out, the same samples are begun anew in
+        pieces of half the size; the weights are touched only once all of them have been through.
+
+        Args:
+            batch: the samples.
+            settings: micro-batch and clipping.
+            weights: weight of each loss.
+            lr: learning rate.
+            halves: also measure the gradient of half the batch (an even number of samples, two or more).
         """
         for group in self.optimiser.param_groups:
             group["lr"] = lr
-        self.optimiser.zero_grad(set_to_none=True)
-        values: dict[str, Tensor] = {}
-        norms: dict[str, Tensor] = {}
-        for lr_images, hr_images, share, last in micro_batches(batch, settings.micro_batch):
-            synchronised = nullcontext() if last or self.hardware.world == 1 else self.network.no_sync()  # type: ignore[operator]
-            with synchronised:
-                with self.hardware.autocast():
-                    sr = self.network(to_device(lr_images, self.hardware))
-                pull = self.objective.pull(sr, to_device(hr_images, self.hardware), weights)
-                sr.backward(self.scaler.scale(pull.gradient * share).to(sr.dtype))
-            for label, value in pull.values.items():
-                values[label] = values.get(label, 0) + value * share
-                norms[label] = norms.get(label, 0) + pull.norms[label] * share**2
+        halves = halves and len(batch.hr) % 2 == 0
+        size, failures = min(settings.micro_batch, len(batch.hr)), 0
+        while True:
+            try:
+                values, norms, half = self._gradients(batch, size, weights, halves)
+                break
+            except (RuntimeError, MemoryError) as error:
+                if size == 1 or not is_out_of_memory(error):
+                    raise
+            # Outside of the handler, which would keep the failed attempt's tensors alive.
+            release(self.hardware.device)
+            size, failures = (size + 1) // 2, failures + 1
         grad_norm, finite = self._update(settings.grad_clip)
         return Step(
             values,
             {label: norm.sqrt() for label, norm in norms.items()},
             weights,
             grad_norm,
+            half,
             finite,
             lr,
             len(batch.hr) * self.hardware.world,
+            size,
+            failures,
         )
+
+    def _gradients(
+        self, batch: Batch, size: int, weights: dict[str, float], halves: bool
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor | None]:
+        """Fill the parameters' gradients; values and squared norms of the losses, and the norm at half the batch."""
+        self.optimiser.zero_grad(set_to_none=True)
+        values: dict[str, Tensor] = {}
+        norms: dict[str, Tensor] = {}
+        half = None
+        count = len(batch.hr)
+        for piece in pieces(batch, size, halves=halves):
+            last = piece.done == count
+            synchronised = nullcontext() if last or self.hardware.world == 1 else self.network.no_sync()  # type: ignore[operator]
+            with synchronised:
+                with self.hardware.autocast():
+                    sr = self.network(to_device(piece.lr, self.hardware))
+                pull = self.objective.pull(sr, to_device(piece.hr, self.hardware), weights)
+                sr.backward(self.scaler.scale(pull.gradient * piece.share).to(sr.dtype))
+            for label, value in pull.values.items():
+                values[label] = values.get(label, 0) + value * piece.share
+                norms[label] = norms.get(label, 0) + pull.norms[label] * piece.share**2
+            if halves and piece.done == count // 2:
+                scale = self.scaler.scale(torch.full((), 0.5, device=self.hardware.device))
+                half = nn.utils.get_total_norm(self._present_gradients()) / scale
+        return values, norms, half
+
+    def _present_gradients(self) -> list[Tensor]:
+        return [p.grad for p in self._parameters if p.grad is not None]
 
     def _update(self, grad_clip: float | None) -> tuple[Tensor, Tensor]:
         self.scaler.unscale_(self.optimiser) if self.scaler.is_enabled() else None
-        gradients = [p.grad for p in self._parameters if p.grad is not None]
-        norm = nn.utils.get_total_norm(gradients)
+        norm = nn.utils.get_total_norm(self._present_gradients())
         finite = torch.isfinite(norm)
         if grad_clip is not None:
             nn.utils.clip_grads_with_norm_(self._parameters, grad_clip, norm)

@@ -13,7 +13,7 @@ from torch import Tensor
 from paragonsr.errors import UserError
 from paragonsr.files import write_atomically
 
-AUTOSAVE = "autosave.state"
+AUTOSAVE = "autosave"
 
 
 def write_state(path: Path, tensors: dict[str, Tensor], rest: dict[str, Any]) -> None:
@@ -68,7 +68,8 @@ def _digest(tensors: dict[str, Tensor], text: str) -> str:
 class Store:
     """The checkpoints of one run.
 
-    `training_states/<iteration>.state` are kept (the last k), `autosave.state` is overwritten again and again.
+    `training_states/<iteration>.state` are kept (the last k), those of other names are overwritten; a run goes on from
+    the newest of the numbered ones and `autosave.state`.
 
     Args:
         folder: the run's folder.
@@ -79,12 +80,12 @@ class Store:
         self.states, self.models = folder / "training_states", folder / "models"
         self._keep_last = keep_last
 
-    def save_state(self, iteration: int, tensors: dict[str, Tensor], rest: dict[str, Any], *, rolling: bool) -> Path:
-        """Write a state; a numbered one makes the oldest beyond `keep_last` go."""
-        path = self.states / (AUTOSAVE if rolling else f"{iteration}.state")
+    def save_state(self, name: str, tensors: dict[str, Tensor], rest: dict[str, Any]) -> Path:
+        """Write a state; one named by its iteration makes the oldest beyond `keep_last` go."""
+        path = self.states / f"{name}.state"
         write_state(path, tensors, rest)
-        if not rolling:
-            (self.states / AUTOSAVE).unlink(missing_ok=True)
+        if name.isdigit():
+            (self.states / f"{AUTOSAVE}.state").unlink(missing_ok=True)
             for number in self._numbers()[: -self._keep_last]:
                 (self.states / f"{number}.state").unlink(missing_ok=True)
                 for weights in self.models.glob(f"*_{number}.safetensors"):
@@ -101,8 +102,8 @@ class Store:
             UserError: there are states, and none can be read.
         """
         paths = [self.states / f"{number}.state" for number in reversed(self._numbers())]
-        if (self.states / AUTOSAVE).exists():
-            paths.insert(0, self.states / AUTOSAVE)
+        if (self.states / f"{AUTOSAVE}.state").exists():
+            paths.insert(0, self.states / f"{AUTOSAVE}.state")
         troubles: list[UserError] = []
         found: tuple[dict[str, Tensor], dict[str, Any]] | None = None
         for path in paths:
@@ -113,7 +114,7 @@ class Store:
                 continue
             if found is None or rest["iteration"] > found[1]["iteration"]:
                 found = tensors, rest
-            if path.name != AUTOSAVE:
+            if path.stem != AUTOSAVE:
                 break
         if found is None and troubles:
             raise troubles[0]

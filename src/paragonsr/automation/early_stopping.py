@@ -1,0 +1,159 @@
+"""Anneal, then stop, when validation no longer improves."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from paragonsr.automation.options import EarlyStoppingOptions
+from paragonsr.automation.protocol import Decay, Decision, Observation, Steps, Validation
+
+FEWEST_POINTS = 8
+"""Validations without which the course of the curve is unknown."""
+ANNEAL_SHARE = 0.2
+"""Length of an early decay, as a share of the training before it (2405.18392 finds 10 to 20 % enough)."""
+FLOOR = 0.01
+CERTAINTY = 2.0
+"""Standard errors by which a slope must lie under what is worth waiting for."""
+FULL_RATE = 0.9
+"""Share of the peak rate above which nothing has been annealed yet."""
+
+
+class EarlyStopping:
+    """Patience that counts only while the learning rate is low.
+
+    Super-resolution underfits: at a high rate validation wavers about a curve that still rises, and a few validations
+    without a new best say nothing. So patience counts once the rate is at most half its peak. When it runs out before,
+    and the curve itself is flat (its slope over the later half of all validations, two standard errors added, promises
+    less than `min_improvement` within the patience), the decay is begun; when it runs out after, training stops.
+
+    An improvement on any validation set counts; the figures in the reasons are those of the first set, which also
+    decides what is kept as the best.
+
+    Args:
+        options: metric, patience, min_improvement.
+        total: iterations of the plan, where a decay ends at the latest.
+    """
+
+    name = "early_stopping"
+
+    def __init__(self, options: EarlyStoppingOptions, total: int) -> None:
+        self.options, self.total = options, total
+        self._metric = options.metric.removeprefix("val/")
+        self.peak_lr = self.lr = self.position = 0.0
+        self.best: dict[str, float] = {}
+        self.since = 0
+        self.points: list[list[float]] = []
+        """[iteration, value on the first set, the larger the better]."""
+        self.before_decay: float | None = None
+        """Value of the last validation at the full rate."""
+        self.was_annealing = False
+        self.asked = False
+        self.stopped = False
+
+    def observe(self, observation: Observation) -> Sequence[Decision]:
+        """Follow the rate with the steps, and decide at validations."""
+        if isinstance(observation, Steps):
+            self.lr = float(observation.figures["lr"][-1])
+            self.peak_lr = max(self.peak_lr, float(observation.figures["lr"].max()))
+            self.position = float(observation.figures["position"][-1])
+            return ()
+        if not isinstance(observation, Validation):
+            return ()
+        self._follow(observation)
+        waited = observation.iteration - self.since
+        if waited < self.options.patience or self.stopped:
+            return ()
+        if self.annealing:
+            return self._stop(observation, waited)
+        return self._anneal(observation, waited)
+
+    @property
+    def annealing(self) -> bool:
+        """Whether the rate is at most half its peak."""
+        return self.lr <= self.peak_lr / 2
+
+    def _follow(self, validation: Validation) -> None:
+        improved = False
+        for number, (name, metrics) in enumerate(validation.figures.items()):
+            if self._metric not in metrics:
+                continue
+            figure = metrics[self._metric]
+            value = figure.value if figure.better == "higher" else -figure.value
+            if number == 0:
+                self.points.append([float(validation.iteration), value])
+            if name not in self.best or value > self.best[name] + self.options.min_improvement:
+                self.best[name] = value
+                improved = True
+        if self.lr > FULL_RATE * self.peak_lr and self.points:
+            self.before_decay = self.points[-1][1]
+        if self.annealing != self.was_annealing:
+            # The rate has become low since the last validation: patience begins here.
+            self.was_annealing = self.annealing
+            improved = True
+        if improved:
+            self.since = validation.iteration
+
+    def _anneal(self, validation: Validation, waited: int) -> Sequence[Decision]:
+        if self.asked or len(self.points) < FEWEST_POINTS:
+            return ()
+        iterations, values = np.array(self.points)[len(self.points) // 2 :].T
+        slope, error = _slope(iterations, values)
+        if (slope + CERTAINTY * error) * self.options.patience >= self.options.min_improvement:
+            return ()
+        self.asked, self.since = True, validation.iteration
+        length = max(float(self.options.patience), ANNEAL_SHARE * self.position)
+        end = min(self.position + length, float(self.total))
+        if end <= self.position:
+            return ()
+        reason = f"{self._no_improvement(validation, waited)}, and its course is flat: anneal"
+        figures = {"best": self._shown_best(validation), "slope_per_patience": slope * self.options.patience}
+        figures["its_error"] = error * self.options.patience
+        decay = Decay(self.position, end, "cosine", FLOOR)
+        return (Decision(self.name, f"lr_factor/{self.name}", decay, reason, figures),)
+
+    def _stop(self, validation: Validation, waited: int) -> Sequence[Decision]:
+        self.stopped = True
+        figures = {"best": self._shown_best(validation)}
+        reason = self._no_improvement(validation, waited)
+        if self.before_decay is not None:
+            gain = max(value for _, value in self.points) - self.before_decay
+            figures["gain_of_annealing"] = gain
+            reason += f" since the rate is low; annealing gained {gain:+.4f}"
+        return (Decision(self.name, "stop", True, reason, figures),)
+
+    def _no_improvement(self, validation: Validation, waited: int) -> str:
+        first, *others = validation.figures
+        beside = f", which decides, nor on {', '.join(others)}," if others else ""
+        return (
+            f"{self._metric} has not improved by {self.options.min_improvement:g} on {first}{beside} in {waited} "
+            f"iterations (best {self._shown_best(validation):.4f})"
+        )
+
+    def _shown_best(self, validation: Validation) -> float:
+        figure = validation.deciding(self._metric)
+        best = max(value for _, value in self.points)
+        return best if figure.better == "higher" else -best
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything but the options."""
+        names = "peak_lr lr position best since points before_decay was_annealing asked stopped total".split()
+        return {name: getattr(self, name) for name in names}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state_dict`; a run that its owner has lengthened may be annealed and stopped again."""
+        state = dict(state)
+        longer = state.pop("total") != self.total
+        for name, value in state.items():
+            setattr(self, name, value)
+        if longer:
+            self.asked = self.stopped = False
+            self.peak_lr, self.before_decay, self.was_annealing = 0.0, None, False
+
+
+def _slope(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """Slope of the regression line, and its standard error."""
+    centred = x - x.mean()
+    slope = float(centred @ y / (centred @ centred))
+    residuals = y - y.mean() - slope * centred
+    return slope, float(np.sqrt(residuals @ residuals / (len(x) - 2) / (centred @ centred)))

@@ -1,0 +1,69 @@
+"""Which automations a configuration asks for."""
+
+from dataclasses import dataclass
+
+from paragonsr.automation.batch_size import BatchSize
+from paragonsr.automation.clipping import GradientClipping
+from paragonsr.automation.divergence import DivergenceGuard
+from paragonsr.automation.dry_run import DryRun
+from paragonsr.automation.early_stopping import EarlyStopping
+from paragonsr.automation.memory_guard import MemoryGuard
+from paragonsr.automation.options import AutomationOptions
+from paragonsr.automation.plateau import ReduceOnPlateau
+from paragonsr.automation.protocol import Automation
+from paragonsr.automation.time_budget import TimeBudget
+from paragonsr.config import Config
+from paragonsr.config.budget import parse_budget
+from paragonsr.training.options import PlateauOptions
+
+HALVES_EVERY = 10
+"""Iterations between two steps that measure the gradient of half the batch, for the gradient-noise scale."""
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What automations depend on beside the configuration."""
+
+    parameters: int
+    """Of the network."""
+    world: int
+    """Processes that train together."""
+
+
+def make_automations(config: Config, circumstances: Circumstances) -> list[Automation]:
+    """All automations of a run, in the order in which they are asked."""
+    train, sections = config.train, config.train.training_automations
+    chosen: list[tuple[AutomationOptions | None, Automation]] = [(None, DivergenceGuard())]
+    if isinstance(train.scheduler, PlateauOptions):
+        chosen.append((None, _plateau(train.scheduler)))
+    budget = parse_budget(train.budget) if train.budget else None
+    if budget is not None and budget.unit == "seconds":
+        chosen.append((None, TimeBudget(budget.amount, train.total_iter, validations_every(config))))
+    batch = sections.dynamic_batch_size_optimizer
+    if not (sections.enabled and batch.enabled):
+        chosen.append((None, MemoryGuard()))
+    if sections.enabled:
+        clipping, stopping = sections.adaptive_gradient_clipping, sections.early_stopping
+        optional: list[tuple[AutomationOptions, Automation]] = [
+            (batch, BatchSize(batch, config.batch, config.micro_batch, circumstances.world)),
+            (clipping, GradientClipping(clipping)),
+            (stopping, EarlyStopping(stopping, train.total_iter)),
+        ]
+        chosen += [(options, automation) for options, automation in optional if options.enabled]
+    return [DryRun(a) if options is not None and options.dry_run else a for options, a in chosen]
+
+
+def _plateau(options: PlateauOptions) -> ReduceOnPlateau:
+    return ReduceOnPlateau(options.metric, options.factor, options.patience, options.threshold, options.min_factor)
+
+
+def validations_every(config: Config) -> int:
+    """Iterations between two validations; 0 where nothing is validated."""
+    return config.val.val_freq if config.val_sets and config.val.chosen_metrics() else 0
+
+
+def measures_noise(config: Config) -> bool:
+    """Whether an automation wants the gradient-noise scale."""
+    sections = config.train.training_automations
+    batch = sections.dynamic_batch_size_optimizer
+    return sections.enabled and batch.enabled and batch.mode == "maximize"
