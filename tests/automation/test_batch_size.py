@@ -69,8 +69,7 @@ class Run:
             "batch_size": self.batch,
             "micro_batch": micro,
             "out_of_memory": np.array([failures] + [0] * 49),
-            "seconds": machine.seconds(self.batch // self.automation.world, micro)
-            * (1 + machine.noise * machine.random.normal(size=50)),
+            "seconds": each * (1 + machine.noise * machine.random.normal(size=50)),
             "peak_memory": machine.peak(micro) * (1 + 0.002 * machine.random.normal()),
             "total_memory": TOTAL_MEMORY,
             "half_grad_norm": np.sqrt(half) * np.where(np.arange(50) % 10 == 0, 1.0, np.nan),

@@ -35,7 +35,7 @@ from paragonsr.training.hardware import Hardware
 from paragonsr.training.keeping import Keeper
 from paragonsr.training.loop import Training
 from paragonsr.training.memory import PeakMemory
-from paragonsr.training.meter import MachineReadings, Meter
+from paragonsr.training.meter import MachineReadings, Meter, Readings, RecordedReadings
 from paragonsr.training.objective import Objective
 from paragonsr.training.plan import Plan
 from paragonsr.training.report import Reporter
@@ -110,7 +110,9 @@ def assemble(
     optimisation = Optimisation(trained, objective, optimiser, machine)
 
     limit = options.training_automations.dynamic_batch_size_optimizer.memory_limit_gb
-    readings = MachineReadings(lambda: batches.waited, PeakMemory(machine.device, limit))
+    readings: Readings = MachineReadings(lambda: batches.waited, PeakMemory(machine.device, limit))
+    if config.path.readings:
+        readings = RecordedReadings(Path(config.path.readings))
     meter = Meter(objective.labels, readings, machine.mean)
     journal = Journal(folder.path / "journal.jsonl" if machine.leads else None)
     board = Board(folder.path / "tb" if machine.leads and config.logger.use_tb_logger else None)
@@ -152,7 +154,8 @@ def assemble(
         trial,
         config.batch * machine.world,
     )
-    parts |= {"controls": controls} | {f"automation.{a.name}": a for a in automations}
+    facts = interrupted(folder.path, resumed[1]["iteration"]) if resumed else []
+    parts |= {"controls": controls, "trial": trial} | {f"automation.{a.name}": a for a in automations}
     state.keep()
     if resumed is not None:
         state.load(*resumed)
@@ -174,7 +177,7 @@ def assemble(
         reporter=reporter,
         interruption=stack.enter_context(Interruption(machine)),
         trial=trial,
-        facts=interrupted(folder.path, state.iteration),
+        facts=facts,
     )
 
 

@@ -9,7 +9,7 @@ from paragonsr.data.sampling import Batch, Prefetcher
 from paragonsr.training import diagnosis
 from paragonsr.training.hardware import Hardware
 from paragonsr.training.keeping import Keeper
-from paragonsr.training.meter import MachineReadings, Meter
+from paragonsr.training.meter import Meter, Readings
 from paragonsr.training.objective import Objective
 from paragonsr.training.plan import Due, Plan
 from paragonsr.training.report import Reporter
@@ -33,7 +33,7 @@ class Training:
     hardware: Hardware
     state: TrainingState
     meter: Meter
-    readings: MachineReadings
+    readings: Readings
     automations: Sequence[Automation]
     controls: Controls
     validator: Validator
@@ -77,6 +77,7 @@ class Training:
                 self.keeper.save(state)
             elif stopped or self.keeper.autosave_due():
                 self.keeper.autosave(state)
+        self.trial.suspend()
         return settings.stop or ("interrupted" if stopped else "finished")
 
     def _begin(self) -> Settings:
@@ -97,8 +98,9 @@ class Training:
         validation = self.validator(self.state.averaged(), self.state.iteration)
         if self.keeper.is_best(validation, self.state):
             self.keeper.save_best(self.state)
-        self.readings.skip()
-        return self._observe(replace(validation, seconds=self.hardware.slowest(time.perf_counter() - began)), due)
+        took = self.hardware.slowest(time.perf_counter() - began)
+        took = self.readings.validation(self.state.iteration, took)
+        return self._observe(replace(validation, seconds=took), due)
 
     def _observe(self, observation: Observation, due: Due) -> list[Decision]:
         """Record an observation, show it to everyone, and collect what the automations make of it."""

@@ -2,20 +2,27 @@
 
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 
-from paragonsr.automation.protocol import Steps
+from paragonsr.automation.protocol import CLOCK_COLUMNS, Steps
+from paragonsr.errors import UserError
+from paragonsr.training.record import read_steps, read_validations
 from paragonsr.training.step import Step
 
 
 class Readings(Protocol):
-    """Clock and memory of one step; a recorded one makes a resumed run's decisions bit-reproducible."""
+    """Clock and memory of a run, all that is not reproducible."""
 
-    def __call__(self) -> dict[str, float]:
+    def step(self, iteration: int) -> dict[str, float]:
         """seconds and data_wait since the last call; peak_memory and total_memory in bytes."""
+        ...
+
+    def validation(self, iteration: int, seconds: float) -> float:
+        """Seconds that a validation took, which was now measured; the next step's do not contain them."""
         ...
 
 
@@ -31,15 +38,48 @@ class MachineReadings:
         self._waited, self._memory = waited, memory
         self._last = time.perf_counter()
 
-    def skip(self) -> None:
-        """Leave the time since the last reading out (validation, saving)."""
-        self._last = time.perf_counter()
-
-    def __call__(self) -> dict[str, float]:
+    def step(self, iteration: int) -> dict[str, float]:
+        """What passed since the last call."""
         now = time.perf_counter()
         seconds, self._last = now - self._last, now
         peak, total = self._memory()
         return {"seconds": seconds, "data_wait": self._waited(), "peak_memory": peak, "total_memory": total}
+
+    def validation(self, iteration: int, seconds: float) -> float:
+        """The seconds as they were measured."""
+        self._last = time.perf_counter()
+        return seconds
+
+
+class RecordedReadings:
+    """The readings of an earlier run, so that what depends on them is decided as it was then.
+
+    Args:
+        folder: that run's folder.
+
+    Raises:
+        UserError: it holds no record.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            steps, validations = read_steps(folder), read_validations(folder)
+        except (OSError, ValueError) as error:
+            raise UserError(f"there is no record of a run ({error})", where=f"path.readings: {folder}") from None
+        rows = zip(*(steps[name].tolist() for name in CLOCK_COLUMNS), strict=True)
+        self._steps = dict(zip(steps["iteration"].astype(int).tolist(), rows, strict=True))
+        self._validations = {v.iteration: v.seconds for v in validations}
+        self._folder = folder
+
+    def step(self, iteration: int) -> dict[str, float]:
+        """What was read when that iteration was finished."""
+        if iteration not in self._steps:
+            raise UserError(f"the record has no iteration {iteration}", where=f"path.readings: {self._folder}")
+        return dict(zip(CLOCK_COLUMNS, self._steps[iteration], strict=True))
+
+    def validation(self, iteration: int, seconds: float) -> float:
+        """What the validation took then."""
+        return self._validations.get(iteration, seconds)
 
 
 class Meter:
@@ -58,7 +98,7 @@ class Meter:
             ["iteration", "position", "samples_seen", "lr", "batch_size", "micro_batch", "out_of_memory"]
             + ["grad_norm", "half_grad_norm", "finite"]
             + [f"{kind}/{label}" for kind in ("loss", "loss_grad", "loss_weight") for label in labels]
-            + ["seconds", "data_wait", "peak_memory", "total_memory"]
+            + list(CLOCK_COLUMNS)
         )
         self._labels, self._readings, self._agree = list(labels), readings, agree
         self._rows: list[tuple[torch.Tensor, dict[str, float]]] = []
@@ -75,7 +115,7 @@ class Meter:
         numbers |= {"lr": step.lr, "batch_size": float(step.samples), "micro_batch": float(step.micro_batch)}
         numbers["out_of_memory"] = float(step.out_of_memory)
         numbers |= {f"loss_weight/{label}": step.weights[label] for label in self._labels}
-        self._rows.append((torch.stack([t.float() for t in tensors]), numbers | self._readings()))
+        self._rows.append((torch.stack([t.float() for t in tensors]), numbers | self._readings.step(iteration)))
 
     def hand_over(self, iteration: int) -> Steps:
         """All steps since the last hand-over, which end with `iteration`."""

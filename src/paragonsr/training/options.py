@@ -233,3 +233,6 @@ class PathOptions(Options):
     """False takes over the tensors that fit and lists those it skips."""
     resume_state: str | None = None
     """A .state file to continue from, instead of the newest in the experiment's folder."""
+    readings: str | None = None
+    """Folder of a run whose clock and memory readings are taken instead of this machine's, so that what depends on
+    them (batch size, a budget of seconds) is decided as it was there."""

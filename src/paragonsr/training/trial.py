@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from paragonsr.automation.protocol import Facts
 from paragonsr.files import write_atomically
@@ -16,20 +17,32 @@ class Trial:
 
     def __init__(self, folder: Path | None) -> None:
         self._file = folder / "trial.json" if folder else None
-        self._open = False
+        self._open: dict[str, Any] | None = None
 
     def begin(self, iteration: int, batch_size: int, micro_batch: int) -> None:
         """Remember what is tried from this iteration on."""
-        self._open = True
+        self._open = {"iteration": iteration, "figures": {"batch_size": batch_size, "micro_batch": micro_batch}}
         if self._file is not None:
-            figures = {"batch_size": batch_size, "micro_batch": micro_batch}
-            write_atomically(self._file, json.dumps({"iteration": iteration, "figures": figures}).encode())
+            write_atomically(self._file, json.dumps(self._open).encode())
 
     def survived(self) -> None:
         """The steps of the trial were made and measured."""
-        if self._open and self._file is not None:
+        self._open = None
+        self.suspend()
+
+    def suspend(self) -> None:
+        """The process ends in good order; a trial that is not over goes on when the run does."""
+        if self._file is not None:
             self._file.unlink(missing_ok=True)
-        self._open = False
+
+    def state_dict(self) -> dict[str, Any]:
+        """The trial that is not over, if there is one."""
+        return {"open": self._open}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on with it."""
+        if state["open"]:
+            self.begin(state["open"]["iteration"], **state["open"]["figures"])
 
 
 def interrupted(folder: Path, iteration: int) -> list[Facts]:
