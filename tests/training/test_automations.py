@@ -1,8 +1,12 @@
 """The automations in real small runs: they act, their decisions replay, and a resume changes nothing."""
 
 import json
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +64,7 @@ def test_they_act_and_every_decision_replays(whole: Outcome) -> None:
     acting = {entry["automation"] for entry in journal}
     assert {"dynamic_batch_size_optimizer", "adaptive_gradient_clipping", "early_stopping"} <= acting
     assert {entry["outcome"] for entry in journal} == {"applied"}
-    for one, other in zip(journal, journal[1:], strict=False):
+    for one, other in pairwise(journal):
         assert one != other, "nothing is repeated"
     assert whole.reason.startswith("early_stopping: psnr has not improved by 5")
     made = replay(whole.folder)
@@ -201,7 +205,7 @@ def test_a_trial_that_ended_the_process_counts_as_failed(tiny_config: Configure)
 
 def test_the_state_before_a_decay_is_kept(whole: Outcome) -> None:
     decay = next(e for e in _journal(whole.folder) if isinstance(e["to"], dict))
-    tensors, rest = read_state(whole.folder / "training_states" / "before_decay.state")
+    _, rest = read_state(whole.folder / "training_states" / "before_decay.state")
     assert rest["iteration"] == decay["iteration"]
     assert rest["parts"]["controls"]["lr_factors"] == {}
     lr = read_steps(whole.folder)["lr"]
@@ -229,7 +233,7 @@ def test_a_grown_batch_makes_several_iterations_a_step(tiny_config: Configure, m
     assert set(steps["batch_size"]) == {4.0, 8.0}
     grown = steps["batch_size"] == 8
     np.testing.assert_array_equal(np.diff(steps["iteration"], prepend=0), np.where(grown, 2, 1))
-    assert [v.iteration for v in read_validations(outcome.folder)][0] in (15, 16)
+    assert read_validations(outcome.folder)[0].iteration in (15, 16)
     expected = 1e-3 * np.where(steps["position"] >= 41, 0.5, 1) * np.where(steps["position"] >= 30, 2**0.5, 1)
     late = steps["position"] >= 40
     np.testing.assert_allclose(steps["lr"][late], expected[late])
@@ -255,3 +259,55 @@ def test_a_budget_of_seconds_changes_the_total_and_still_ends_annealed(tiny_conf
 def test_clock_columns_are_all_that_a_record_lends(whole: Outcome) -> None:
     assert set(CLOCK_COLUMNS) == {"seconds", "data_wait", "peak_memory", "total_memory"}
     assert set(CLOCK_COLUMNS) <= read_steps(whole.folder).keys()
+
+
+CAPPED = """
+import ctypes, resource, sys
+import psutil
+import paragonsr.training.step as step
+
+whole, count, limit = step.Optimisation.step, iter(range(100)), float(sys.argv.pop(1))
+
+def capped(*given, **named):
+    if next(count) == 3:
+        ctypes.CDLL(None).malloc_trim(0)
+        size = psutil.Process().memory_info().vms
+        resource.setrlimit(resource.RLIMIT_AS, (int(size + limit * 2**20),) * 2)
+    return whole(*given, **named)
+
+step.Optimisation.step = capped
+from paragonsr.cli import main
+main()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs the kernel's limit on a process' memory")
+def test_a_process_whose_memory_is_capped_trains_on_all_samples(tiny_config: Configure) -> None:
+    changes = {
+        "num_threads": 1,
+        "train.total_iter": 6,
+        "datasets.train.batch_size_per_gpu": 256,
+        "datasets.train.lq_size": 32,
+        "datasets.train.num_worker_per_gpu": 0,
+        "train.losses": [{"type": "l1loss"}],
+        "val.val_enabled": False,
+    }
+    free = _train(tiny_config(changes, name="free"))
+    one = read_steps(free.folder)
+    for megabytes in ("90", "60", "40"):  # how much a process can still free differs from one to the next
+        path = tiny_config(changes, name=f"capped{megabytes}")
+        done = subprocess.run(
+            [sys.executable, "-c", CAPPED, megabytes, "train", str(path)],
+            capture_output=True,
+            text=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"},
+            timeout=200,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        other = read_steps(free.folder.parent / path.stem)
+        assert one["samples_seen"].tolist() == other["samples_seen"].tolist()
+        np.testing.assert_allclose(one["loss/l1"], other["loss/l1"], rtol=1e-3)
+        if other["out_of_memory"].sum() > 0:
+            break
+    assert other["out_of_memory"].sum() > 0
+    assert other["micro_batch"][-1] < 256
