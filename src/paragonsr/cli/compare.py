@@ -13,6 +13,10 @@ def compare(
     budget: Annotated[str | None, typer.Option(help="600s, 10min, 20000it or 1M samples for each run.")] = None,
     overrides: Annotated[list[str] | None, typer.Option("--set", help="key=value for all arms.")] = None,
     vary: Annotated[list[str] | None, typer.Option(help="key=v1,v2,...: one arm for each value.")] = None,
+    arm: Annotated[
+        list[str] | None,
+        typer.Option(help="'name: key=value; ...': the first configuration with changes."),
+    ] = None,
     fair: Annotated[bool, typer.Option("--fair", help="All automations off.")] = False,
     allow: Annotated[list[str] | None, typer.Option(help="data or validation may differ.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the comparison.")] = Path("comparison"),
@@ -24,7 +28,8 @@ def compare(
     from paragonsr.evidence.results import as_dict, lines, results
     from paragonsr.files import write_atomically
 
-    arms = make_arms(configs, overrides=overrides or [], vary=vary or [], budget=budget, fair=fair)
+    changes = {"overrides": overrides or [], "vary": vary or [], "more": arm or []}
+    arms = make_arms(configs, **changes, budget=budget, fair=fair)
     check_comparable(arms, allow or [])
     for note in dict.fromkeys(note for arm in arms for note in arm.notes):
         typer.echo(note)

@@ -37,15 +37,17 @@ def make_arms(
     *,
     overrides: Sequence[str] = (),
     vary: Sequence[str] = (),
+    more: Sequence[str] = (),
     budget: str | None = None,
     fair: bool = False,
 ) -> list[Arm]:
-    """One arm for each file and each combination of varied values.
+    """One arm for each file and each combination of varied values, and those that are the first file with changes.
 
     Args:
         files: configurations.
         overrides: "key=value", for all arms.
         vary: "key=v1,v2,...": one arm for each value.
+        more: "name: key=value; key=value": the first file with these changes.
         budget: for all arms; see `train.budget`.
         fair: switch all automations off.
 
@@ -58,13 +60,13 @@ def make_arms(
     for file, combination in product(files, product(*choices)):
         given = [f"{key}={value}" for key, value in combination]
         name = " ".join([*([file.stem] if len(files) > 1 else []), *(_short(text) for text in given)]) or file.stem
-        if name in arms:
-            raise UserError(f"two arms would be called {name!r}", where="paragonsr compare", fix="rename one file")
-        loaded = load_config(file, [*common, *given])
-        arms[name] = Arm(name, loaded.config, loaded.warnings)
+        _add(arms, name, file, [*common, *given])
+    for text in more:
+        name, given = _changes(text)
+        _add(arms, name, files[0], [*common, *given])
     if len(arms) < 2:
         raise UserError(
-            "a comparison needs two arms", where="paragonsr compare", fix="give a second configuration, or --vary"
+            "a comparison needs two arms", where="paragonsr compare", fix="give a second configuration, --vary or --arm"
         )
     return list(arms.values())
 
@@ -103,6 +105,23 @@ def _of_the_step(name: str) -> bool:
     """Keys of the training set that say how it is used, not which images it holds."""
     used = "batch_size_per_gpu accum_iter lq_size gt_size use_hflip use_rot num_worker_per_gpu prefetch_factor"
     return name.removeprefix("datasets.train.") in used.split()
+
+
+def _add(arms: dict[str, Arm], name: str, file: Path, overrides: Sequence[str]) -> None:
+    if name in arms:
+        raise UserError(f"two arms would be called {name!r}", where="paragonsr compare", fix="rename one of them")
+    loaded = load_config(file, overrides)
+    arms[name] = Arm(name, loaded.config, loaded.warnings)
+
+
+def _changes(text: str) -> tuple[str, list[str]]:
+    name, colon, changes = text.partition(":")
+    given = [change.strip() for change in changes.split(";") if change.strip()]
+    if not colon or not name.strip() or not given:
+        raise UserError(
+            f"{text!r} is no arm", where="--arm", fix="write --arm 'faster: train.optim_g.lr=1e-3; scale=2'"
+        )
+    return name.strip(), given
 
 
 def _choices(text: str) -> list[tuple[str, str]]:

@@ -60,17 +60,22 @@ def legs(arms: Sequence[Arm], seeds: int, folder: Path) -> Iterator[Leg]:
 def planned(arms: Sequence[Arm], folder: Path, say: Callable[[str], None]) -> list[Arm]:
     """The arms with budgets of seconds turned into iterations, once for all seeds; kept in plan.json.
 
+    Arms may be added to a comparison later; those that it has must be as they were.
+
     Raises:
         UserError: the folder holds another comparison.
     """
-    wanted = {arm.name: arm.keys() for arm in arms}
+    wanted = json.loads(json.dumps({arm.name: arm.keys() for arm in arms}))
     file = folder / "plan.json"
-    if file.exists():
-        plan = json.loads(file.read_text(encoding="utf-8"))
-        if plan["arms"] != json.loads(json.dumps(wanted)):
-            raise UserError("this folder holds a comparison of other arms", where=str(folder), fix="give another --out")
-    else:
-        plan = {"arms": wanted, "totals": _totals(arms, say)}
+    plan = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"arms": {}, "totals": {}}
+    if any(keys != wanted.get(name) for name, keys in plan["arms"].items()):
+        raise UserError("this folder holds a comparison of other arms", where=str(folder), fix="give another --out")
+    added = [arm for arm in arms if arm.name not in plan["arms"]]
+    if added:
+        measured = {_step(arm): plan["totals"][arm.name] for arm in arms if arm.name in plan["arms"]}
+        alike = {arm.name: measured[_step(arm)] for arm in added if _step(arm) in measured}
+        new = _totals([arm for arm in added if arm.name not in alike], say)
+        plan = {"arms": wanted, "totals": plan["totals"] | alike | new}
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(file, json.dumps(plan, indent=2).encode())
     return [Arm(arm.name, _in_iterations(arm.config, plan["totals"][arm.name])) for arm in arms]
@@ -106,16 +111,25 @@ def carry_out(leg: Leg, first: Arm) -> None:
         )
 
 
+def _step(arm: Arm) -> str:
+    """What a training step depends on before any automation acts: arms that agree in it take equally long."""
+    config = arm.config.made_fair()
+    train = config.train
+    parts = [config.network, config.train_set, train.losses, train.optim_g.tag(), config.use_amp, config.num_threads]
+    return repr((parts, train.budget, config.scale, config.num_gpu, config.use_channels_last, config.use_compile))
+
+
 def _totals(arms: Sequence[Arm], say: Callable[[str], None]) -> dict[str, int]:
     budgets = {arm.name: parse_budget(arm.config.train.budget) if arm.config.train.budget else None for arm in arms}
     timed = [arm for arm in arms if (b := budgets[arm.name]) is not None and b.unit == "seconds"]
-    times: dict[str, list[float]] = {arm.name: [] for arm in timed}
+    steps = {arm.name: _step(arm) for arm in timed}
+    times: dict[str, list[float]] = {step: [] for step in steps.values()}
     for _ in range(ROUNDS):
         for arm in timed:
-            times[arm.name].append(estimate(arm.config).seconds)
+            times[steps[arm.name]].append(estimate(arm.config).seconds)
     totals = {arm.name: arm.config.train.total_iter for arm in arms}
     for arm in timed:
-        budget, seconds = budgets[arm.name], min(times[arm.name])
+        budget, seconds = budgets[arm.name], min(times[steps[arm.name]])
         assert budget is not None
         totals[arm.name] = max(1, int(budget.amount / seconds))
         plan = rescaling(arm.config, fitted(arm.config, totals[arm.name]))

@@ -1,0 +1,208 @@
+"""paragonsr data: tile, score, select, downscale, report, make"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from paragonsr.curation.make import Begin
+    from paragonsr.curation.options import CurationOptions, TileOptions
+    from paragonsr.data.decoding import Progress as Told
+
+data = typer.Typer(
+    name="data",
+    help="From photographs to a training set: tile, score, select, downscale, report.",
+    no_args_is_help=True,
+)
+
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes; default one for each processor core.")]
+
+
+@data.command()
+def tile(
+    source: Annotated[Path, typer.Argument(help="Folder of photographs.")],
+    target: Annotated[Path, typer.Argument(help="Folder for the tiles.")],
+    side: Annotated[int, typer.Option(help="Height and width of a tile.")] = 512,
+    scales: Annotated[str, typer.Option(help="Sizes in which each photograph is cut: 1,0.75,0.5")] = "1",
+    workers: Workers = None,
+) -> None:
+    """Cut photographs into PNG tiles without overlap, at several scales."""
+    from paragonsr.curation.cluster import Crew
+    from paragonsr.curation.tiling import tile as cut
+
+    options = _tile_options(side, scales)
+    with Crew(workers) as crew, _progress() as begin:
+        record = cut(source, target, options, crew, begin("tile"))
+    for line in record.lines():
+        typer.echo(line)
+
+
+@data.command()
+def score(
+    folder: Annotated[Path, typer.Argument(help="Folder of tiles, or of any images.")],
+    out: Annotated[Path | None, typer.Option(help="SQLite file; default beside the folder.")] = None,
+    also: Annotated[list[str] | None, typer.Option(help="A further score: arniqa, or ic9600=WEIGHTS.")] = None,
+    workers: Workers = None,
+    scheduler: Annotated[str | None, typer.Option(help="Score on a Dask cluster: tcp://HOST:8786")] = None,
+) -> None:
+    """Compute every score of every tile into one SQLite table; an interrupted call is finished by the next one."""
+    from paragonsr.curation.cluster import Crew
+    from paragonsr.curation.make import default_scores
+    from paragonsr.curation.options import ScoreOptions
+    from paragonsr.curation.scoring import score as measure
+    from paragonsr.curation.table import Table
+
+    named = {name: weights or None for name, _, weights in (entry.partition("=") for entry in also or [])}
+    target = out or default_scores(folder)
+    with Crew(workers, scheduler) as crew, Table(target, create=True) as table, _progress() as begin:
+        scored = measure(folder, table, ScoreOptions(also=named), crew, begin("score"))
+    typer.echo(f"{scored}; table {target}")
+
+
+@data.command()
+def select(
+    where: Annotated[str, typer.Argument(help='"complexity >= 0.5 and blockiness < 30"; pct(complexity) >= 0.1')],
+    folder: Annotated[Path, typer.Argument(help="Folder of the tiles.")],
+    out: Annotated[Path, typer.Option(help="The manifest.")] = Path("selection.jsonl"),
+    scores: Annotated[Path | None, typer.Option(help="SQLite file; default beside the folder.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many tiles.")] = None,
+    order: Annotated[str, typer.Option(help="Which come first: path, random:SEED, SCORE, -SCORE.")] = "path",
+    hold_out: Annotated[int, typer.Option(min=0, help="Photographs to hold out for validation.")] = 0,
+    val_out: Annotated[Path | None, typer.Option(help="Manifest of what is held out.")] = None,
+    seed: Annotated[int, typer.Option(help="Chooses the photographs that are held out.")] = 0,
+    materialise: Annotated[Path | None, typer.Option(help="Also make this folder, of hard links or copies.")] = None,
+) -> None:
+    """Choose tiles; the manifest trains directly: datasets.train.dataroot_gt=selection.jsonl"""
+    from paragonsr.curation.make import default_scores
+    from paragonsr.curation.materialise import materialise as make_folder
+    from paragonsr.curation.options import SelectOptions
+    from paragonsr.curation.selection import HELD_OUT, TRAIN
+    from paragonsr.curation.selection import select as choose
+    from paragonsr.curation.splitting import hold_out as split
+    from paragonsr.curation.table import Table
+    from paragonsr.errors import UserError
+
+    if val_out is not None and not hold_out:
+        raise UserError("nothing is held out", where="--val-out", fix="say how many photographs: --hold-out 100")
+    options = SelectOptions(where=where, limit=limit, order=order)
+    with Table(scores or default_scores(folder)) as table:
+        if hold_out:
+            typer.echo(f"{split(table, hold_out, seed)} photographs are held out")
+        header = choose(table, folder, options, out, TRAIN if hold_out else None)
+        typer.echo(f"{header['images']} of {header['counts']['rows']} tiles in {out}")
+        for step in header["counts"]["steps"]:
+            typer.echo(f"  {step['text']}: {step['left']} left")
+        if val_out is not None:
+            held = choose(table, folder, SelectOptions(where=where), val_out, HELD_OUT)
+            typer.echo(f"{held['images']} tiles of held-out photographs in {val_out}")
+    if materialise is not None:
+        with _progress() as begin:
+            added, removed = make_folder(out, materialise, begin("materialise"))
+        typer.echo(f"{materialise}: {added} tiles added, {removed} removed")
+
+
+@data.command()
+def downscale(
+    source: Annotated[Path, typer.Argument(help="Folder of HR images, or a manifest.")],
+    target: Annotated[Path, typer.Argument(help="Folder for the LR images.")],
+    scale: Annotated[int, typer.Option(min=2, help="How many times smaller.")] = 2,
+    workers: Workers = None,
+) -> None:
+    """Make LR images by the MATLAB-exact bicubic resize."""
+    from paragonsr.curation.cluster import Crew
+    from paragonsr.curation.downscale import downscale as lower
+
+    with Crew(workers) as crew, _progress() as begin:
+        made, removed = lower(source, target, scale, crew, begin(f"downscale x{scale}"))
+    typer.echo(f"{target}: {made} LR images made, {removed} removed")
+
+
+@data.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="Folder of the tiles.")],
+    where: Annotated[str, typer.Option(help="Expression whose thresholds are shown.")] = "complexity >= 0.5",
+    scores: Annotated[Path | None, typer.Option(help="SQLite file; default beside the folder.")] = None,
+    manifest: Annotated[list[Path] | None, typer.Option(help="A selection whose numbers are shown.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The page; default beside the folder.")] = None,
+) -> None:
+    """One self-contained HTML page: histograms, correlations, kept and dropped tiles."""
+    from paragonsr.curation.duplicates import find_duplicates
+    from paragonsr.curation.make import beside, default_scores
+    from paragonsr.curation.report_page import report_page
+    from paragonsr.curation.table import Table
+    from paragonsr.files import write_atomically
+
+    target = out or beside(folder, ".html")
+    with Table(scores or default_scores(folder)) as table:
+        find_duplicates(table)
+        write_atomically(target, report_page(table, folder, where, manifest or []).encode())
+    typer.echo(f"report in {target}")
+
+
+@data.command()
+def make(
+    config: Annotated[Path, typer.Argument(help="YAML file: options/data/cc0_complexity05.yml")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="key=value, for example photographs=/my/photos", show_default=False)
+    ] = None,
+) -> None:
+    """Run all steps in order, from one YAML file; an interrupted call is finished by the next one."""
+    from paragonsr.curation.make import make as make_all
+
+    options = _read(config, overrides or [])
+    with _progress() as begin:
+        make_all(options, begin, typer.echo)
+
+
+def _read(path: Path, overrides: list[str]) -> "CurationOptions":
+    from pydantic import ValidationError
+
+    from paragonsr.config.load import _override
+    from paragonsr.config.problems import describe
+    from paragonsr.config.yaml import read_yaml
+    from paragonsr.curation.options import CurationOptions
+    from paragonsr.errors import UserError
+
+    tree, lines = read_yaml(path)
+    for text in overrides:
+        _override(tree, text)
+    try:
+        return CurationOptions.model_validate(tree)
+    except ValidationError as error:
+        raise UserError(describe(error, CurationOptions, str(path), lines)) from None
+
+
+def _tile_options(side: int, scales: str) -> "TileOptions":
+    from pydantic import ValidationError
+
+    from paragonsr.config.problems import describe
+    from paragonsr.curation.options import TileOptions
+    from paragonsr.errors import UserError
+
+    try:
+        given = [float(scale) for scale in scales.split(",")]
+        return TileOptions(side=side, scales=given)
+    except ValidationError as error:
+        raise UserError(describe(error, TileOptions, "command line", {})) from None
+    except ValueError:
+        raise UserError(f"{scales!r} is no list of numbers", where="--scales", fix="write 1,0.75,0.5") from None
+
+
+@contextmanager
+def _progress() -> "Iterator[Begin]":
+    """A bar for each step; nothing where the output is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+
+        def begin(title: str) -> "Told":
+            task = bars.add_task(title, total=None)
+            return lambda done, total: bars.update(task, completed=done, total=total)
+
+        yield begin

@@ -1,0 +1,32 @@
+"""paragonsr export W OUT.onnx"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def export(
+    weights: Annotated[Path, typer.Argument(help="Weights: .safetensors or .pth.")],
+    out: Annotated[Path, typer.Argument(help="The .onnx file, or a folder for it.")] = Path("."),
+    fp16: Annotated[bool, typer.Option("--fp16", help="Half precision, input and output included.")] = False,
+    opset: Annotated[int, typer.Option(help="ONNX opset, 18 or newer.")] = 18,
+    arch: Annotated[str | None, typer.Option(help="Needed where the weights do not say it.")] = None,
+    scale: Annotated[int | None, typer.Option(help="Needed where the weights do not say it.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="option=value of the network.")] = None,
+) -> None:
+    """Write a network as ONNX for every image size, checked against PyTorch in ONNX Runtime before it is written."""
+    from paragonsr.cli.convert import network_options
+    from paragonsr.export.onnx import export_onnx
+    from paragonsr.export.source import open_source
+
+    source = open_source(weights, arch, scale, **network_options(settings))
+    typer.echo(f"{source.name}: making the graph; a large network with attention takes minutes")
+    done = export_onnx(source, out, fp16=fp16, opset=opset)
+    for (batch, height, width), difference in done.parity.differences.items():
+        typer.echo(f"  {batch} x 3 x {height:3} x {width:3}  differs from PyTorch by {difference:.1e}")
+    size = done.path.stat().st_size / 2**20
+    typer.echo(
+        f"{done.path}: x{source.scale}, {done.precision}, opset {done.opset}, {size:.2f} MiB; "
+        f"all within {done.parity.tolerance:.1e}"
+    )
