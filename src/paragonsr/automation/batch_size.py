@@ -11,8 +11,9 @@ from paragonsr.automation.options import BatchSizeOptions
 from paragonsr.automation.protocol import Decision, Facts, Observation, Steps
 
 MOST_PROBES = 5
-PAYS_PER_DOUBLING = 1.1
-"""Samples/s of a doubled batch against those of the present one; less does not make up for fewer updates."""
+PAYS_PER_DOUBLING = math.sqrt(2)
+"""Samples/s of a doubled batch against those of the present one. A doubled batch makes half the updates at sqrt(2) times
+the rate; where the rate limits progress, the same time then brings as much only with sqrt(2) times the samples."""
 FASTER = 1.05
 """Samples/s of another micro-batch against those of the present one that is worth a change of rounding."""
 FIRST_GROWTH = 2
@@ -24,7 +25,7 @@ class BatchSize:
 
     `throughput` keeps the batch and changes only how many samples go through the network at once (the micro-batch):
     the same gradient to rounding. `maximize` also grows the batch, in multiples of the configured one, where the
-    gradient-noise scale exceeds the new batch and samples/s rise by at least 10% per doubling; the rate then grows by
+    gradient-noise scale exceeds the new batch and samples/s rise by at least 41% per doubling; the rate then grows by
     the square root (2205.10287). Every new size is a probe: it is announced, tried for one window and kept or taken
     back. Memory of a size is predicted by a straight line through the measured ones. There are at most five probes;
     after them the memory is only watched.

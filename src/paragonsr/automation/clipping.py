@@ -8,7 +8,7 @@ import numpy as np
 from paragonsr.automation.options import GradientClippingOptions
 from paragonsr.automation.protocol import Decision, Observation, Steps
 
-WORTH_A_CHANGE = 0.1
+WORTH_A_CHANGE = 0.25
 """Relative change of the percentile under which the threshold stays."""
 LARGEST_RISE = 2.0
 """Factor by which the threshold may rise at once: a burst of large gradients must not lift it to its own height."""

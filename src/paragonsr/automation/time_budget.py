@@ -7,7 +7,7 @@ import numpy as np
 
 from paragonsr.automation.protocol import Decision, Observation, Steps, Validation
 
-WORTH_A_CHANGE, OF_ALL = 0.02, 0.005
+WORTH_A_CHANGE, OF_ALL = 0.05, 0.015
 """Shares of the remaining and of all iterations by which a new plan must differ."""
 RECENT = 0.05
 """Share of the budget whose steps tell the present speed."""
