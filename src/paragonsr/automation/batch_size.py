@@ -38,6 +38,8 @@ class BatchSize:
     """
 
     name = "dynamic_batch_size_optimizer"
+    watches = "peak memory, seconds per step, gradient norms of half and whole batches"
+    may_change = "micro_batch, batch_size, lr_factor/dynamic_batch_size_optimizer"
 
     def __init__(self, options: BatchSizeOptions, batch: int, micro: int, world: int) -> None:
         self.options, self.configured, self.world = options, batch, world

@@ -25,6 +25,8 @@ class GradientClipping:
     """
 
     name = "adaptive_gradient_clipping"
+    watches = "the norm of the gradient before clipping"
+    may_change = "grad_clip"
 
     def __init__(self, options: GradientClippingOptions) -> None:
         self._percentile, self._size = options.percentile, options.gradient_history_size

@@ -21,6 +21,8 @@ class DivergenceGuard:
     """
 
     name = "divergence_guard"
+    watches = "whether the gradients are finite"
+    may_change = "rollback, lr_factor/divergence, stop"
 
     def __init__(self, tolerance: int = 5, factor: float = 0.5, attempts: int = 5) -> None:
         self.tolerance, self.factor, self.attempts = tolerance, factor, attempts

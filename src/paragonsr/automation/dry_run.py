@@ -15,7 +15,8 @@ class DryRun:
     """
 
     def __init__(self, automation: Automation) -> None:
-        self.name = automation.name
+        self.name, self.watches = automation.name, automation.watches
+        self.may_change = f"nothing (dry run; else {automation.may_change})"
         self._automation = automation
 
     def observe(self, observation: Observation) -> Sequence[Decision]:

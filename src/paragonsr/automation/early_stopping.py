@@ -36,6 +36,8 @@ class EarlyStopping:
     """
 
     name = "early_stopping"
+    watches = "the learning rate and the metric on all validation sets"
+    may_change = "lr_factor/early_stopping, stop"
 
     def __init__(self, options: EarlyStoppingOptions, total: int) -> None:
         self.options, self.total = options, total

@@ -14,6 +14,8 @@ class MemoryGuard:
     """
 
     name = "memory_guard"
+    watches = "steps that ran out of memory"
+    may_change = "micro_batch"
 
     def observe(self, observation: Observation) -> Sequence[Decision]:
         """Look for steps that ran out of memory."""

@@ -21,6 +21,8 @@ class ReduceOnPlateau:
     """
 
     name = "plateau"
+    watches = "the validation metric of ReduceLROnPlateau"
+    may_change = "lr_factor/plateau"
 
     def __init__(self, metric: str, factor: float, patience: int, threshold: float, min_factor: float) -> None:
         self.metric, self.factor, self.patience = metric, factor, patience

@@ -137,6 +137,10 @@ class Automation(Protocol):
     """
 
     name: str
+    watches: str
+    """What it looks at, for people."""
+    may_change: str
+    """The settings it may change."""
 
     def observe(self, observation: Observation) -> Sequence[Decision]:
         """Take one observation in and say what should change."""

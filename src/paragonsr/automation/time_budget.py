@@ -26,6 +26,8 @@ class TimeBudget:
     """
 
     name = "time_budget"
+    watches = "seconds of steps and validations"
+    may_change = "total_iter"
 
     def __init__(self, seconds: float, total: int, validate_every: int) -> None:
         self.seconds, self.validate_every = seconds, validate_every

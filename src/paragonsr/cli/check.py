@@ -49,7 +49,7 @@ def _learning_rate(config: "Config") -> None:
 
     total = config.train.total_iter
     points = sorted({1, *(max(1, total * part // 10) for part in range(11))})
-    rate, base = learning_rate(config), config.train.optim_g.lr
+    rate, base = learning_rate(config), config.train.optim_g.first_lr
     curve = "  ".join(f"{point}: {rate(point - 1, base):.2e}" for point in points)
     typer.echo(f"learning rate by iteration  {curve}")
 

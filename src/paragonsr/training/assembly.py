@@ -130,7 +130,7 @@ def assemble(
         config.batch * machine.world,
         config.micro_batch,
         options.grad_clip_norm if options.grad_clip else None,
-        lr=options.optim_g.lr,
+        lr=options.optim_g.first_lr,
         total_iter=options.total_iter,
     )
     keeper = Keeper(

@@ -14,7 +14,7 @@ from paragonsr.training.options import OptimiserOptions, ProdigyOptions, Schedul
 
 def build_torch(options: OptimiserOptions, *, parameters: Iterable[nn.Parameter]) -> Optimizer:
     """Adam, AdamW or NAdam of torch; fused kernels where the class has them."""
-    arguments = options.model_dump(exclude={"type"})
+    arguments = options.model_dump(exclude={"type"}) | {"lr": options.first_lr}
     arguments["betas"] = tuple(arguments["betas"])
     if options.type == "NAdam":
         return torch.optim.NAdam(parameters, decoupled_weight_decay=True, **arguments)
@@ -29,7 +29,7 @@ def build_schedule_free(options: ScheduleFreeOptions, *, parameters: Iterable[nn
         raise _missing("schedulefree", options) from None
     optimiser = schedulefree.AdamWScheduleFree(
         list(parameters),
-        lr=options.lr,
+        lr=options.first_lr,
         betas=tuple(options.betas),
         eps=options.eps,
         weight_decay=options.weight_decay,
@@ -46,7 +46,7 @@ def build_prodigy(options: ProdigyOptions, *, parameters: Iterable[nn.Parameter]
         raise _missing("prodigyopt", options) from None
     return prodigyopt.Prodigy(
         list(parameters),
-        lr=options.lr,
+        lr=options.first_lr,
         betas=tuple(options.betas),
         eps=options.eps,
         weight_decay=options.weight_decay,

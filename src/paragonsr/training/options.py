@@ -10,14 +10,22 @@ from paragonsr.metrics.options import MetricChoice, MetricOptions, PSNRYOptions,
 from paragonsr.options import ITERATIONS, Options, Variant, one_of
 
 
+UNTIL_CHOSEN = 1e-3
+
+
 class OptimiserOptions(Variant):
     """What all optimisers share."""
 
-    lr: float = Field(gt=0)
-    """Base learning rate."""
+    lr: Annotated[float, Field(gt=0)] | Literal["auto"]
+    """Base learning rate; auto tries a few before the run and takes the best."""
     weight_decay: float = Field(0.0, ge=0)
     """Decay of the weights; decoupled except for Adam."""
     builds = "paragonsr.training.optimiser:build_torch"
+
+    @property
+    def first_lr(self) -> float:
+        """The base rate that is known from the start: with auto, one that counts until the choice is made."""
+        return UNTIL_CHOSEN if isinstance(self.lr, str) else self.lr
 
 
 class AdamOptions(OptimiserOptions):
@@ -55,7 +63,7 @@ class ProdigyOptions(OptimiserOptions):
     """Prodigy, Mishchenko and Defazio 2306.06101: finds its own rate; `lr` multiplies it (extra `opt`)."""
 
     type: Literal["Prodigy"] = "Prodigy"
-    lr: float = Field(1.0, gt=0)
+    lr: Annotated[float, Field(gt=0)] | Literal["auto"] = 1.0
     betas: list[float] = Field([0.9, 0.999], min_length=2, max_length=2)
     eps: float = Field(1e-8, gt=0)
     d_coef: float = Field(1.0, gt=0)
@@ -180,6 +188,8 @@ class TrainOptions(Options):
             raise ValueError(f"two losses are called {', '.join(sorted(twice))}; keep one of them")
         if isinstance(self.optim_g, ScheduleFreeOptions) and self.ema_decay:
             raise ValueError("a schedule-free optimiser averages the weights itself: ema_decay must be 0")
+        if isinstance(self.optim_g, ProdigyOptions) and self.optim_g.lr == "auto":
+            raise ValueError("Prodigy finds its rate itself: lr multiplies it, 1 is the usual value")
         return self
 
 
