@@ -273,3 +273,62 @@ def test_two_losses_of_one_type_collide(tmp_path: Path) -> None:
 def test_schedule_free_and_ema_exclude_each_other(tmp_path: Path) -> None:
     text = MINIMAL.replace("AdamW", "AdamWScheduleFree").replace("total_iter: 10", "total_iter: 10\n  ema_decay: 0.9")
     assert "ema_decay must be 0" in _complaint(tmp_path, text)
+
+
+def _automations(tmp_path: Path, text: str) -> dict[str, bool]:
+    config = _load(tmp_path, MINIMAL + "  training_automations:\n" + text).config
+    sections = config.train.training_automations
+    names = [name for name in type(sections).model_fields if name != "enabled"]
+    return {name: sections.enabled and getattr(sections, name).enabled for name in names}
+
+
+def test_d2_sections_are_on_without_a_switch_of_their_own_above_them(tmp_path: Path) -> None:
+    on = _automations(tmp_path, "    early_stopping: {enabled: true, patience: 5}\n")
+    assert on["early_stopping"]
+    assert sum(on.values()) == 1
+    off = _automations(tmp_path, "    enabled: false\n    early_stopping: {enabled: true}\n")
+    assert not any(off.values())
+
+
+@pytest.mark.parametrize(
+    "name",
+    """intelligent_learning_rate_scheduler IntelligentLearningRateScheduler dynamic_batch_size_optimizer
+    DynamicBatchSizeOptimizer adaptive_gradient_clipping AdaptiveGradientClipping early_stopping
+    IntelligentEarlyStopping intelligent_early_stopping""".split(),
+)
+def test_h2_every_spelling_of_an_automation_switches_it_on(tmp_path: Path, name: str) -> None:
+    assert sum(_automations(tmp_path, f"    {name}: {{enabled: true}}\n").values()) == 1
+
+
+def test_h9_the_users_figures_arrive(tmp_path: Path) -> None:
+    text = "  training_automations:\n    adaptive_gradient_clipping: {enabled: true, percentile: 80.0}\n"
+    config = _load(tmp_path, MINIMAL + text).config
+    assert config.train.training_automations.adaptive_gradient_clipping.percentile == 80.0
+
+
+def test_h11_a_key_without_a_meaning_is_named(tmp_path: Path) -> None:
+    (note,) = _load(tmp_path, MINIMAL + "auto_vram_management: {enabled: true}\n").warnings
+    assert "auto_vram_management (line 18) has no meaning here" in note
+    assert "dynamic_batch_size_optimizer" in note
+
+
+def test_d14_auto_calibrate_may_be_written_out(tmp_path: Path) -> None:
+    text = "  dynamic_loss_scheduling: {enabled: true, auto_calibrate: false}\n"
+    assert _load(tmp_path, MINIMAL + text).config.train.dynamic_loss_scheduling.enabled
+
+
+def test_d18_a_negative_weight_is_an_error_with_its_place(tmp_path: Path) -> None:
+    said = _complaint(tmp_path, MINIMAL.replace("l1loss", "l1loss\n      loss_weight: -0.1"))
+    assert "train.losses.0" in said
+    assert "loss_weight" in said
+
+
+def test_early_stopping_watches_a_metric_that_is_measured(tmp_path: Path) -> None:
+    text = "  training_automations:\n    early_stopping: {enabled: true, metric: val/lpips}\n"
+    sets = MINIMAL.replace("network_g:", "  val:\n    type: singleimagedataset\n    dataroot_gt: val\nnetwork_g:")
+    assert "early_stopping.metric is val/lpips, but val.metrics has psnr, ssim" in _complaint(tmp_path, sets + text)
+
+
+def test_prodigy_needs_no_trial_of_rates(tmp_path: Path) -> None:
+    text = MINIMAL.replace("AdamW\n    lr: 1e-4", "Prodigy\n    lr: auto")
+    assert "Prodigy finds its rate itself" in _complaint(tmp_path, text)

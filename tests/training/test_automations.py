@@ -19,6 +19,7 @@ from torch import nn
 from paragonsr.automation.protocol import CLOCK_COLUMNS
 from paragonsr.cli import main
 from paragonsr.config import load_config
+from paragonsr.training.memory import PeakMemory
 from paragonsr.training.record import read_steps, read_validations
 from paragonsr.training.replay import replay
 from paragonsr.training.run import Outcome, train
@@ -59,7 +60,7 @@ def whole(tiny_config: Configure) -> Outcome:
     return _train(tiny_config(ALL_ON, name="whole"))
 
 
-def test_they_act_and_every_decision_replays(whole: Outcome) -> None:
+def test_d4_d19_they_act_once_and_every_decision_replays(whole: Outcome) -> None:
     journal = _journal(whole.folder)
     acting = {entry["automation"] for entry in journal}
     assert {"dynamic_batch_size_optimizer", "adaptive_gradient_clipping", "early_stopping"} <= acting
@@ -106,7 +107,7 @@ def test_dry_run_journals_and_changes_nothing(tiny_config: Configure) -> None:
 
 
 @pytest.mark.parametrize("stop", [15, 65, 105, 150])
-def test_resumed_in_the_middle_of_an_action_it_is_the_same_to_the_bit(
+def test_d24_resumed_in_the_middle_of_an_action_it_is_the_same_to_the_bit(
     tiny_config: Configure, whole: Outcome, stop: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tiny_config(ALL_ON | {"path.readings": str(whole.folder)}, name="cut")
@@ -203,7 +204,7 @@ def test_a_trial_that_ended_the_process_counts_as_failed(tiny_config: Configure)
     assert state["parts"]["automation.dynamic_batch_size_optimizer"]["ceiling"] == 8
 
 
-def test_the_state_before_a_decay_is_kept(whole: Outcome) -> None:
+def test_d3_a_decay_reaches_the_optimiser_and_the_state_before_it_is_kept(whole: Outcome) -> None:
     decay = next(e for e in _journal(whole.folder) if isinstance(e["to"], dict))
     _, rest = read_state(whole.folder / "training_states" / "before_decay.state")
     assert rest["iteration"] == decay["iteration"]
@@ -213,7 +214,9 @@ def test_the_state_before_a_decay_is_kept(whole: Outcome) -> None:
     assert lr[-1] < 0.5e-3, "the optimiser's rate is what the journal says"
 
 
-def test_a_grown_batch_makes_several_iterations_a_step(tiny_config: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_h6_a_grown_batch_makes_several_iterations_a_step(
+    tiny_config: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from paragonsr.automation import batch_size
 
     monkeypatch.setattr(batch_size, "PAYS_PER_DOUBLING", 0.0)
@@ -311,3 +314,39 @@ def test_a_process_whose_memory_is_capped_trains_on_all_samples(tiny_config: Con
             break
     assert other["out_of_memory"].sum() > 0
     assert other["micro_batch"][-1] < 256
+
+
+def test_h8_peak_memory_is_that_since_the_last_reading() -> None:
+    memory = PeakMemory(torch.device("cpu"), limit_gb=None)
+    memory()
+    before, total = memory()
+    block = np.ones(64 << 20, np.uint8)
+    during, _ = memory()
+    del block
+    memory()
+    after, _ = memory()
+    assert during - before > 60 << 20
+    assert during - after > 60 << 20
+    assert total > during
+    assert PeakMemory(torch.device("cpu"), limit_gb=1.0)()[1] == 2**30
+
+
+def test_h10_running_out_of_memory_in_a_validation_changes_no_figure(
+    tiny_config: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from paragonsr.archs.paragonsr2 import CompactParagonSR2 as ParagonSR2
+
+    plain = _train(tiny_config(name="plain"))
+    forward, failed = ParagonSR2.forward, []
+
+    def limited(self: nn.Module, images: torch.Tensor) -> torch.Tensor:
+        if not torch.is_grad_enabled() and images.shape[-1] * images.shape[-2] > 900:
+            failed.append(images.shape)
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory")
+        return forward(self, images)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ParagonSR2, "forward", limited)
+    tiled = _train(tiny_config(name="tiled"))
+    assert failed
+    for one, other in zip(read_validations(plain.folder), read_validations(tiled.folder), strict=True):
+        assert one.deciding("psnr").value == pytest.approx(other.deciding("psnr").value, abs=1e-3)

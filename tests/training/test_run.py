@@ -67,7 +67,7 @@ def test_what_a_run_writes(tiny_config: Configure) -> None:
     assert [validation.iteration for validation in read_validations(folder)] == [6, 12]
 
 
-def test_the_best_weights_are_those_of_the_best_validation(tiny_config: Configure) -> None:
+def test_d7_the_best_weights_are_those_of_the_best_validation(tiny_config: Configure) -> None:
     outcome = _train(tiny_config({"val.val_freq": 3}))
     values = {v.iteration: v.deciding("psnr").value for v in read_validations(outcome.folder)}
     best = max(values, key=values.__getitem__)

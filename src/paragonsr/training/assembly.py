@@ -115,7 +115,10 @@ def assemble(
         readings = RecordedReadings(Path(config.path.readings))
     meter = Meter(objective.labels, readings, machine.mean)
     journal = Journal(folder.path / "journal.jsonl" if machine.leads else None)
-    board = Board(folder.path / "tb" if machine.leads and config.logger.use_tb_logger else None)
+    board = Board(
+        folder.path / "tb" if machine.leads and config.logger.use_tb_logger else None,
+        shares=options.dynamic_loss_scheduling.enable_monitoring,
+    )
     recorder = record.Recorder(folder.path, meter.columns) if machine.leads else None
     for resource in (journal, board, recorder):
         if resource is not None:

@@ -16,9 +16,11 @@ class Board:
 
     Args:
         folder: where event files go; None writes none.
+        shares: whether the losses' shares of the pull are written.
     """
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path | None, *, shares: bool = True) -> None:
+        self._shares = shares
         self._writer = None
         if folder is not None:
             from torch.utils.tensorboard import SummaryWriter
@@ -41,6 +43,8 @@ class Board:
                     if number == 0:
                         scalars[f"val/{metric}"] = figure.value
                         self._writer.add_text(f"protocol/{metric}", figure.protocol, observation.iteration)
+        if not self._shares:
+            scalars = {tag: value for tag, value in scalars.items() if not tag.startswith("loss_share/")}
         for tag, value in scalars.items():
             self._writer.add_scalar(tag, value, observation.iteration)
 

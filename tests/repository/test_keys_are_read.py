@@ -1,0 +1,90 @@
+"""D20: no key that nothing reads."""
+
+import ast
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import pytest
+import torch
+from pydantic import BaseModel
+
+from paragonsr.config import Config
+from paragonsr.config.load import load_config
+from paragonsr.options import one_of
+from paragonsr.training.options import AdamOptions, AdamWOptions, NAdamOptions
+
+SOURCE = Path(__file__).parents[2] / "src" / "paragonsr"
+ROOT = SOURCE.parents[1]
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models(part)
+
+
+def _walk(model: type[BaseModel], seen: set[type[BaseModel]]) -> None:
+    if model in seen:
+        return
+    seen.add(model)
+    for field in model.model_fields.values():
+        variants = [v for marker in field.metadata if isinstance(marker, one_of) for v in marker.variants]
+        nested = [v for part in _one_ofs(field.annotation) for v in part.variants]
+        for inner in (*variants, *nested, *_models(field.annotation)):
+            _walk(inner, seen)
+
+
+def _one_ofs(annotation: Any) -> Iterator[one_of]:
+    if isinstance(annotation, one_of):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _one_ofs(part)
+
+
+@pytest.fixture(scope="module")
+def models() -> set[type[BaseModel]]:
+    """Every model that a configuration can contain."""
+    seen: set[type[BaseModel]] = set()
+    _walk(Config, seen)
+    return seen
+
+
+@pytest.fixture(scope="module")
+def read() -> set[str]:
+    """Every name that some code takes from an object."""
+    names = set()
+    for file in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
+                names.add(node.attr)
+            elif isinstance(node, ast.MatchClass):
+                names.update(node.kwd_attrs)
+    return names
+
+
+def test_the_walk_reaches_the_leaves(models: set[type[BaseModel]]) -> None:
+    names = {model.__name__ for model in models}
+    assert {"NanoOptions", "MSSSIMLossOptions", "BatchSizeOptions", "PSNRYOptions", "WSDOptions"} <= names
+
+
+def test_every_key_is_read(models: set[type[BaseModel]], read: set[str]) -> None:
+    unread = []
+    for model in models:
+        for name, field in model.model_fields.items():
+            only_value = get_origin(field.annotation) is Literal and len(get_args(field.annotation)) == 1
+            handed_on = model in (AdamOptions, AdamWOptions, NAdamOptions) and _torch_takes(model, name)
+            if name not in read and not only_value and not handed_on:
+                unread.append(f"{model.__name__}.{name}")
+    assert sorted(unread) == []
+
+
+def _torch_takes(model: type[BaseModel], name: str) -> bool:
+    return name in inspect.signature(getattr(torch.optim, str(model.model_fields["type"].default))).parameters
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "options/train").rglob("*.yml")), ids=lambda file: file.stem)
+def test_our_configurations_have_no_key_without_a_meaning(file: Path) -> None:
+    assert [note for note in load_config(file).warnings if "no meaning" in note] == []
