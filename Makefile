@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: install train test test-browser lint experiments benchmarks clean
+.PHONY: install train test test-browser test-slow lint experiments benchmarks clean
 
 install: $(VENV)/.installed
 
@@ -18,6 +18,9 @@ test: $(VENV)/.installed-tests
 
 test-browser: $(VENV)/.installed-tests
 	$(BIN)/python -m pytest -m browser
+
+test-slow: $(VENV)/.installed-tests
+	$(BIN)/python -m pytest -m slow
 
 lint: $(VENV)/.installed-tests
 	$(BIN)/ruff check .
