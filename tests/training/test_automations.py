@@ -1,6 +1,7 @@
 """The automations in real small runs: they act, their decisions replay, and a resume changes nothing."""
 
 import json
+import mmap
 import os
 import signal
 import subprocess
@@ -320,9 +321,10 @@ def test_h8_peak_memory_is_that_since_the_last_reading() -> None:
     memory = PeakMemory(torch.device("cpu"), limit_gb=None)
     memory()
     before, total = memory()
-    block = np.ones(64 << 20, np.uint8)
+    block = mmap.mmap(-1, 64 << 20)  # what goes back to the system when it is closed
+    block.write(bytes(64 << 20))
     during, _ = memory()
-    del block
+    block.close()
     memory()
     after, _ = memory()
     assert during - before > 60 << 20
@@ -350,3 +352,45 @@ def test_h10_running_out_of_memory_in_a_validation_changes_no_figure(
     assert failed
     for one, other in zip(read_validations(plain.folder), read_validations(tiled.folder), strict=True):
         assert one.deciding("psnr").value == pytest.approx(other.deciding("psnr").value, abs=1e-3)
+
+
+FAILING_RANK = """
+import os
+import torch
+from paragonsr.archs.paragonsr2 import CompactParagonSR2
+forward = CompactParagonSR2.forward
+
+def limited(self, images):
+    if torch.is_grad_enabled() and os.environ["RANK"] == "1" and len(images) > 1:
+        raise torch.OutOfMemoryError("injected")
+    return forward(self, images)
+
+CompactParagonSR2.forward = limited
+from paragonsr.cli import main
+main()
+"""
+
+
+def test_two_processes_agree_when_one_runs_out_of_memory(tiny_config: Configure, tmp_path: Path) -> None:
+    changes = {"datasets.train.batch_size_per_gpu": 2, "train.observe_every": 6}
+    alone = _train(tiny_config(changes | {"datasets.train.batch_size_per_gpu": 4}, name="alone"))
+    path = tiny_config(changes, name="together")
+    script = tmp_path / "failing.py"
+    script.write_text(FAILING_RANK)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*launcher, str(script), "train", str(path)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    folder = alone.folder.parent / "together"
+    one, other = read_steps(alone.folder), read_steps(folder)
+    assert one["samples_seen"].tolist() == other["samples_seen"].tolist()
+    assert other["out_of_memory"].tolist() == [1.0] + [0.0] * 11, "both redid the first step"
+    assert other["micro_batch"].tolist() == [1.0] * 12
+    np.testing.assert_allclose(one["loss/l1"][:3], other["loss/l1"][:3], rtol=1e-4)
+    np.testing.assert_allclose(one["grad_norm"][:3], other["grad_norm"][:3], rtol=1e-3)
+    assert [(e["automation"], e["to"]) for e in _journal(folder)] == [("memory_guard", 1)]

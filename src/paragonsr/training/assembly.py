@@ -232,7 +232,10 @@ def _for_training(
             trained = compiled_if_it_pays(network, images, machine, console.say)
     if machine.world > 1:
         trained = DistributedDataParallel(
-            trained, device_ids=[machine.device] if machine.device.type == "cuda" else None
+            trained,
+            device_ids=[machine.device] if machine.device.type == "cuda" else None,
+            # Buffers are constants here; a process that redoes a piece must not wait for one that does not.
+            broadcast_buffers=False,
         )
     return trained
 

@@ -16,7 +16,7 @@ from paragonsr.config import Config
 from paragonsr.config.budget import parse_budget
 from paragonsr.training.options import PlateauOptions
 
-HALVES_EVERY = 10
+HALVES_EVERY = 50
 """Iterations between two steps that measure the gradient of half the batch, for the gradient-noise scale."""
 
 

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from paragonsr.data.sampling import Batch
+from paragonsr.errors import UserError
 from paragonsr.inference.memory import is_out_of_memory, release
 from paragonsr.training.hardware import Hardware
 from paragonsr.training.objective import Objective
@@ -37,6 +39,10 @@ class Step:
     """Most samples that went through the network at once."""
     out_of_memory: int
     """How often memory ran out, and the step was begun anew in pieces of half the size."""
+
+
+Measured = tuple[dict[str, Tensor], dict[str, Tensor], Tensor | None]
+"""Values of the losses, squared norms of their gradients, and the norm of the gradient of half the batch."""
 
 
 def to_device(images: np.ndarray, hardware: Hardware) -> Tensor:
@@ -87,6 +93,8 @@ class Optimisation:
         self.network, self.objective, self.optimiser, self.hardware = network, objective, optimiser, hardware
         self.scaler = hardware.scaler()
         self._parameters = [p for p in network.parameters() if p.requires_grad]
+        self._proven = 0
+        """Largest micro-batch that has fitted."""
 
     def step(
         self, batch: Batch, settings: Settings, weights: dict[str, float], lr: float, *, halves: bool = False
@@ -108,16 +116,18 @@ class Optimisation:
             group["lr"] = lr
         halves = halves and len(batch.hr) % 2 == 0
         size, failures = min(settings.micro_batch, len(batch.hr)), 0
-        while True:
-            try:
-                values, norms, half = self._gradients(batch, size, weights, halves)
-                break
-            except (RuntimeError, MemoryError) as error:
-                if size == 1 or not is_out_of_memory(error):
-                    raise
-            # Outside of the handler, which would keep the failed attempt's tensors alive.
-            release(self.hardware.device)
+        measured = self._attempt(batch, size, weights, halves)
+        while measured is None:
+            if size == 1:
+                raise UserError(
+                    "memory runs out even with one sample at a time",
+                    where="training",
+                    fix="take a smaller patch (lq_size) or network",
+                )
             size, failures = (size + 1) // 2, failures + 1
+            measured = self._attempt(batch, size, weights, halves)
+        self._proven = max(self._proven, size)
+        values, norms, half = measured
         grad_norm, finite = self._update(settings.grad_clip)
         return Step(
             values,
@@ -132,10 +142,41 @@ class Optimisation:
             failures,
         )
 
+    def _attempt(self, batch: Batch, size: int, weights: dict[str, float], halves: bool) -> Measured | None:
+        """Fill the gradients with pieces of `size`; None where memory ran out, in any of the processes.
+
+        Several processes exchange gradients while they are computed. One that has left in the middle of that cannot
+        begin anew, so a size is first tried without, and the processes agree on how it went.
+        """
+        several = self.hardware.world > 1
+        careful = several and size > self._proven
+        measured = None
+        try:
+            measured = self._gradients(batch, size, weights, halves, exchange=several and not careful)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if several and not careful:
+                raise UserError(
+                    f"memory ran out with {size} samples at once, which had fitted before",
+                    where="training in several processes",
+                    fix="resume with a smaller batch_size_per_gpu and a larger accum_iter",
+                ) from error
+        # Outside of the handler, which would keep the failed attempt's tensors alive.
+        if careful and self.hardware.agree(measured is None):
+            measured = None
+        if measured is None:
+            release(self.hardware.device)
+        elif careful:
+            for gradient in self._present_gradients():
+                dist.all_reduce(gradient)
+                gradient /= self.hardware.world
+        return measured
+
     def _gradients(
-        self, batch: Batch, size: int, weights: dict[str, float], halves: bool
-    ) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor | None]:
-        """Fill the parameters' gradients; values and squared norms of the losses, and the norm at half the batch."""
+        self, batch: Batch, size: int, weights: dict[str, float], halves: bool, *, exchange: bool
+    ) -> Measured:
+        """Fill the parameters' gradients; with `exchange`, several processes' mean in the last piece."""
         self.optimiser.zero_grad(set_to_none=True)
         values: dict[str, Tensor] = {}
         norms: dict[str, Tensor] = {}
@@ -143,8 +184,8 @@ class Optimisation:
         count = len(batch.hr)
         for piece in pieces(batch, size, halves=halves):
             last = piece.done == count
-            synchronised = nullcontext() if last or self.hardware.world == 1 else self.network.no_sync()  # type: ignore[operator]
-            with synchronised:
+            alone = self.hardware.world > 1 and not (last and exchange)
+            with self.network.no_sync() if alone else nullcontext():  # type: ignore[operator]
                 with self.hardware.autocast():
                     sr = self.network(to_device(piece.lr, self.hardware))
                 pull = self.objective.pull(sr, to_device(piece.hr, self.hardware), weights)
