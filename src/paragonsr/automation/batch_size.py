@@ -12,8 +12,8 @@ from paragonsr.automation.protocol import Decision, Facts, Observation, Steps
 
 MOST_PROBES = 5
 PAYS_PER_DOUBLING = math.sqrt(2)
-"""Samples/s of a doubled batch against those of the present one. A doubled batch makes half the updates at sqrt(2) times
-the rate; where the rate limits progress, the same time then brings as much only with sqrt(2) times the samples."""
+"""Samples/s of a doubled batch against those of the present one. A doubled batch makes half the updates at sqrt(2)
+times the rate; where the rate limits progress, equal times bring as much only with sqrt(2) times the samples."""
 FASTER = 1.05
 """Samples/s of another micro-batch against those of the present one that is worth a change of rounding."""
 FIRST_GROWTH = 2

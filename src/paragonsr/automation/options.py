@@ -35,11 +35,17 @@ class LossBalanceOptions(AutomationOptions):
     """Iterations that are only measured."""
     enable_monitoring: bool = True
     """Write the shares to TensorBoard."""
+    target_shares: dict[str, float] = Field(default_factory=dict)
+    """Loss label -> its share of the pull; the default follows the share that the static weights have."""
+    share_floor: float = Field(0.9, ge=0, le=1)
+    """Share of a loss under the static weights, as a part of what it was after the baseline, below which it is held."""
 
     @model_validator(mode="after")
     def _ordered(self) -> "LossBalanceOptions":
         if self.min_weight > self.max_weight:
             raise ValueError("min_weight is larger than max_weight")
+        if any(share <= 0 for share in self.target_shares.values()) or sum(self.target_shares.values()) > 1 + 1e-9:
+            raise ValueError("target_shares are positive and add up to at most 1")
         return self
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import typer
 
-from paragonsr.cli import check, compare, demo, replay, report, runs, schema, train, validate
+from paragonsr.cli import check, compare, demo, explain, replay, report, runs, schema, train, validate
 from paragonsr.errors import UserError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ for _command in (
     check.check,
     validate.validate,
     compare.compare,
+    explain.explain,
     report.report,
     replay.replay,
     runs.runs,

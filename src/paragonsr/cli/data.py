@@ -54,7 +54,9 @@ def score(
     from paragonsr.curation.options import ScoreOptions
     from paragonsr.curation.scoring import score as measure
     from paragonsr.curation.table import Table
+    from paragonsr.curation.walk import require_images
 
+    require_images(folder)
     named = {name: weights or None for name, _, weights in (entry.partition("=") for entry in also or [])}
     target = out or default_scores(folder)
     with Crew(workers, scheduler) as crew, Table(target, create=True) as table, _progress() as begin:

@@ -1,5 +1,6 @@
 """paragonsr export W OUT.onnx"""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -11,22 +12,27 @@ def export(
     out: Annotated[Path, typer.Argument(help="The .onnx file, or a folder for it.")] = Path("."),
     fp16: Annotated[bool, typer.Option("--fp16", help="Half precision, input and output included.")] = False,
     opset: Annotated[int, typer.Option(help="ONNX opset, 18 or newer.")] = 18,
+    size: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH, where a network exports for one size only.")] = None,
     arch: Annotated[str | None, typer.Option(help="Needed where the weights do not say it.")] = None,
     scale: Annotated[int | None, typer.Option(help="Needed where the weights do not say it.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="option=value of the network.")] = None,
 ) -> None:
     """Write a network as ONNX for every image size, checked against PyTorch in ONNX Runtime before it is written."""
     from paragonsr.cli.convert import network_options
+    from paragonsr.errors import UserError
     from paragonsr.export.onnx import export_onnx
     from paragonsr.export.source import open_source
 
+    sides = None if size is None else re.fullmatch(r"(\d+)x(\d+)", size)
+    if size is not None and sides is None:
+        raise UserError(f"{size} is no size", where="--size", fix="write HEIGHTxWIDTH, for example 256x256")
     source = open_source(weights, arch, scale, **network_options(settings))
     typer.echo(f"{source.name}: making the graph; a large network with attention takes minutes")
-    done = export_onnx(source, out, fp16=fp16, opset=opset)
+    done = export_onnx(source, out, fp16=fp16, opset=opset, size=(int(sides[1]), int(sides[2])) if sides else None)
     for (batch, height, width), difference in done.parity.differences.items():
         typer.echo(f"  {batch} x 3 x {height:3} x {width:3}  differs from PyTorch by {difference:.1e}")
-    size = done.path.stat().st_size / 2**20
+    mebibytes = done.path.stat().st_size / 2**20
     typer.echo(
-        f"{done.path}: x{source.scale}, {done.precision}, opset {done.opset}, {size:.2f} MiB; "
+        f"{done.path}: x{source.scale}, {done.precision}, opset {done.opset}, {mebibytes:.2f} MiB; "
         f"all within {done.parity.tolerance:.1e}"
     )

@@ -14,8 +14,11 @@ from torch.nn.parallel import DistributedDataParallel
 
 from paragonsr.archs.weights import load_into, save_metadata
 from paragonsr.automation.journal import Journal
+from paragonsr.automation.loss_balance import STATISTICS
+from paragonsr.automation.protocol import Facts
 from paragonsr.config import Config
 from paragonsr.data.sampling import Prefetcher, Sampler
+from paragonsr.data.statistics import statistics
 from paragonsr.data.store import Store as PackedStore
 from paragonsr.data.store import open_store
 from paragonsr.training import record, schedule
@@ -38,6 +41,7 @@ from paragonsr.training.memory import PeakMemory
 from paragonsr.training.meter import MachineReadings, Meter, Readings, RecordedReadings
 from paragonsr.training.objective import Objective
 from paragonsr.training.plan import Plan
+from paragonsr.training.rate_probe import try_rates
 from paragonsr.training.report import Reporter
 from paragonsr.training.settings import Controls, Settings
 from paragonsr.training.signals import Interruption
@@ -157,7 +161,10 @@ def assemble(
         trial,
         config.batch * machine.world,
     )
-    facts = interrupted(folder.path, resumed[1]["iteration"]) if resumed else []
+    if resumed is not None:
+        facts = interrupted(folder.path, resumed[1]["iteration"])
+    else:
+        facts = _first_facts(config, machine, network, data, sampler, console)
     parts |= {"controls": controls, "trial": trial} | {f"automation.{a.name}": a for a in automations}
     state.keep()
     if resumed is not None:
@@ -210,6 +217,23 @@ def _resumed(config: Config, folder: RunFolder, console: Console) -> Resumed | N
     for trouble in troubles:
         console.say(trouble, "red")
     return tensors, rest
+
+
+def image_statistics(images: PackedStore) -> Facts:
+    """What the training images are like."""
+    return Facts(0, STATISTICS, statistics(images))
+
+
+def _first_facts(
+    config: Config, machine: Hardware, network: nn.Module, data: Data, sampler: Sampler, console: Console
+) -> list[Facts]:
+    """What automations want to know before the first step."""
+    facts = []
+    if config.train.dynamic_loss_scheduling.enabled:
+        facts.append(image_statistics(data.train))
+    if config.train.optim_g.lr == "auto":
+        facts.append(try_rates(config, machine, network, sampler, partial(console.side_task, "trying rates")))
+    return facts
 
 
 def _pretrain(config: Config, network: nn.Module, console: Console) -> None:

@@ -1,16 +1,21 @@
 """Which automations a configuration asks for."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from paragonsr.automation.batch_size import BatchSize
+from paragonsr.automation.calibration import table
 from paragonsr.automation.clipping import GradientClipping
 from paragonsr.automation.divergence import DivergenceGuard
 from paragonsr.automation.dry_run import DryRun
 from paragonsr.automation.early_stopping import EarlyStopping
+from paragonsr.automation.learning_rate import LearningRate
+from paragonsr.automation.loss_balance import LossBalance
 from paragonsr.automation.memory_guard import MemoryGuard
 from paragonsr.automation.options import AutomationOptions
 from paragonsr.automation.plateau import ReduceOnPlateau
-from paragonsr.automation.protocol import Automation
+from paragonsr.automation.protocol import Automation, Facts
+from paragonsr.automation.rate_choice import RateChoice
 from paragonsr.automation.time_budget import TimeBudget
 from paragonsr.config import Config
 from paragonsr.config.budget import parse_budget
@@ -42,9 +47,18 @@ def make_automations(config: Config, circumstances: Circumstances) -> list[Autom
     batch = sections.dynamic_batch_size_optimizer
     if not (sections.enabled and batch.enabled):
         chosen.append((None, MemoryGuard()))
+    balance = train.dynamic_loss_scheduling
+    if balance.enabled:
+        labels = [loss.label for loss in train.losses]
+        chosen.append((balance, LossBalance(balance, labels, train.total_iter, circumstances.parameters)))
+    if train.optim_g.lr == "auto":
+        chosen.append((None, RateChoice()))
     if sections.enabled:
+        rate = sections.intelligent_learning_rate_scheduler
         clipping, stopping = sections.adaptive_gradient_clipping, sections.early_stopping
+        end = schedule_end(config)
         optional: list[tuple[AutomationOptions, Automation]] = [
+            (rate, LearningRate(rate, train.total_iter, train.warmup_iter, circumstances.parameters, end)),
             (batch, BatchSize(batch, config.batch, config.micro_batch, circumstances.world)),
             (clipping, GradientClipping(clipping)),
             (stopping, EarlyStopping(stopping, train.total_iter)),
@@ -55,6 +69,20 @@ def make_automations(config: Config, circumstances: Circumstances) -> list[Autom
 
 def _plateau(options: PlateauOptions) -> ReduceOnPlateau:
     return ReduceOnPlateau(options.metric, options.factor, options.patience, options.threshold, options.min_factor)
+
+
+def calibration_table(config: Config, circumstances: Circumstances, facts: Facts) -> Iterator[str]:
+    """What the training images are like, and what follows for the balance of the losses."""
+    return table(config.train.dynamic_loss_scheduling, facts.figures, circumstances.parameters)
+
+
+def schedule_end(config: Config) -> float:
+    """What the configured schedule ends with, as a share of its peak."""
+    options, base = config.train, config.train.optim_g.first_lr
+    if options.scheduler is None:
+        return 1.0
+    factor = options.scheduler.build(total=options.total_iter, lr=base)
+    return float(factor(options.total_iter - 1) / max(factor(i) for i in range(options.total_iter)))
 
 
 def validations_every(config: Config) -> int:

@@ -6,8 +6,8 @@ from typing import Any
 from paragonsr.automation.options import AutomationOptions
 from paragonsr.automation.protocol import Facts
 from paragonsr.config import Config
-from paragonsr.training.automations import Circumstances, calibration_table, make_automations
 from paragonsr.training.assembly import image_statistics, learning_rate, open_data
+from paragonsr.training.automations import Circumstances, calibration_table, make_automations
 from paragonsr.training.hardware import hardware
 
 

@@ -9,7 +9,6 @@ from paragonsr.losses.options import LossChoice, LossOptions
 from paragonsr.metrics.options import MetricChoice, MetricOptions, PSNRYOptions, SSIMYOptions
 from paragonsr.options import ITERATIONS, Options, Variant, one_of
 
-
 UNTIL_CHOSEN = 1e-3
 
 

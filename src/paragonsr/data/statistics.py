@@ -1,0 +1,102 @@
+"""What the training images are like, in four figures between 0 and 1.
+
+All of them are means over patches of the HR images, each patch a figure by itself: one image is as good as many, and
+none compares images with each other. All grow with contrast, so that a set of faint images is not taken for a strong
+one.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from paragonsr.data.resize import Image
+from paragonsr.data.store import Store
+
+PATCHES = 1024
+"""Patches that are looked at, spread evenly over the images (as often as training shows them)."""
+SIDE = 128
+"""Side of a patch in HR pixels; smaller images are taken whole."""
+BLOCK = 8
+"""Side of the blocks in which texture is told from edges."""
+SLOPE = 0.03
+"""Slope of luma, root mean square over a block and per pixel, luma in [0, 1]: half a texture, and the weakest edge.
+A step of 0.085 across a block has it."""
+COHERENT = 0.5
+"""From here on a block's slopes have one direction, and are an edge."""
+COLOURFUL = 0.15
+"""Colourfulness that gives 0.5; 0.13 is what people call moderately, 0.43 extremely colourful."""
+
+Floats = NDArray[np.float32]
+
+_STRIDES = np.array([0.7548776662466927, 0.5698402909980532])
+"""1/p and 1/p^2 with p^3 = p + 1: multiples of them, modulo 1, fill the square evenly (Roberts 2018, R2 sequence)."""
+
+
+def statistics(store: Store) -> dict[str, float]:
+    """Means over `PATCHES` patches of a set, chosen by a fixed rule.
+
+    Returns:
+        texture_variance, edge_density, color_variation and complexity, see `patch_statistics`.
+    """
+    shown = np.ones(len(store)) if store.weights is None else store.weights
+    ends = np.cumsum(shown)
+    points = (np.arange(PATCHES) + 0.5) * (ends[-1] / PATCHES)
+    chosen = np.searchsorted(ends, points, side="right").tolist()
+    places = np.arange(1, PATCHES + 1)[:, None] * _STRIDES % 1
+    rows = [patch_statistics(_cut(store.hr(index), place)) for index, place in zip(chosen, places, strict=True)]
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+
+
+def patch_statistics(patch: Image) -> dict[str, float]:
+    """The figures of one patch, h x w x 3 uint8 RGB, any size.
+
+    With the eigenvalues a >= b of the structure tensor of luma (BT.601, [0, 1]; the mean of the products of its
+    differences to the right and downwards) in a block of 8 x 8 pixels, after Bigun and Granlund 1987: at an edge the
+    slopes have one direction and b is near 0, in a texture they have all.
+
+    texture_variance: mean over the blocks of b / (b + 0.03^2).
+    edge_density: share of the blocks with a >= 0.03^2 and (a - b) / (a + b) >= 0.5.
+    color_variation: m / (m + 0.15), m the colourfulness of Hasler and Suesstrunk 2003 in [0, 1] units:
+        sqrt(var(R - G) + var((R + G) / 2 - B)) + 0.3 sqrt(mean(R - G)^2 + mean((R + G) / 2 - B)^2).
+    complexity: the mean of these three.
+    """
+    rgb = patch.astype(np.float32) / 255
+    larger, smaller = _eigenvalues(rgb @ np.array([0.299, 0.587, 0.114], np.float32))
+    edges = (larger >= SLOPE**2) & (larger - smaller >= COHERENT * (larger + smaller))
+    colour = _colourfulness(rgb)
+    figures = {
+        "texture_variance": float(np.mean(smaller / (smaller + SLOPE**2))),
+        "edge_density": float(np.mean(edges)),
+        "color_variation": colour / (colour + COLOURFUL),
+    }
+    return figures | {"complexity": sum(figures.values()) / len(figures)}
+
+
+def _cut(image: Image, place: NDArray[np.float64]) -> Image:
+    height, width = (min(side, SIDE) for side in image.shape[:2])
+    top, left = (int(p * (side - size + 1)) for p, side, size in zip(place, image.shape, (height, width), strict=False))
+    return image[top : top + height, left : left + width]
+
+
+def _eigenvalues(luma: Floats) -> tuple[Floats, Floats]:
+    """Of the structure tensor of each block; what does not fill a block at the right and lower border is left out."""
+    across = np.diff(luma, axis=1, append=luma[:, -1:])
+    down = np.diff(luma, axis=0, append=luma[-1:])
+    xx, yy, xy = (_block_means(product) for product in (across**2, down**2, across * down))
+    half, radius = (xx + yy) / 2, np.sqrt(((xx - yy) / 2) ** 2 + xy**2)
+    return half + radius, np.maximum(half - radius, 0)
+
+
+def _block_means(plane: Floats) -> Floats:
+    block_height, block_width = (min(side, BLOCK) for side in plane.shape)
+    rows, columns = plane.shape[0] // block_height, plane.shape[1] // block_width
+    whole = plane[: rows * block_height, : columns * block_width]
+    means: Floats = whole.reshape(rows, block_height, columns, block_width).mean(axis=(1, 3))
+    return means
+
+
+def _colourfulness(rgb: Floats) -> float:
+    red, green, blue = np.moveaxis(rgb, -1, 0)
+    opponents = (red - green, (red + green) / 2 - blue)
+    variance = sum(float(plane.var()) for plane in opponents)
+    mean = sum(float(plane.mean()) ** 2 for plane in opponents)
+    return variance**0.5 + 0.3 * mean**0.5
