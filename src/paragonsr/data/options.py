@@ -16,7 +16,8 @@ class DatasetOptions(Variant):
     name: str = ""
     """Shown instead of the phase, for example `Set5`."""
     dataroot_gt: Folders
-    """Folder or folders of HR images, searched with all their subfolders."""
+    """Folder or folders of HR images, searched with all their subfolders. A manifest that `paragonsr data select` wrote
+    (`.jsonl`) stands for the chosen images of its folder."""
     lq_size: int | None = Field(None, ge=1)
     """Side of a training patch in LR pixels; give this or gt_size."""
     gt_size: int | None = Field(None, ge=1)
@@ -29,6 +30,9 @@ class DatasetOptions(Variant):
     """Flip half of the samples left to right."""
     use_rot: bool = True
     """Flip half of the samples upside down, and turn half of them by 90 degrees."""
+    sample_weight: str | None = None
+    """A score that every manifest of dataroot_gt holds, `complexity` for example: an image is shown as often as its
+    score says, relative to the others. Without it each epoch shows every image once."""
     num_worker_per_gpu: int = Field(2, ge=0)
     """Threads that cut the next batches while the network trains; 0 cuts each when it is asked for."""
     prefetch_factor: int = Field(2, ge=1)
@@ -42,6 +46,12 @@ class DatasetOptions(Variant):
     def _one_size(self) -> "DatasetOptions":
         if self.lq_size is not None and self.gt_size is not None:
             raise ValueError("lq_size and gt_size say the same thing twice; keep one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _weights_stand_in_manifests(self) -> "DatasetOptions":
+        if self.sample_weight is not None and not all(root.lower().endswith(".jsonl") for root in self.hr_roots):
+            raise ValueError("sample_weight needs manifests (.jsonl) in dataroot_gt: scores stand there")
         return self
 
     @property
@@ -81,7 +91,7 @@ class PairedOptions(DatasetOptions):
 
     type: Literal["pairedimagedataset"] = "pairedimagedataset"
     dataroot_lq: Folders
-    """Folder or folders of LR images, as many as HR folders."""
+    """Folder or folders of LR images, as many as HR folders. Beside a manifest the folder may hold further images."""
     filename_tmpl: str = Field("{}", pattern=r"^[^{}/\\]*\{\}[^{}/\\]*$")
     """Name of an LR image without its ending, `{}` being that of the HR image: `{}x2` for DIV2K."""
 

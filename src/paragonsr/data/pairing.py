@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from paragonsr.data.images import SUFFIXES
+from paragonsr.data.manifest import image_paths, is_manifest, root_of
 from paragonsr.data.options import DatasetOptions, PairedOptions
 from paragonsr.errors import UserError
 
@@ -67,6 +68,8 @@ def find_pairs(options: DatasetOptions, phase: str) -> list[Pair]:
 def match(options: DatasetOptions, phase: str) -> Matching:
     """Find and match the files of a set; see `find_pairs` for the arguments.
 
+    Of a manifest only the chosen images count; LR images of others are passed over.
+
     Raises:
         UserError: a folder is missing, unreadable or holds no image.
     """
@@ -75,7 +78,10 @@ def match(options: DatasetOptions, phase: str) -> Matching:
     template = options.filename_tmpl if isinstance(options, PairedOptions) else "{}"
     for hr_root, lr_root in zip(options.hr_roots, lr_roots, strict=True):
         before = f"{hr_root}/" if len(options.hr_roots) > 1 else ""
-        hr_files = _by_stem(_images(hr_root, options, phase, "dataroot_gt"), hr_root, found.ambiguous)
+        chosen = image_paths(Path(hr_root)) if is_manifest(hr_root) else None
+        hr_images = _images(hr_root, options, phase, "dataroot_gt") if chosen is None else chosen
+        hr_root = hr_root if chosen is None else str(root_of(Path(hr_root)))
+        hr_files = _by_stem(hr_images, hr_root, found.ambiguous)
         if lr_root is None:
             found.pairs.extend(Pair(before + _relative(file, hr_root), file, None) for file in hr_files.values())
             continue
@@ -87,7 +93,8 @@ def match(options: DatasetOptions, phase: str) -> Matching:
                 found.without_lr.append(before + _relative(file, hr_root))
             else:
                 found.pairs.append(Pair(before + _relative(file, hr_root), file, partner))
-        found.without_hr.extend(str(file) for file in lr_files.values())
+        if chosen is None:
+            found.without_hr.extend(str(file) for file in lr_files.values())
     return found
 
 

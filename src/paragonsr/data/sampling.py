@@ -1,9 +1,10 @@
 """Which patches a training step sees: a pure function of (seed, sample index).
 
 No worker, process, micro-batch or resume can change it: sample n is image `order(n)`, cut and turned as a hash of
-(seed, n) says. The hash is splitmix64 (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators")
-used as a counter-based generator, and an epoch's order is the sorting order of such hashes: unlike numpy's generators,
-whose streams may change from version to version, it stays the same for ever.
+(seed, n) says, and the order of an epoch is a function of (seed, epoch), with or without weights. The hash is
+splitmix64 (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators") used as a counter-based
+generator, and an epoch's order is the sorting order of such hashes: unlike numpy's generators, whose streams may change
+from version to version, it stays the same for ever.
 """
 
 import time
@@ -21,7 +22,7 @@ from paragonsr.errors import UserError
 
 UInt64s = NDArray[np.uint64]
 
-_ORDER, _TOP, _LEFT, _HFLIP, _VFLIP, _TURN = range(6)
+_ORDER, _TOP, _LEFT, _HFLIP, _VFLIP, _TURN, _DRAWN = range(7)
 """Independent streams of hashes: what each is drawn for."""
 
 
@@ -42,7 +43,9 @@ class Batch:
 class Sampler:
     """Cuts and turns patches from a store.
 
-    Each epoch shows every image once, in an order of its own.
+    Each epoch shows every image once, in an order of its own. With weights an epoch of N samples shows an image
+    N w / sum(w) times, rounded up or down so that the mean over epochs is exactly that: systematic sampling (Madow and
+    Madow 1944, "On the theory of systematic sampling"). Equal weights give the epochs that there are without weights.
 
     Args:
         store: packed images.
@@ -66,6 +69,7 @@ class Sampler:
         self._hflip, self._rot = options.use_hflip, options.use_rot
         self._seed = seed
         self._heights, self._widths = np.array(store.lr_shapes, np.uint64).T
+        self._ends = None if store.weights is None else np.cumsum(store.weights)
         self._order = lru_cache(maxsize=4)(self._shuffled)
 
     def batch(self, first_sample: int, count: int) -> Batch:
@@ -100,7 +104,21 @@ class Sampler:
     def _shuffled(self, epoch: int) -> NDArray[np.intp]:
         count = len(self.store)
         counters = np.arange(epoch * count, (epoch + 1) * count, dtype=np.uint64)
-        return np.argsort(hashes(self._seed, _ORDER, counters), kind="stable")
+        order = np.argsort(hashes(self._seed, _ORDER, counters), kind="stable")
+        return order if self._ends is None else self._drawn(epoch, self._ends)[order]
+
+    def _drawn(self, epoch: int, ends: NDArray[np.float64]) -> NDArray[np.intp]:
+        """The images of an epoch by weight: those that N equally spaced points, shifted at random, fall on.
+
+        Args:
+            epoch: counted from 0.
+            ends: of the images' shares when laid side by side: the running sum of the weights.
+        """
+        count = len(ends)
+        shift = float(hashes(self._seed, _DRAWN, np.array([epoch], np.uint64))[0] >> np.uint64(11)) / 2**53
+        points = (np.arange(count) + shift) * (ends[-1] / count)
+        # A point may reach the end of the last share by rounding.
+        return np.minimum(np.searchsorted(ends, points, side="right"), count - 1)
 
     def _below(self, bounds: UInt64s, samples: UInt64s, stream: int) -> UInt64s:
         """Uniform in 0 .. bound - 1 (bounds under 2^32; the bias is under bound / 2^32)."""

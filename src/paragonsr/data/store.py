@@ -20,9 +20,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from paragonsr.data.decoding import Progress, for_each_pair, load_pair, lr_size, raise_problems, require_patch
 from paragonsr.data.lock import locked
+from paragonsr.data.manifest import is_manifest, read_header, read_weights
 from paragonsr.data.options import DatasetOptions
 from paragonsr.data.pairing import Pair, find_pairs
 from paragonsr.data.resize import Image
@@ -40,8 +42,14 @@ class Store:
         scale: HR side / LR side.
         shapes: height and width of each HR image.
         lr_shapes: height and width of each LR image.
-        fingerprint: hash of the decoded images and their order, whatever their names, files and places.
+        fingerprint: hash of the decoded images and their order, whatever their names, files and places; and of the
+            weights, if there are any.
+        manifests: fingerprints of the manifests that chose the images, in the order of the HR roots.
+        weights: how often each image is shown, relative to the others; None shows all alike.
     """
+
+    manifests: tuple[str, ...] = ()
+    weights: NDArray[np.float64] | None = None
 
     def __init__(self, folder: Path) -> None:
         """Open a complete store.
@@ -73,6 +81,17 @@ class Store:
     def lr(self, index: int) -> Image:
         """The LR image: height x width x 3 uint8 RGB, read-only."""
         return self._lr[self._lr_offsets[index] : self._lr_offsets[index + 1]].reshape(*self.lr_shapes[index], 3)
+
+    def note_choice(self, options: DatasetOptions) -> None:
+        """Take manifests and weights from the options.
+
+        Raises:
+            UserError: a manifest does not hold the score that is to be the weight.
+        """
+        self.manifests = tuple(read_header(Path(root))["fingerprint"] for root in options.hr_roots if is_manifest(root))
+        if options.sample_weight is not None:
+            self.weights = read_weights(options.hr_roots, options.sample_weight)
+            self.fingerprint = _fingerprint([*self._digests, hashlib.sha256(self.weights.tobytes()).hexdigest()])
 
     def damaged(self) -> list[str]:
         """Names of the images whose samples are not those that were packed; reads everything."""
@@ -114,6 +133,7 @@ def open_store(options: DatasetOptions, scale: int, phase: str, progress: Progre
             fix=f"Point elsewhere with datasets.{phase}.store_root=/path, or set PARAGONSR_CACHE.",
         ) from error
     require_patch(store.names, store.lr_shapes, patch, phase)
+    store.note_choice(options)
     return store
 
 

@@ -63,8 +63,10 @@ class Data:
     validation: dict[str, PackedStore] = field(default_factory=dict)
 
     def fingerprints(self) -> dict[str, str]:
-        """Phase -> hash of the decoded images."""
-        return {"train": self.train.fingerprint} | {k: v.fingerprint for k, v in self.validation.items()}
+        """Phase -> hash of the decoded images; phase_manifests -> those of the manifests that chose them."""
+        sets = {"train": self.train} | self.validation
+        chosen = {f"{name}_manifests": " ".join(packed.manifests) for name, packed in sets.items() if packed.manifests}
+        return {name: packed.fingerprint for name, packed in sets.items()} | chosen
 
 
 def open_data(config: Config, machine: Hardware) -> Data:

@@ -1,0 +1,191 @@
+"""A manifest: the chosen images of a folder, in one file that training takes in place of a folder.
+
+A manifest is JSON Lines, so that it is written and read line by line whatever its length. The first line is the header
+(where the images are, how they were chosen, how many there are, the fingerprint of the lines below it); every further
+line is one image, sorted by path:
+
+    {"format": 1, "root": "tiles", "where": "complexity >= 0.5", ..., "images": 2, "fingerprint": "..."}
+    {"path": "a.png__1_0_0.png", "bytes": 402113, "digest": "...", "complexity": 0.53, ...}
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from paragonsr.errors import UserError
+
+SUFFIX = ".jsonl"
+"""Ending by which a manifest is told from a folder."""
+
+FORMAT = 1
+
+
+def is_manifest(root: str | Path) -> bool:
+    """Whether a data root names a manifest; any other is a folder."""
+    return Path(root).suffix.lower() == SUFFIX
+
+
+def write_manifest(path: Path, root: Path, images: Iterable[dict[str, Any]], header: dict[str, Any]) -> dict[str, Any]:
+    """Write a manifest, whole or not at all.
+
+    Args:
+        path: ends with .jsonl.
+        root: folder of the images; noted relative to the manifest, so that both can move together.
+        images: each with `path` (relative to the root, with `/`), `bytes` and whatever else; sorted by path.
+        header: further facts.
+
+    Returns:
+        the header as it was written.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    body = path.with_name(f".{path.name}.{os.getpid()}.body.tmp")
+    whole = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    content, count = hashlib.sha256(), 0
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with body.open("wb") as file:
+            for image in images:
+                line = json.dumps(image, ensure_ascii=False).encode() + b"\n"
+                content.update(line)
+                count += 1
+                file.write(line)
+        written = {"format": FORMAT, "root": _relative(root, path.parent), **header}
+        written |= {"images": count, "fingerprint": content.hexdigest()[:32]}
+        with whole.open("wb") as file, body.open("rb") as lines:
+            file.write(json.dumps(written, ensure_ascii=False).encode() + b"\n")
+            while part := lines.read(1 << 20):
+                file.write(part)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(whole, path)
+    except OSError as error:
+        raise UserError(f"cannot be written: {error.strerror}", where=str(path)) from error
+    finally:
+        body.unlink(missing_ok=True)
+        whole.unlink(missing_ok=True)
+    return written
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """The first line of a manifest.
+
+    Raises:
+        UserError: there is no such file, or it is no manifest.
+    """
+    try:
+        with path.open(encoding="utf-8") as file:
+            header = json.loads(file.readline())
+        if header["format"] != FORMAT:
+            raise ValueError(f"format {header['format']} instead of {FORMAT}")
+        return dict(header)
+    except FileNotFoundError:
+        fix = "Make it with: paragonsr data select EXPRESSION SCORES --out MANIFEST"
+        raise UserError("there is no such manifest", where=str(path), fix=fix) from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"is no manifest: {error}", where=str(path)) from None
+
+
+def read_images(path: Path) -> Iterator[dict[str, Any]]:
+    """The images of a manifest, one after the other.
+
+    Raises:
+        UserError: it is no manifest, or it is not as it was written; the latter is known after the last image.
+    """
+    header = read_header(path)
+    content, count = hashlib.sha256(), 0
+    with path.open("rb") as file:
+        file.readline()
+        for line in file:
+            content.update(line)
+            count += 1
+            try:
+                yield dict(json.loads(line))
+            except ValueError as error:
+                raise UserError(f"line {count + 1} cannot be read: {error}", where=str(path)) from None
+    if (count, content.hexdigest()[:32]) != (header["images"], header["fingerprint"]):
+        raise UserError(
+            f"was changed after it was written ({count} images, {header['images']} noted)",
+            where=str(path),
+            fix="Make it again with paragonsr data select; how its images were chosen is noted in it.",
+        )
+
+
+def root_of(path: Path) -> Path:
+    """The folder that the paths of a manifest are relative to.
+
+    Raises:
+        UserError: as `read_header`.
+    """
+    return path.parent / read_header(path)["root"]
+
+
+def image_paths(path: Path) -> list[Path]:
+    """The files of a manifest.
+
+    Raises:
+        UserError: it cannot be trusted, or files are missing or have changed since they were scored.
+    """
+    root = root_of(path)
+    files, troubles = [], []
+    for image in read_images(path):
+        file = root / image["path"]
+        try:
+            if file.stat().st_size != image["bytes"]:
+                troubles.append(f"{image['path']} has changed")
+        except OSError:
+            troubles.append(f"{image['path']} is missing")
+        files.append(file)
+    if troubles:
+        more = f" and {len(troubles) - 5} more" if len(troubles) > 5 else ""
+        raise UserError(
+            f"{len(troubles)} of {len(files)} images are not what was selected: {', '.join(troubles[:5])}{more}",
+            where=str(path),
+            fix=f"The images belong in {root}; score and select them again if they were made anew.",
+        )
+    return files
+
+
+def read_weights(manifests: Sequence[str], name: str) -> NDArray[np.float64]:
+    """A score of all images, in sampling order, as weights.
+
+    Args:
+        manifests: the HR roots of a set.
+        name: of the score.
+
+    Returns:
+        one weight for each image, finite and not negative, at least one positive.
+
+    Raises:
+        UserError: a manifest does not hold the score, or its values are no weights.
+    """
+    found: list[float] = []
+    for manifest in manifests:
+        for image in read_images(Path(manifest)):
+            value = image.get(name)
+            if not isinstance(value, int | float) or value < 0:
+                known = [key for key, other in image.items() if isinstance(other, int | float) and key != "bytes"]
+                what = f"has no {name!r}" if name not in image else f"has {name} {value}, which is no weight"
+                raise UserError(
+                    f"{image['path']} {what}",
+                    where=f"{manifest}, datasets.train.sample_weight",
+                    fix=f"Take a score that is never negative: {', '.join(known)}.",
+                )
+            found.append(float(value))
+    if not any(found):
+        raise UserError(f"{name} is 0 for every image", where="datasets.train.sample_weight")
+    return np.array(found)
+
+
+def _relative(root: Path, start: Path) -> str:
+    try:
+        return Path(os.path.relpath(root.resolve(), start.resolve())).as_posix()
+    except ValueError:  # on another drive
+        return root.resolve().as_posix()
