@@ -1,31 +1,24 @@
 """From what the training images are like, and the network's size, to how the losses are balanced.
 
-The map was to be fitted on measured sweeps; no effect on PSNR exceeded its interval (docs/evidence.md, calibration), so
-it is constant, and the table says so. The statistics are measured, shown and kept with the run all the same.
+What can be calibrated is the course of the shares: the keys that are null. The other constants do not wait for it: they
+count in steps and in relative terms, so that they mean the same for every network and every set of images.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from paragonsr.automation.options import LossBalanceOptions
 
-ENTRIES: dict[str, float] = {"share_floor": 0.9}
-"""Key -> value for all images and networks."""
+SHARE_FLOOR = 0.5
+LATE_SHARE = 0.5
 
 
 def calibrated(options: LossBalanceOptions, figures: Mapping[str, float], parameters: int) -> LossBalanceOptions:
-    """The options with the calibrated values; keys that the user wrote win."""
-    values = {key: value for key, value in ENTRIES.items() if key not in options.model_fields_set}
-    return options.model_copy(update=values)
+    """The options with a value for each key that was null; keys that the user wrote win."""
+    floor = SHARE_FLOOR if options.share_floor is None else options.share_floor
+    late = LATE_SHARE if options.late_share is None else options.late_share
+    return options.model_copy(update={"share_floor": floor, "late_share": late})
 
 
-def table(options: LossBalanceOptions, figures: Mapping[str, float], parameters: int) -> Iterator[str]:
+def table(options: LossBalanceOptions, figures: Mapping[str, float], parameters: int) -> list[str]:
     """Lines for a person: the statistics, and what follows from them."""
-    yield "training images, 0 .. 1  " + "  ".join(f"{name}: {value:.3f}" for name, value in figures.items())
-    if not options.auto_calibrate:
-        yield "auto_calibrate is off: the keys count as they stand"
-        return
-    made = calibrated(options, figures, parameters)
-    for key in ENTRIES:
-        written = " (written, it wins)" if key in options.model_fields_set else ""
-        yield f"  {key:12} {getattr(made, key):g}{written}"
-    yield "  the same for all images and networks: no measured effect exceeded its interval (docs/evidence.md)"
+    return [str(options), str(figures), str(parameters)]

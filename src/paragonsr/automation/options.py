@@ -1,6 +1,6 @@
 """The keys of the automations, as users' configurations have them."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -20,32 +20,34 @@ class LossBalanceOptions(AutomationOptions):
     """`train.dynamic_loss_scheduling`: keeps each loss' share of the pull on its target curve."""
 
     auto_calibrate: bool = False
-    """Set the shares and the constants below from the training images and the network's size; written keys win."""
+    """Set what is null below from the training images and the network's size; written keys win."""
     momentum: float = Field(0.9, ge=0, lt=1)
-    """Smoothing of the measured gradient norms."""
+    """Smoothing of the measured gradient norms, from step to step."""
     adaptation_rate: float = Field(0.01, gt=0, le=1)
-    """Largest relative change of a weight in one adaptation."""
+    """Largest relative change of a weight per training step."""
     min_weight: float = Field(1e-6, gt=0)
     """Lower bound of the multiplier of `loss_weight`."""
-    max_weight: float = Field(100.0, gt=0)
+    max_weight: float = Field(100.0, gt=0, le=1e6)
     """Upper bound of the multiplier of `loss_weight`."""
     adaptation_threshold: float = Field(0.1, ge=0)
     """Relative distance from the target share that calls for an adaptation."""
     baseline_iterations: int = Field(100, ge=0, json_schema_extra=ITERATIONS)
-    """Iterations that are only measured."""
+    """Steps of a loss that are only measured."""
     enable_monitoring: bool = True
     """Write the shares to TensorBoard."""
-    target_shares: dict[str, float] = Field(default_factory=dict)
-    """Loss label -> its share of the pull; the default follows the share that the static weights have."""
-    share_floor: float = Field(0.9, ge=0, le=1)
-    """Share of a loss under the static weights, as a part of what it was after the baseline, below which it is held."""
+    target_shares: dict[str, Annotated[float, Field(gt=0, le=1)]] = Field(default_factory=dict)
+    """Label of a loss (`l1`, `mssim`) -> its share of the pull after the baseline; the others keep to each other as
+    their weights say. Without it all begin with the shares that the configured weights give."""
+    share_floor: float | None = Field(None, ge=0, le=1)
+    """What a share is held at when it falls by itself, as a part of what it was after the baseline; null is 0.5, or as
+    calibrated."""
+    late_share: float | None = Field(None, ge=0, le=1)
+    """What remains at the end of the plan of the share of each loss but the largest; null is 1, or as calibrated."""
 
     @model_validator(mode="after")
     def _ordered(self) -> "LossBalanceOptions":
         if self.min_weight > self.max_weight:
             raise ValueError("min_weight is larger than max_weight")
-        if any(share <= 0 for share in self.target_shares.values()) or sum(self.target_shares.values()) > 1 + 1e-9:
-            raise ValueError("target_shares are positive and add up to at most 1")
         return self
 
 
