@@ -6,32 +6,19 @@ option at its legacy value, for weights that were published or trained with the 
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from paragonsr.errors import UserError
-from paragonsr.options import Variant, one_of
-
-if TYPE_CHECKING:
-    from torch import nn
-
-SCALES = (2, 3, 4, 8)
+from paragonsr.archs.network_options import NetworkOptions
+from paragonsr.archs.spandrel_options import SpandrelOptions
+from paragonsr.options import one_of
 
 
-class NetworkOptions(Variant):
-    """What all networks share: the fixed base that the learned detail is added to."""
+class ParagonOptions(NetworkOptions):
+    """What both families share: the fixed base that the learned detail is added to."""
 
-    family: ClassVar[Literal["seed", "release"]]
-    """Which of the two published families the network belongs to."""
-    purpose: ClassVar[str]
-    """One line: whom it is for."""
-    scales: ClassVar[tuple[int, ...]] = SCALES
-    """Enlargements that it can be built for."""
-    precisions: ClassVar[tuple[str, ...]] = ("fp32", "bf16", "fp16")
-    """Floating types in which it trains and infers."""
     legacy: ClassVar[dict[str, Any]] = {"base": "published", "base_padding": "zero"}
-    """Values of the options under which it is the published network."""
 
     base: Literal["mks2021", "bicubic", "published"] = "mks2021"
     """A1. The fixed enlargement that the learned detail is added to. mks2021: Magic Kernel Sharp 2021, 34.83 dB on Set5
@@ -41,28 +28,6 @@ class NetworkOptions(Variant):
     """A2. What lies beyond the border for the base; zero, as published, darkens the outermost pixels by 31-53%."""
     upsampler_alpha: float = Field(0.35, ge=0, le=1)
     """A1. Strength of the filter before the enlargement: sharpens; with base: published it blurs, as it used to."""
-
-    @classmethod
-    def published(cls, **given: Any) -> Self:
-        """The options of the published network; those given win."""
-        return cls(**(cls.legacy | given))
-
-    def given(self) -> dict[str, Any]:
-        """The options that were written out, without those left at their default."""
-        return self.model_dump(exclude_unset=True, exclude={"type"})
-
-    def build(self, *, scale: int = 2) -> "nn.Module":  # type: ignore[override]
-        """The network, with random weights, taking (N, 3, H, W) in [0, 1] to (N, 3, scale H, scale W).
-
-        Raises:
-            UserError: the network is not made for this scale.
-        """
-        if scale not in self.scales:
-            raise UserError(
-                f"{self.tag()} cannot enlarge by {scale}", fix=f"choose one of {', '.join(map(str, self.scales))}"
-            )
-        network: nn.Module = super().build(scale=scale)
-        return network
 
 
 DUAL_ONLY = {"expansion", "band", "layer_scale", "norm_position", "activations", "num_groups"}
@@ -74,12 +39,12 @@ def _by_structure(*, compact: Any, dual: Any) -> Callable[[dict[str, Any]], Any]
     return lambda given: dual if given.get("structure") == "dual" else compact
 
 
-class SeedOptions(NetworkOptions):
+class SeedOptions(ParagonOptions):
     """The seed family: one image, one pass, all learned work at LR size."""
 
     builds = "paragonsr.archs.paragonsr2:build"
     family = "seed"
-    legacy: ClassVar[dict[str, Any]] = NetworkOptions.legacy | {
+    legacy: ClassVar[dict[str, Any]] = ParagonOptions.legacy | {
         "structure": "dual",
         "subpixel_init": "published",
         "attention_windows": "overlapping",
@@ -288,14 +253,14 @@ class XLOptions(SeedOptions):
     band: int = Field(15, ge=1)
 
 
-class ReleaseOptions(NetworkOptions):
+class ReleaseOptions(ParagonOptions):
     """The release family: the networks whose weights were published in December 2025."""
 
     builds = "paragonsr.archs.paragonsr2_release:build"
     family = "release"
     block: ClassVar[Literal["nano", "stream", "photo", "pro"]]
     """Kind of the body's blocks."""
-    legacy: ClassVar[dict[str, Any]] = NetworkOptions.legacy | {
+    legacy: ClassVar[dict[str, Any]] = ParagonOptions.legacy | {
         "window_mask": False,
         "positions": "none",
         "attention_scales": "shared",
@@ -386,13 +351,15 @@ class ProOptions(ReleaseOptions):
     num_blocks: int = Field(6, ge=1)
 
 
-_ALL: tuple[type[NetworkOptions], ...] = (
+_OURS: tuple[type[ParagonOptions], ...] = (
     NanoOptions, MicroOptions, TinyOptions, XSOptions, SOptions, MOptions, LOptions, XLOptions,
     RealtimeOptions, StreamOptions, PhotoOptions, ProOptions,
 )  # fmt: skip
 
-NETWORKS: dict[str, type[NetworkOptions]] = {variant.tag(): variant for variant in _ALL}
-"""Every network by the name that `network_g.type` gives it."""
+NETWORKS: dict[str, type[ParagonOptions]] = {variant.tag(): variant for variant in _OURS}
+"""Every network of the two families by the name that `network_g.type` gives it."""
+KINDS: dict[str, type[NetworkOptions]] = {**NETWORKS, SpandrelOptions.tag(): SpandrelOptions}
+"""Everything that `network_g.type`, or a weights file, can name."""
 
-NetworkChoice = Annotated[NetworkOptions, one_of(*_ALL)]
+NetworkChoice = Annotated[NetworkOptions, one_of(*_OURS, SpandrelOptions)]
 """Field type: options of one network, chosen by `type`."""

@@ -1,22 +1,24 @@
 """Which published network the tensors of a file belong to, where the file does not say."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from paragonsr.archs.options import NETWORKS, NetworkOptions
+from paragonsr.archs.network_options import NetworkOptions
+from paragonsr.archs.options import NETWORKS, ParagonOptions
 from paragonsr.errors import UserError
 
 State = dict[str, Tensor]
 """Tensors by name."""
+Kind = TypeVar("Kind", bound=NetworkOptions)
 
 
 def recognise(
     where: str, state: State, arch: str | None, scale: int | None, options: dict[str, Any]
-) -> tuple[NetworkOptions, int]:
-    """Options and scale of the published network whose tensors these are; with none, the given arch.
+) -> tuple[ParagonOptions, int] | None:
+    """Options and scale of the published network whose tensors these are; with none, the given arch, or nothing.
 
     Args:
         where: the file, for messages.
@@ -24,9 +26,6 @@ def recognise(
         arch: name in NETWORKS; all are tried without it.
         scale: enlargement; found from the sub-pixel convolution without it.
         options: what the user says; it wins over what the tensors show.
-
-    Raises:
-        UserError: no published network has these tensors, and no arch is given.
     """
     scale = scale or _scale(state) or 2
     parts = _parts(state)
@@ -45,14 +44,10 @@ def recognise(
                 return made, scale
         if arch:
             return make_options(where, kind, known | options), scale
-    raise UserError(
-        f"these are weights of no published network ({few(shapes(state))})",
-        where=where,
-        fix="say which network it is: arch, scale, and the options it was trained with",
-    )
+    return None
 
 
-def make_options(where: str, kind: type[NetworkOptions], values: dict[str, Any]) -> NetworkOptions:
+def make_options(where: str, kind: type[Kind], values: dict[str, Any]) -> Kind:
     """Options from values that a file or a user gave.
 
     Raises:
@@ -73,7 +68,8 @@ def with_taps_of(network: nn.Module, state: State) -> State:
     prefixes = ("magic_upsampler.", "base.")
     taps = {name: tensor for name, tensor in network.state_dict().items() if name.startswith(prefixes)}
     if not taps:
-        return {name: tensor for name, tensor in state.items() if not name.startswith(prefixes)}
+        own = network.state_dict()
+        return {name: tensor for name, tensor in state.items() if name in own or not name.startswith(prefixes)}
     return taps | state
 
 

@@ -11,14 +11,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from paragonsr.archs.options import NETWORKS, SCALES, NetworkOptions
+from paragonsr.archs.network_options import SCALES, NetworkOptions
+from paragonsr.archs.options import KINDS, SpandrelOptions
 from paragonsr.archs.recognise import State, few, make_options, recognise, shapes, with_taps_of
 from paragonsr.errors import UserError
 from paragonsr.files import write_atomically
 
 KEY = "paragonsr"
 """Entry of the safetensors metadata that holds ours, as JSON."""
-WRAPPERS = ("params_ema", "params", "state_dict", "model_state_dict", "model", "generator")
+WRAPPERS = ("params_ema", "params-ema", "params", "state_dict", "model_state_dict", "model", "net", "generator")
 """Keys under which other trainers' .pth files hold the tensors; the first one present counts."""
 
 log = logging.getLogger(__name__)
@@ -73,15 +74,30 @@ def read_weights(path: Path | str) -> tuple[State, dict[str, Any] | None]:
     )
 
 
+def read_metadata(path: Path | str) -> dict[str, Any] | None:
+    """What a file of ours says about itself, without reading its tensors; None for any other file.
+
+    Raises:
+        UserError: no such file, or a damaged one.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        return None
+    if not path.is_file():
+        raise UserError("there is no such weights file", where=str(path), fix="check the path")
+    return _read_safetensors(path, tensors=False)[1]
+
+
 def load_network(path: Path | str, arch: str | None = None, scale: int | None = None, **options: Any) -> nn.Module:
     """The network of a weights file, in eval mode on the CPU, every tensor loaded.
 
     A file of ours says what it is. Any other is taken for a published one: every option that mends a defect takes its
-    legacy value, and arch, scale and the optional parts are found from the tensors unless given.
+    legacy value, and arch, scale and the optional parts are found from the tensors unless given. Where no network of
+    ours has these tensors, spandrel is asked.
 
     Args:
         path: .safetensors, .pth or .pt.
-        arch: name in NETWORKS.
+        arch: name in KINDS.
         scale: enlargement.
         options: options of the network; they win over the file's metadata and over what was found.
 
@@ -90,21 +106,20 @@ def load_network(path: Path | str, arch: str | None = None, scale: int | None = 
     """
     state, metadata = read_weights(path)
     where = str(path)
-    if arch is not None and arch not in NETWORKS:
-        raise UserError(f"there is no network {arch}", where=where, fix=f"choose one of {', '.join(NETWORKS)}")
+    if arch is not None and arch not in KINDS:
+        raise UserError(f"there is no network {arch}", where=where, fix=f"choose one of {', '.join(KINDS)}")
     if metadata is None:
-        made, scale = recognise(where, state, arch, scale, options)
+        found = None if arch == SpandrelOptions.tag() else recognise(where, state, arch, scale, options)
+        if found is None:
+            return _load_foreign(where, state, scale, options)
+        made, scale = found
         log.warning(
             "%s does not say how it was trained; taken for a published %s x%d: every mended defect has its old value "
             "(upsampler_alpha %g); options that you give win",
             *(where, made.tag(), scale, made.upsampler_alpha),
         )
-    else:
-        made, scale = _recorded(where, metadata, arch, scale, options)
-    network = made.build(scale=scale)
-    state = with_taps_of(network, state)
-    _load_strictly(where, network, made, scale, state, "what you give wins over what the file says")
-    return network.eval()
+        return _build_and_load(where, made, scale, state)
+    return _build_and_load(where, *_recorded(where, metadata, arch, scale, options), state)
 
 
 def starting_options(options: NetworkOptions, path: Path | str) -> NetworkOptions:
@@ -162,11 +177,11 @@ def load_into(
     return [name for name in own if name not in fitting]
 
 
-def _read_safetensors(path: Path) -> tuple[State, dict[str, Any] | None]:
+def _read_safetensors(path: Path, *, tensors: bool = True) -> tuple[State, dict[str, Any] | None]:
     try:
         with safe_open(path, framework="pt") as file:
             entries = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            state = {name: file.get_tensor(name) for name in file.keys() if tensors}  # noqa: SIM118
         metadata = json.loads(entries[KEY]) if KEY in entries else None
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(
@@ -204,7 +219,7 @@ def _recorded(
     where: str, metadata: dict[str, Any], arch: str | None, scale: int | None, options: dict[str, Any]
 ) -> tuple[NetworkOptions, int]:
     recorded = metadata.get("arch")
-    if recorded not in NETWORKS or metadata.get("scale") not in SCALES:
+    if recorded not in KINDS or metadata.get("scale") not in SCALES:
         raise UserError(f"written for a network {recorded} that is unknown here", where=where, fix="update paragonsr")
     for name, given, found in (("arch", arch, recorded), ("scale", scale, metadata["scale"])):
         if given is not None and given != found:
@@ -213,7 +228,27 @@ def _recorded(
                 where=where,
                 fix=f"leave {name} out: the file says what it is",
             )
-    return make_options(where, NETWORKS[recorded], metadata.get("options", {}) | options), metadata["scale"]
+    return make_options(where, KINDS[recorded], metadata.get("options", {}) | options), metadata["scale"]
+
+
+def _build_and_load(where: str, options: NetworkOptions, scale: int, state: State) -> nn.Module:
+    network = options.build(scale=scale)
+    fitting = with_taps_of(network, state)
+    _load_strictly(where, network, options, scale, fitting, "what you give wins over what the file says")
+    return network.eval()
+
+
+def _load_foreign(where: str, state: State, scale: int | None, options: dict[str, Any]) -> nn.Module:
+    """A network that spandrel finds in the tensors of a file which says nothing."""
+    from paragonsr.archs.spandrel_adapter import detect
+
+    found, tensors = detect(where, state)
+    if scale not in (None, found["scale"]):
+        raise UserError(f"these are weights for x{found['scale']}, not x{scale}", where=where, fix="leave scale out")
+    values = {"network": found["network"], "arguments": found["arguments"] | options.get("arguments", {})}
+    made = make_options(where, SpandrelOptions, options | values)
+    log.warning("%s does not say what it is; spandrel finds %s x%d in it", where, made.network, found["scale"])
+    return _build_and_load(where, made, found["scale"], tensors)
 
 
 def _load_strictly(where: str, network: nn.Module, options: NetworkOptions, scale: int, state: State, fix: str) -> None:

@@ -7,7 +7,22 @@ from collections.abc import Sequence
 
 import typer
 
-from paragonsr.cli import check, compare, demo, explain, replay, report, runs, schema, train, validate
+from paragonsr.cli import (
+    archs,
+    check,
+    compare,
+    convert,
+    demo,
+    explain,
+    export,
+    replay,
+    report,
+    runs,
+    schema,
+    serve,
+    train,
+    validate,
+)
 from paragonsr.errors import UserError
 
 app = typer.Typer(
@@ -26,6 +41,10 @@ for _command in (
     report.report,
     replay.replay,
     runs.runs,
+    export.export,
+    convert.convert,
+    serve.serve,
+    archs.archs,
     schema.schema,
     demo.demo,
 ):

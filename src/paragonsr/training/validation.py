@@ -109,5 +109,8 @@ class Validator:
 
 def sanity(network: nn.Module, hardware: Hardware) -> None:
     """One tiny image through the network before anything is prepared: a network that cannot run says so at once."""
+    training = network.training
+    network.eval()  # batch normalisation needs more than one image while it trains
     with torch.inference_mode(), hardware.autocast():
         network(torch.rand(1, 3, 8, 9, device=hardware.device))
+    network.train(training)

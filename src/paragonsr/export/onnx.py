@@ -1,0 +1,151 @@
+"""A network as an ONNX file for every batch and image size, checked before it is written."""
+
+import copy
+import json
+import warnings
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from paragonsr.errors import UserError
+from paragonsr.export.parity import Parity, Size, check_parity, inferred_scale
+from paragonsr.export.source import Source
+from paragonsr.files import write_atomically
+
+OPSET = 18
+"""What torch's exporter writes: it has no way down to an older one (`Pad` cannot be converted)."""
+NEWEST_OPSET = 23
+AXES = {0: "batch_size", 2: "height", 3: "width"}
+"""The dynamic axes of the input, by the names that other programs know."""
+
+
+class ExportError(RuntimeError):
+    """A network that torch cannot turn into a graph."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An ONNX file and how well it agrees with the network."""
+
+    path: Path
+    precision: str
+    opset: int
+    parity: Parity
+
+
+def export_onnx(
+    source: Source, target: Path, *, fp16: bool = False, opset: int = OPSET, size: Size | None = None
+) -> Exported:
+    """Write `input` (N, 3, H, W) in [0, 1] -> `output` (N, 3, scale H, scale W), not clamped, for every N, H and W.
+
+    The file is written only after ONNX Runtime has computed with it what PyTorch computes with the network.
+
+    Args:
+        source: the network.
+        target: the file, or a folder, in which it is called by convention: 2x-Name_fp32_op18.onnx.
+        fp16: weights, input and output in half precision.
+        opset: of ONNX, 18 or newer.
+        size: height and width of the only image that it is for, with N = 1; the networks of other projects whose code
+            chooses what to do by the size of the image (SwinIR, DAT) can be had in no other way.
+
+    Raises:
+        UserError: a missing package, folder or an opset that cannot be had.
+        ExportError: torch cannot make a graph of this network.
+        ParityError: the graph is not the network. Nothing is written then.
+    """
+    missing = [package for package in ("onnx", "onnxscript", "onnxruntime") if find_spec(package) is None]
+    if missing:
+        raise UserError(f"exporting needs {', '.join(missing)}", fix="pip install 'paragonsr[export]'")
+    if not OPSET <= opset <= NEWEST_OPSET:
+        raise UserError(f"opset {opset} cannot be written", fix=f"choose {OPSET} to {NEWEST_OPSET}")
+    precision = "fp16" if fp16 else "fp32"
+    shape = "" if size is None else f"_1x3x{size[0]}x{size[1]}"
+    path = target / f"{source.name}{shape}_{precision}_op{opset}.onnx" if target.is_dir() else target
+    if path.suffix != ".onnx" or not path.parent.is_dir():
+        raise UserError("not the name of an .onnx file in a folder that exists", where=str(path))
+    proto = _graph(source, opset, size, half=fp16)
+    parity = check_parity(proto, source.network, source.scale, precision, size)
+    _describe(proto, source, precision, opset, parity)
+    write_atomically(path, proto.SerializeToString())
+    return Exported(path, precision, opset, parity)
+
+
+def _graph(source: Source, opset: int, size: Size | None, *, half: bool) -> Any:
+    """The ModelProto of the network. Where sizes are dynamic it is traced with others than it is checked with."""
+    network: nn.Module = copy.deepcopy(source.network)
+    getattr(network, "freeze", lambda: None)()
+    if half:
+        network = network.half()
+    image = torch.rand(
+        (2, 3, 35, 51) if size is None else (1, 3, *size), dtype=torch.float16 if half else torch.float32
+    )
+    axes = None if size else ({axis: torch.export.Dim(name) for axis, name in AXES.items()},)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own deprecations and its advice about tracing
+        try:
+            program = torch.onnx.export(
+                network,
+                (image,),
+                dynamo=True,
+                dynamic_shapes=axes,
+                input_names=["input"],
+                output_names=["output"],
+                opset_version=opset,
+                external_data=False,
+                verbose=False,
+            )
+        except Exception as error:  # whatever torch could not trace, in any of its many kinds
+            cause: BaseException = error
+            while cause.__cause__ is not None:
+                cause = cause.__cause__
+            said = next(iter(str(cause).strip().splitlines()), type(cause).__name__)
+            raise ExportError(f"torch cannot make a graph of {source.metadata['arch']}: {said}") from error
+    assert program is not None
+    proto = program.model_proto
+    if inferred_scale(proto, size) is None:
+        _state_size(proto, source.scale)
+    return proto
+
+
+def _state_size(proto: Any, scale: int) -> None:
+    """End with a reshape to the input's shape times the scale, which the output has already.
+
+    For networks whose sizes between do not follow from the input's by shape inference: other programs find the scale
+    by it.
+    """
+    import numpy as np
+    from onnx import helper, numpy_helper
+
+    graph, factors = proto.graph, np.array([1, 1, scale, scale], dtype=np.int64)
+    for node in graph.node:
+        for index, name in enumerate(node.output):
+            if name == "output":
+                node.output[index] = "unshaped"
+    graph.initializer.append(numpy_helper.from_array(factors, "shape_factors"))
+    graph.node.append(helper.make_node("Shape", ["input"], ["input_shape"]))
+    graph.node.append(helper.make_node("Mul", ["input_shape", "shape_factors"], ["output_shape"]))
+    graph.node.append(helper.make_node("Reshape", ["unshaped", "output_shape"], ["output"]))
+
+
+def _describe(proto: Any, source: Source, precision: str, opset: int, parity: Parity) -> None:
+    """Write what the model is into the file: our metadata as JSON, and the little that others look for, in plain."""
+    written = next(entry.version for entry in proto.opset_import if entry.domain == "")
+    if written != opset:
+        raise ExportError(f"torch wrote opset {written}, not {opset}")
+    proto.producer_name = "paragonsr"
+    proto.doc_string = f"{source.name}: RGB in [0, 1], enlarged {source.scale} times"
+    export = {"precision": precision, "opset": opset, "max_difference": parity.worst, "tolerance": parity.tolerance}
+    entries = {
+        "name": source.name,
+        "architecture": source.metadata["arch"],
+        "scale": str(source.scale),
+        "precision": precision,
+        "color_space": "RGB",
+        "paragonsr": json.dumps(source.metadata | {"export": export}, sort_keys=True),
+    }
+    for key, value in entries.items():
+        proto.metadata_props.add(key=key, value=value)

@@ -1,0 +1,119 @@
+"""The gate of every exported graph: it computes what the network computes, at every size, or it is not written.
+
+Published ONNX files of this family passed for exports and were not: one had lost its attention, another its weights.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+SHAPES = ((1, 64, 64), (1, 1, 7), (2, 37, 53), (1, 181, 240))
+"""Batch, height and width of the images that both compute; none of them is what the graph was traced with."""
+TOLERANCE = {"fp32": 1e-4, "fp16": 1 / 255}
+"""Largest difference from the network in fp32, by precision, where 1 is white: a fortieth of an 8-bit step, and one."""
+SIDES = (16, 64, 256, 512)
+"""Sides of the square inputs at which the scale must follow from the graph alone, as other programs find it."""
+
+
+class ParityError(RuntimeError):
+    """An exported graph does not do what its network does."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How well a graph agrees with its network.
+
+    Attributes:
+        differences: (batch, height, width) -> largest difference, relative to the largest output where that is above 1.
+        tolerance: what each had to stay within.
+    """
+
+    differences: dict[tuple[int, int, int], float]
+    tolerance: float
+
+    @property
+    def worst(self) -> float:
+        """The largest difference of all."""
+        return max(self.differences.values())
+
+
+Size = tuple[int, int]
+"""Height and width."""
+
+
+def check_parity(model: Any, network: nn.Module, scale: int, precision: str, size: Size | None = None) -> Parity:
+    """Run a graph in ONNX Runtime beside its network.
+
+    Args:
+        model: the ModelProto.
+        network: in eval mode, on the CPU, fp32.
+        scale: enlargement of the network.
+        precision: fp32 or fp16, that of the graph's input and output.
+        size: the only one that the graph is for; None: batch, height and width are dynamic.
+
+    Raises:
+        ParityError: another size, value or scale, or a size at which the graph does not run.
+    """
+    import onnxruntime  # type: ignore[import-untyped]
+
+    found = inferred_scale(model, size)
+    if found != scale:
+        raise ParityError(f"by shape inference the graph enlarges by {found}, the network by {scale}")
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+
+    def run(image: np.ndarray) -> np.ndarray:
+        given = image.astype(np.float16 if precision == "fp16" else np.float32)
+        return np.asarray(session.run(["output"], {"input": given})[0], dtype=np.float32)
+
+    tolerance = TOLERANCE[precision]
+    shapes = SHAPES if size is None else ((1, *size),)
+    parity = Parity({shape: _difference(run, network, shape) for shape in shapes}, tolerance)
+    if not parity.worst <= tolerance:  # also where it is not a number
+        shown = ", ".join(f"{n} x {h} x {w}: {d:.1e}" for (n, h, w), d in parity.differences.items())
+        raise ParityError(f"the graph differs from the network by more than {tolerance:.1e} ({shown})")
+    return parity
+
+
+def inferred_scale(model: Any, size: Size | None) -> float | None:
+    """The enlargement that shape inference finds, without running anything; None if it finds none.
+
+    Looked for at all of SIDES, or at the one size that the graph is for.
+
+    Raises:
+        ParityError: the graph is for one size of image only.
+    """
+    import onnx
+
+    fixed = [dim.dim_value for i, dim in enumerate(model.graph.input[0].type.tensor_type.shape.dim) if i != 1]
+    if any(fixed) and size is None:
+        raise ParityError("torch made a graph for one size of image only")
+    scales = set()
+    for height, width in [(side, side) for side in SIDES] if size is None else [size]:
+        copy = onnx.ModelProto()
+        copy.CopyFrom(model)
+        for dim, count in zip(copy.graph.input[0].type.tensor_type.shape.dim, (1, 3, height, width), strict=True):
+            dim.dim_value = count
+        copy.graph.output[0].type.tensor_type.ClearField("shape")
+        del copy.graph.value_info[:]
+        inferred = onnx.shape_inference.infer_shapes(copy, data_prop=True)
+        enlarged = inferred.graph.output[0].type.tensor_type.shape.dim[2:]
+        scales |= {dim.dim_value / given for dim, given in zip(enlarged, (height, width), strict=False)}
+    return scales.pop() if len(scales) == 1 and 0 not in scales else None
+
+
+def _difference(run: Callable[[np.ndarray], np.ndarray], network: nn.Module, shape: tuple[int, int, int]) -> float:
+    batch, height, width = shape
+    image = np.random.default_rng(0).random((batch, 3, height, width), dtype=np.float32)
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(image)).numpy()
+    try:
+        found = run(image)
+    except Exception as error:  # ONNX Runtime raises many kinds of its own
+        raise ParityError(f"the graph does not run on {batch} x 3 x {height} x {width}: {error}") from error
+    if found.shape != expected.shape:
+        raise ParityError(f"the graph turns {image.shape} into {found.shape}, the network into {expected.shape}")
+    return float(np.abs(found - expected).max() / max(1.0, np.abs(expected).max()))

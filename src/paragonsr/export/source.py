@@ -1,0 +1,51 @@
+"""What is exported: a network with its weights, and everything that its file says about it."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from paragonsr.archs.weights import load_network, read_metadata, save_metadata
+
+
+@dataclass(frozen=True)
+class Source:
+    """A trained network.
+
+    Attributes:
+        network: in eval mode, on the CPU.
+        metadata: what its file says, always with `arch`, `scale`, `options` and `name`.
+        path: where it came from.
+    """
+
+    network: nn.Module
+    metadata: dict[str, Any]
+    path: Path
+
+    @property
+    def scale(self) -> int:
+        """Enlargement."""
+        return int(self.metadata["scale"])
+
+    @property
+    def name(self) -> str:
+        """Name of the model by the convention of model databases: 2x-Name."""
+        return f"{self.scale}x-{self.metadata['name']}"
+
+
+def open_source(path: Path | str, arch: str | None = None, scale: int | None = None, **options: Any) -> Source:
+    """Load weights and what is known about them; arguments and errors as of `load_network`.
+
+    The name is that of the run; of weights that do not say it, the name of the file without its `2x_`.
+    """
+    path = Path(path)
+    network = load_network(path, arch=arch, scale=scale, **options)
+    known = {"name": _plain(path.stem)} | (read_metadata(path) or {})
+    known |= save_metadata(network.options, network.scale)  # type: ignore[arg-type]
+    return Source(network, known | {"name": _plain(known["name"])}, path)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"^\d+x[-_ ]", "", name)

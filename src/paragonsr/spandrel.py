@@ -1,0 +1,101 @@
+"""A plug-in for spandrel: programs that load models with it (chaiNNer and others) load ours.
+
+    import paragonsr.spandrel
+    paragonsr.spandrel.install()
+    model = spandrel.ModelLoader().load_from_file("2x-Nano.safetensors")
+
+spandrel looks at tensors only, and our networks have options that no tensor shows (the base, its sharpening, the size
+of an attention window); they stand in the header of the file. So `install` also has spandrel's loader hand on that
+header, as one more tensor called HEADER, which `load` takes out again.
+"""
+
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from paragonsr.archs.network_options import NetworkOptions
+from paragonsr.archs.options import KINDS
+from paragonsr.archs.recognise import make_options, recognise, with_taps_of
+from paragonsr.archs.spandrel_adapter import import_spandrel
+from paragonsr.archs.weights import read_metadata
+from paragonsr.errors import UserError
+
+ID = "ParagonSR2"
+HEADER = "paragonsr.header"
+"""Name of the tensor of bytes that carries the header of a file through spandrel's loader."""
+MARKS = ("magic_upsampler.sharpen.conv_h.weight", "base.sharp.h.weight")
+"""Tensors of the published networks, by which they are known where there is no header."""
+
+
+def install() -> None:
+    """Make spandrel's global registry and all of its loaders know our networks; twice is as good as once.
+
+    Raises:
+        UserError: spandrel is not installed.
+    """
+    spandrel = import_spandrel()
+    if ID in spandrel.MAIN_REGISTRY:
+        return
+    # Before Compact: a body of convolutions is all that it looks for.
+    spandrel.MAIN_REGISTRY.add(spandrel.ArchSupport.from_architecture(_architecture(spandrel), before=("Compact",)))
+    loader = spandrel.ModelLoader
+    loader.load_state_dict_from_file = _with_header(loader.load_state_dict_from_file)
+
+
+def _with_header(load: Any) -> Any:
+    @functools.wraps(load)
+    def load_state_dict_from_file(self: Any, path: str | Path) -> dict[str, Any]:
+        state: dict[str, Any] = load(self, path)
+        header = read_metadata(path)
+        if header is not None:
+            state[HEADER] = torch.tensor(list(json.dumps(header).encode()), dtype=torch.uint8)
+        return state
+
+    return load_state_dict_from_file
+
+
+def _architecture(spandrel: Any) -> Any:
+    """The entry of spandrel's registry. Its base class is there only once spandrel is imported."""
+
+    class ParagonSR2Architecture(spandrel.Architecture):
+        def __init__(self) -> None:
+            super().__init__(id=ID, name="ParagonSR2", detect=_is_ours)
+
+        def load(self, state: dict[str, Any]) -> Any:
+            options, scale, tensors = _read(dict(state))
+            network = options.build(scale=scale).eval()
+            return spandrel.ImageModelDescriptor(
+                network,
+                with_taps_of(network, tensors),
+                architecture=self,
+                purpose="SR",
+                tags=[options.tag().removeprefix("paragonsr2_")],
+                supports_half="fp16" in options.precisions,
+                supports_bfloat16="bf16" in options.precisions,
+                scale=scale,
+                input_channels=3,
+                output_channels=3,
+                tiling=spandrel.ModelTiling.SUPPORTED,
+            )
+
+    return ParagonSR2Architecture()
+
+
+def _is_ours(state: dict[str, Any]) -> bool:
+    return HEADER in state or any(mark in state for mark in MARKS)
+
+
+def _read(state: dict[str, Any]) -> tuple[NetworkOptions, int, dict[str, Tensor]]:
+    header = state.pop(HEADER, None)
+    if header is None:
+        found = recognise("the weights", state, None, None, {})
+        if found is None:
+            raise UserError("these are weights of no published ParagonSR2", fix="give safetensors written by paragonsr")
+        return *found, state
+    described = json.loads(bytes(header.cpu().tolist()).decode())
+    options = make_options("the weights", KINDS[described["arch"]], described["options"])
+    return options, described["scale"], state

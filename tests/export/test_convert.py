@@ -1,0 +1,114 @@
+"""Conversion to safetensors that say what they are, and the description for OpenModelDB."""
+
+import hashlib
+import json
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from paragonsr.archs.options import NanoOptions, RealtimeOptions
+from paragonsr.archs.weights import load_network, read_metadata
+from paragonsr.cli import main
+from paragonsr.config import load_config
+from paragonsr.training.run import train
+
+
+def command(*arguments: Any) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(["convert", *map(str, arguments)])
+    return int(ended.value.code or 0)
+
+
+def same(a: torch.nn.Module, b: torch.nn.Module) -> None:
+    image = torch.rand(1, 3, 9, 14)
+    with torch.no_grad():
+        torch.testing.assert_close(a(image), b(image), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("wrapper", ["params_ema", "params", "state_dict", None])
+def test_published_weights_say_afterwards_what_they_are(tmp_path: Path, wrapper: str | None) -> None:
+    options = RealtimeOptions.published(num_feat=16)
+    network = options.build(scale=4).eval()
+    state = network.state_dict()
+    # BasicSR keeps the trained weights beside their average; the average is what counts.
+    others = {"params": {k: torch.zeros_like(v) for k, v in state.items()}} if wrapper == "params_ema" else {}
+    torch.save(others | {wrapper: state} if wrapper else state, tmp_path / "4x_Realtime.pth")
+    assert command(tmp_path / "4x_Realtime.pth", tmp_path) == 0
+    converted = tmp_path / "4x-Realtime.safetensors"
+    metadata = read_metadata(converted)
+    assert metadata is not None
+    assert (metadata["arch"], metadata["scale"], metadata["name"]) == ("paragonsr2_realtime", 4, "Realtime")
+    assert metadata["options"]["base"] == "published"
+    same(load_network(converted), network)
+
+
+def test_options_are_given_by_name(tmp_path: Path) -> None:
+    network = NanoOptions.published(use_attention=False, upsampler_alpha=0.1).build().eval()
+    torch.save(network.state_dict(), tmp_path / "w.pth")
+    arguments = ["--arch", "paragonsr2_nano", "--scale", "2", "--set", "upsampler_alpha=0.1", "--name", "Mine"]
+    assert command(tmp_path / "w.pth", tmp_path / "out.safetensors", *arguments) == 0
+    metadata = read_metadata(tmp_path / "out.safetensors")
+    assert metadata is not None
+    assert metadata["options"]["upsampler_alpha"] == 0.1
+    assert metadata["name"] == "Mine"
+    same(load_network(tmp_path / "out.safetensors"), network)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--set", "upsampler_alpha"], "is no option"),
+        (["--set", "alpha=1", "--arch", "paragonsr2_nano"], "does not take alpha"),
+        (["--set", "num_feat=13", "--arch", "paragonsr2_nano"], "of another shape"),
+        (["--arch", "nano"], "there is no network nano"),
+    ],
+)
+def test_what_does_not_fit_is_told(
+    tmp_path: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save(NanoOptions.published().build().state_dict(), tmp_path / "w.pth")
+    assert command(tmp_path / "w.pth", tmp_path / "out.safetensors", *arguments) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_a_malicious_pickle_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    class Bomb:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return os.mkdir, (str(tmp_path / "ran"),)
+
+    torch.save({"params_ema": {"conv_in.weight": torch.rand(3)}, "extra": Bomb()}, tmp_path / "zip.pth")
+    (tmp_path / "plain.pth").write_bytes(pickle.dumps({"params": Bomb()}))
+    for name in ("zip.pth", "plain.pth"):
+        assert command(tmp_path / name, tmp_path / "out.safetensors") == 2
+        assert "more than tensors" in capsys.readouterr().err
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["plain.pth", "zip.pth"]
+    # The files do what they are feared to, where nobody looks.
+    pickle.loads((tmp_path / "plain.pth").read_bytes())
+    assert (tmp_path / "ran").is_dir()
+
+
+def test_openmodeldb_is_told_what_the_run_knows(tmp_path: Path, tiny_config: Callable[..., Path]) -> None:
+    outcome = train(load_config(tiny_config({"datasets.train.name": "My photographs"}, name="2x_Mine")).config)
+    described_at = tmp_path / "described.json"
+    assert command(outcome.weights, tmp_path, "--openmodeldb", described_at) == 0
+    described = json.loads(described_at.read_text())
+    converted = tmp_path / "2x-Mine.safetensors"
+    assert described["name"] == "Mine"
+    assert described["architecture"] == "paragonsr2_nano"
+    assert (described["scale"], described["inputChannels"], described["outputChannels"]) == (2, 3, 3)
+    assert described["size"] == ["9212 parameters"]
+    assert described["trainingIterations"] in (6, 12)
+    assert described["trainingBatchSize"] == 4
+    assert described["trainingHRSize"] == 32
+    assert described["trainingOTF"] is False
+    assert described["dataset"] == "My photographs"
+    (resource,) = described["resources"]
+    assert (resource["platform"], resource["type"]) == ("pytorch", "safetensors")
+    assert resource["size"] == converted.stat().st_size
+    assert resource["sha256"] == hashlib.sha256(converted.read_bytes()).hexdigest()
