@@ -23,6 +23,7 @@ from paragonsr.cli import (
     train,
     validate,
 )
+from paragonsr.cli.data import data
 from paragonsr.errors import UserError
 
 app = typer.Typer(
@@ -49,6 +50,7 @@ for _command in (
     demo.demo,
 ):
     app.command()(_command)
+app.add_typer(data)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

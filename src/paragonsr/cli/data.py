@@ -162,7 +162,7 @@ def make(
 def _read(path: Path, overrides: list[str]) -> "CurationOptions":
     from pydantic import ValidationError
 
-    from paragonsr.config.load import _override
+    from paragonsr.config.load import override
     from paragonsr.config.problems import describe
     from paragonsr.config.yaml import read_yaml
     from paragonsr.curation.options import CurationOptions
@@ -170,7 +170,7 @@ def _read(path: Path, overrides: list[str]) -> "CurationOptions":
 
     tree, lines = read_yaml(path)
     for text in overrides:
-        _override(tree, text)
+        override(tree, text)
     try:
         return CurationOptions.model_validate(tree)
     except ValidationError as error:

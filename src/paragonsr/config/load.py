@@ -38,8 +38,8 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Loaded:
     """
     path = Path(path)
     tree, lines = read_yaml(path)
-    for override in overrides:
-        _override(tree, override)
+    for text in overrides:
+        override(tree, text)
     legacy = Legacy(tree, lines)
     legacy.rewrite()
     try:
@@ -57,7 +57,12 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Loaded:
     return Loaded(config, path, tuple(warnings))
 
 
-def _override(tree: dict[str, Any], text: str) -> None:
+def override(tree: dict[str, Any], text: str) -> None:
+    """Change one key of a tree, as `load_config` does for each of its overrides.
+
+    Raises:
+        UserError: it is no override, or its place does not exist.
+    """
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise UserError(
