@@ -36,7 +36,28 @@ lr() {
         --set "train.scheduler.milestones=[2667,3333,3667]" --vary train.optim_g.lr=2e-4,5e-4,1e-3,2e-3,5e-3 --seeds 3 "$@"
 }
 
-for name in "${@:-nano_structure s_structure s_attention s_norm s_layer_scale s_content_gain msssim lr}"; do
+# The seed's settings on a CPU's scale, automations off unless an arm switches them on; 247 photographs, Set14, Set5.
+ultra=options/train/ParagonSR2/2xParagonSR2_Nano_CPU_ULTRA_FIDELITY.yml
+t=train.training_automations
+off=(train.dynamic_loss_scheduling $t.intelligent_learning_rate_scheduler $t.dynamic_batch_size_optimizer $t.early_stopping
+    $t.adaptive_gradient_clipping)
+seed_settings() {
+    paragonsr compare "$ultra" --set "datasets.train.dataroot_gt=[$PHOTOS/gb82,$PHOTOS/cid22,$PHOTOS/clic2025]" \
+        --set "datasets.val.dataroot_gt=$BENCH/Set14/HR" --set datasets.val_set5.name=Set5 \
+        --set datasets.val_set5.type=singleimagedataset --set "datasets.val_set5.dataroot_gt=$BENCH/Set5/HR" \
+        $(printf -- '--set %s.enabled=false ' "${off[@]}") "$@"
+}
+on() { for section in "$@"; do printf '%s.enabled=true; ' "$section"; done; }
+automations() {
+    seed_settings --seeds 5 --budget 100s --arm "balance: $(on "${off[0]}")" --arm "rate: $(on "${off[1]}")" \
+        --arm "batch: $(on "${off[2]}")" --arm "stopping: $(on "${off[3]}")" --arm "clipping: $(on "${off[4]}")" \
+        --arm "all: $(on "${off[@]}")" --arm "all, lr auto: $(on "${off[@]}") train.optim_g.lr=auto" "$@"
+}
+lr_auto() {
+    seed_settings --seeds 5 --budget 4284it --vary train.optim_g.lr=1e-3,2e-3,4e-3,8e-3 --arm "auto: train.optim_g.lr=auto" "$@"
+}
+
+for name in "${@:-nano_structure s_structure s_attention s_norm s_layer_scale s_content_gain msssim lr automations lr_auto}"; do
     for experiment in $name; do
         "$experiment" --out "$OUT/$experiment"
     done

@@ -1,0 +1,145 @@
+"""Time of the built-in scores against the earlier ones, and the calibration of complexity.
+
+    python benchmarks/curation_scores.py [FOLDER...] [--tiles 12] [--rounds 9]
+    python benchmarks/curation_scores.py --calibrate FOLDER...
+
+The first times `score_image` (ten scores) against `reference.stage1_metrics` (five) on tiles of 512 x 512 pixels, with
+and without decoding their PNG; without a folder the tiles are made up. Both sides take turns, round by round, so that
+the machine's mood hits both; CPU seconds of this one thread count, for other processes must not. Fails where ours is
+not WANTED times as fast.
+
+The second cuts the photographs of each folder into such tiles, prints the spread of complexity over each folder and
+over all, and the two constants that give all tiles the published median and 90th percentile.
+"""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy is imported: what is compared is one core
+
+import argparse
+import io
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from reference.stage1_metrics import stage1_metrics
+
+from paragonsr.curation.scores import complexity
+from paragonsr.curation.scores.registry import score_image
+from paragonsr.data.images import SUFFIXES, read_image
+
+WANTED = {"scores": 5.0, "PNG decoded and scores": 1.7}
+SIDE = 512
+MEDIAN, TOP = 0.37, 0.55
+"""Published median and 90th percentile of complexity."""
+
+Tile = NDArray[np.uint8]
+
+
+def tiles_of(folder: Path) -> Iterator[Tile]:
+    """Tiles of every photograph from its top left, without overlap; smaller photographs give none."""
+    for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES):
+        image = read_image(path)
+        for top in range(0, image.shape[0] - SIDE + 1, SIDE):
+            for left in range(0, image.shape[1] - SIDE + 1, SIDE):
+                yield np.ascontiguousarray(image[top : top + SIDE, left : left + SIDE])
+
+
+def made_up(count: int) -> Iterator[Tile]:
+    """Tiles with edges, shading, texture and noise."""
+    y, x = np.mgrid[0:SIDE, 0:SIDE] / 64
+    for seed in range(count):
+        random = np.random.default_rng(seed)
+        tile = 40 * np.sin(x * random.uniform(1, 8) + y * random.uniform(1, 8))[..., None]
+        tile = tile + 60 * (x * random.uniform(0.5, 2) > y)[..., None] * random.uniform(-1, 1, 3)
+        tile = tile + random.normal(0, random.uniform(0, 4), (SIDE, SIDE, 3))
+        yield np.clip(128 + tile, 0, 255).astype(np.uint8)
+
+
+def cpu_seconds(work: Callable[[Tile], object], tiles: list[Tile]) -> float:
+    """Mean of one pass over the tiles."""
+    start = time.process_time()
+    for tile in tiles:
+        work(tile)
+    return (time.process_time() - start) / len(tiles)
+
+
+def speed(tiles: list[Tile], rounds: int) -> int:
+    """Print both sides and their ratios; 1 where one falls short."""
+    coded = {id(tile): _png(tile) for tile in tiles}
+
+    def decoded(work: Callable[[Tile], object]) -> Callable[[Tile], object]:
+        return lambda tile: work(np.asarray(Image.open(io.BytesIO(coded[id(tile)])).convert("RGB")))
+
+    failed = False
+    print(f"{len(tiles)} tiles of {SIDE} x {SIDE}, {rounds} rounds, CPU time of one core")
+    for title, wrapped in (("scores", lambda work: work), ("PNG decoded and scores", decoded)):
+        sides = {"earlier, plain NumPy": wrapped(stage1_metrics), "ours": wrapped(score_image)}
+        times: dict[str, list[float]] = {side: [] for side in sides}
+        for turn in range(rounds + 1):
+            for side, work in sides.items():
+                taken = cpu_seconds(work, tiles)
+                if turn:  # the first one is warm-up
+                    times[side].append(taken)
+        theirs, ours = (statistics.median(values) for values in times.values())
+        print(f"    {title:23} {theirs * 1e3:6.2f} ms -> {ours * 1e3:5.2f} ms: {theirs / ours:.2f}x", end="")
+        print(f" (wanted {WANTED[title]}x)")
+        failed |= theirs / ours < WANTED[title]
+    return int(failed)
+
+
+def calibrate(folders: list[Path]) -> int:
+    """Print the spread of complexity and the constants that would fit it."""
+    found = {str(folder): np.array([_raw(tile) for tile in tiles_of(folder)]) for folder in folders}
+    found["all"] = np.concatenate(list(found.values()))
+    print(f"{'complexity of':24} tiles   min  P10  median mean  P90   max   >= 0.5")
+    for name, raws in found.items():
+        if len(raws):
+            values = np.array([complexity.complexity(raw) for raw in raws])
+            low, tenth, median, ninetieth, high = np.quantile(values, [0, 0.1, 0.5, 0.9, 1])
+            print(
+                f"{Path(name).name:24} {len(values):5}  {low:.3f} {tenth:.3f} {median:.3f} {values.mean():.3f} "
+                f"{ninetieth:.3f} {high:.3f}  {np.mean(values >= 0.5):.0%}"
+            )
+    middle, top = np.quantile(found["all"], [0.5, 0.9])
+    # 1 - 2^-(raw / half)^power is MEDIAN at `middle` and TOP at `top`.
+    power = math.log(math.log2(1 - TOP) / math.log2(1 - MEDIAN)) / math.log(top / middle)
+    half = middle / (-math.log2(1 - MEDIAN)) ** (1 / power)
+    print(f"fit: _HALF, _POWER = {half:.3f}, {power:.3f} (in use {complexity._HALF}, {complexity._POWER})")
+    return 0
+
+
+def _raw(tile: Tile) -> float:
+    """What `complexity` is given for a tile."""
+    value = score_image(tile)["complexity"]
+    return complexity._HALF * (-math.log2(1 - value)) ** (1 / complexity._POWER)
+
+
+def _png(tile: Tile) -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(tile).save(content, "PNG")
+    return content.getvalue()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folders", nargs="*", type=Path)
+    parser.add_argument("--calibrate", action="store_true")
+    parser.add_argument("--tiles", type=int, default=12)
+    parser.add_argument("--rounds", type=int, default=9)
+    given = parser.parse_args()
+    if given.calibrate:
+        if not given.folders:
+            parser.error("--calibrate needs folders of photographs")
+        return calibrate(given.folders)
+    tiles = [tile for folder in given.folders for tile in tiles_of(folder)][:: max(1, len(given.folders) * 10)]
+    return speed((tiles or list(made_up(given.tiles)))[: given.tiles], given.rounds)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
