@@ -334,21 +334,22 @@ def test_h8_peak_memory_is_that_since_the_last_reading() -> None:
 
 
 def test_h10_running_out_of_memory_in_a_validation_changes_no_figure(
-    tiny_config: Configure, monkeypatch: pytest.MonkeyPatch
+    tiny_config: Configure, photographs: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from paragonsr.archs.paragonsr2 import CompactParagonSR2 as ParagonSR2
 
-    plain = _train(tiny_config(name="plain"))
+    large = {"datasets.val.dataroot_gt": str(photographs("large", 1, height=200, width=220))}
+    plain = _train(tiny_config(large, name="plain"))
     forward, failed = ParagonSR2.forward, []
 
     def limited(self: nn.Module, images: torch.Tensor) -> torch.Tensor:
-        if not torch.is_grad_enabled() and images.shape[-1] * images.shape[-2] > 900:
+        if not torch.is_grad_enabled() and images.shape[-1] * images.shape[-2] > 8000:
             failed.append(images.shape)
             raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory")
         return forward(self, images)  # type: ignore[arg-type]
 
     monkeypatch.setattr(ParagonSR2, "forward", limited)
-    tiled = _train(tiny_config(name="tiled"))
+    tiled = _train(tiny_config(large, name="tiled"))
     assert failed
     for one, other in zip(read_validations(plain.folder), read_validations(tiled.folder), strict=True):
         assert one.deciding("psnr").value == pytest.approx(other.deciding("psnr").value, abs=1e-3)

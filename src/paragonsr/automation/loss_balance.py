@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -14,12 +15,12 @@ from paragonsr.errors import UserError
 
 STATISTICS = "training images"
 """Kind of the facts that the calibration wants."""
-HAND_OVERS = 2
-"""Windows running that must show a share off its target: one alone may be noise."""
-SHARE_FLOOR = 0.5
-"""`share_floor` where neither the user nor the calibration has set it."""
+TIME_CONSTANTS = 10
+"""Length of a span in time constants of the smoothing, 1 / (1 - momentum) steps: 100 steps with a momentum of 0.9."""
 SMALLEST = 1e-3
 """Relative change of a weight that is worth a decision."""
+LEAST = 1e-6
+"""Share that stands for nothing; relative distances need some."""
 
 
 @dataclass
@@ -30,8 +31,14 @@ class _State:
     """Smoothed logarithm of each gradient's norm."""
     measured: dict[str, int] = field(default_factory=dict)
     """Steps that each was measured in."""
+    span: int = 0
+    """Steps of the present span."""
+    sums: dict[str, float] = field(default_factory=dict)
+    """Sum over the present span of each smoothed logarithm."""
+    counts: dict[str, int] = field(default_factory=dict)
+    """Steps of the present span that each was measured in."""
     reference: dict[str, float] = field(default_factory=dict)
-    """Mean logarithm of each norm over its baseline."""
+    """Mean of each smoothed logarithm over the first span after its baseline."""
     scales: dict[str, float] = field(default_factory=dict)
     """Logarithm of what each configured weight is to be multiplied by for the target shares; 0 where none are given."""
     logs: dict[str, float] = field(default_factory=dict)
@@ -39,7 +46,7 @@ class _State:
     decided: dict[str, float] = field(default_factory=dict)
     """Each multiplier as it was last decided."""
     off: int = 0
-    """Hand-overs since a share was seen off its target; 0 while all are on it."""
+    """Spans since a share was seen off its target, until it is back on it."""
     broken: list[str] = field(default_factory=list)
     """Losses that were not finite."""
     named: list[str] = field(default_factory=list)
@@ -51,20 +58,21 @@ class _State:
 class LossBalance:
     """Steers the weights so that each loss has its target share of the pull.
 
-    The pull of loss i is w_i |g_i| with g_i = dL_i/dSR; its share is that over the sum. Its target is a curve: the share
-    that it has under the configured weights (ramps included), which falls by itself where the gradient falls with the
-    error, as that of MS-SSIM does while L1's keeps its norm; but
+    The pull of loss i is w_i |g_i| with g_i = dL_i/dSR; its share is that over the sum. Its target is a curve: the
+    share that it has under the configured weights (ramps included), which falls by itself where the gradient falls with
+    the error, as that of MS-SSIM does while L1's keeps its norm; but
 
     - not below `share_floor` times what the same weights gave with the norms of the baseline,
     - with all losses but the largest, the anchor, fading linearly to `late_share` of it at the end of the plan,
     - and beginning with `target_shares` where they are given.
 
-    Norms are averaged as logarithms: single batches have a gradient of MS-SSIM twenty times the usual one. They are
-    smoothed over steps with `momentum`, and their mean over a window counts. A share that is off its target by more
-    than `adaptation_threshold` (relative) in two windows running calls for adaptations, one per step: the multiplier
-    moves towards the target by at most `adaptation_rate` (in its logarithm), until it is there. The anchor keeps its
-    weight, so that the pull as a whole stays. After GradNorm (1711.02257), with norms at the output instead of the last
-    shared layer, and nothing to train.
+    Norms are averaged as logarithms, for single batches have a gradient of MS-SSIM twenty times the usual one: smoothed
+    over steps with `momentum`, and then over spans of ten time constants of that. The first `baseline_iterations` steps
+    of a loss are let pass, the span after them is its baseline. A share that is off its target by more than
+    `adaptation_threshold` (relative) in two spans running calls for adaptations, one per step: the multiplier moves
+    towards the target by at most `adaptation_rate` (in its logarithm), until it is there. The anchor keeps its weight,
+    so that the pull as a whole stays. After GradNorm (1711.02257), with norms at the output instead of the last shared
+    layer, and nothing to train.
 
     Args:
         options: constants, bounds, targets.
@@ -87,14 +95,18 @@ class LossBalance:
         _require_sensible(options.target_shares, self.labels)
 
     def observe(self, observation: Observation) -> Sequence[Decision]:
-        """Measure a window of steps, and adapt once for each of its steps; take in the statistics of the images."""
+        """Measure a window of steps, and judge the shares when a span is full; take in the images' statistics."""
         if isinstance(observation, Facts) and observation.kind == STATISTICS:
             self._calibrate(dict(observation.figures))
         if not isinstance(observation, Steps):
             return ()
-        norms = self._measure(observation)
+        self._measure(observation)
+        steps = self.state.span
+        if steps * (1 - self.options.momentum) < TIME_CONSTANTS - 1e-9:
+            return ()
+        norms = self._end_span()
         weights = self._weights(observation)
-        active = [label for label in self.labels if label in norms and weights[label] > 0 and self._known(label)]
+        active = [label for label in norms if weights[label] > 0 and label in self.state.reference]
         if len(active) < 2:
             return ()
         pulls = {label: math.log(weights[label]) + norms[label] for label in active}
@@ -104,31 +116,35 @@ class LossBalance:
         anchor = max(active, key=before.__getitem__)
         position = float(observation.figures["position"][-1]) + 1
         targets = self._targets(pulls, before, anchor, min(position / self._total, 1.0))
-        return self._adapt(pulls, targets, anchor, len(observation.figures["position"]), norms)
+        return self._adapt(pulls, targets, anchor, steps)
 
     def _calibrate(self, figures: dict[str, float]) -> None:
         self.state.facts = figures
         if self._written.auto_calibrate:
             self.options = calibrated(self._written, figures, self._parameters)
 
-    def _measure(self, window: Steps) -> dict[str, float]:
-        """Mean over the window of the smoothed logarithms, of the losses that have a gradient in it."""
+    def _measure(self, window: Steps) -> None:
         state, momentum = self.state, self.options.momentum
-        means = {}
+        state.span += len(window.figures["position"])
         for label in self.labels:
             norms, weighted = window.figures[f"loss_grad/{label}"], window.figures[f"loss_weight/{label}"] > 0
             if label not in state.broken and not np.isfinite(norms[weighted]).all():
                 state.broken.append(label)
-            smoothed = []
             for value in np.log(norms[weighted & np.isfinite(norms) & (norms > 0)]).tolist():
                 state.norms[label] = momentum * state.norms.get(label, value) + (1 - momentum) * value
-                smoothed.append(state.norms[label])
-                count = state.measured[label] = state.measured.get(label, 0) + 1
-                if count <= max(self.options.baseline_iterations, 1):
-                    mean = state.reference.get(label, 0.0)
-                    state.reference[label] = mean + (value - mean) / count
-            if smoothed:
-                means[label] = math.fsum(smoothed) / len(smoothed)
+                state.sums[label] = state.sums.get(label, 0.0) + state.norms[label]
+                state.counts[label] = state.counts.get(label, 0) + 1
+
+    def _end_span(self) -> dict[str, float]:
+        """Mean over the span of the smoothed logarithms, of the losses that had a gradient in it."""
+        state = self.state
+        means = {label: state.sums[label] / count for label, count in state.counts.items()}
+        for label, mean in means.items():
+            passed = state.measured.get(label, 0)
+            state.measured[label] = passed + state.counts[label]
+            if passed >= self.options.baseline_iterations:
+                state.reference.setdefault(label, mean)
+        state.span, state.sums, state.counts = 0, {}, {}
         return means
 
     def _weights(self, window: Steps) -> dict[str, float]:
@@ -136,17 +152,12 @@ class LossBalance:
         now = {label: float(window.figures[f"loss_weight/{label}"][-1]) for label in self.labels}
         return now if self.options.dry_run else {k: w / self.state.decided.get(k, 1.0) for k, w in now.items()}
 
-    def _known(self, label: str) -> bool:
-        return self.state.measured[label] >= self.options.baseline_iterations
-
     def _scales(self, before: dict[str, float]) -> dict[str, float]:
         given = {label: share for label, share in self.options.target_shares.items() if label in before}
-        if not given:
-            return dict.fromkeys(before, 0.0)
         shares = _shares(before)
         others = math.fsum(share for label, share in shares.items() if label not in given)
         left = 1 - math.fsum(given.values())
-        return {label: math.log(given[label] / share if label in given else left / others) for label, share in shares.items()}
+        return {k: math.log(given[k] / share if k in given else left / others) for k, share in shares.items()}
 
     def _targets(
         self, pulls: dict[str, float], before: dict[str, float], anchor: str, progress: float
@@ -155,42 +166,38 @@ class LossBalance:
         scales = self.state.scales
         now = _shares({label: pull + scales[label] for label, pull in pulls.items()})
         then = _shares({label: pull + scales[label] for label, pull in before.items()})
-        floor = SHARE_FLOOR if self.options.share_floor is None else self.options.share_floor
         late = 1.0 if self.options.late_share is None else self.options.late_share
         fade = 1 + (late - 1) * progress
-        wanted = {
-            label: max(now[label], floor * then[label]) * (1.0 if label == anchor else fade) for label in pulls
-        }
+        held = {label: max(now[label], self.options.share_floor * then[label]) for label in pulls}
+        wanted = {label: max(share * fade, LEAST) for label, share in held.items() if label != anchor}
+        # The anchor takes what the others leave; more than nothing, should floors leave nothing.
+        wanted[anchor] = max(1 - math.fsum(wanted.values()), self.options.share_floor * then[anchor], LEAST)
         whole = math.fsum(wanted.values())
-        return {label: share / whole for label, share in wanted.items()}
+        return {label: wanted[label] / whole for label in pulls}
 
-    def _adapt(
-        self, pulls: dict[str, float], targets: dict[str, float], anchor: str, steps: int, norms: Mapping[str, float]
-    ) -> list[Decision]:
+    def _adapt(self, pulls: dict[str, float], targets: dict[str, float], anchor: str, steps: int) -> Sequence[Decision]:
         state, options = self.state, self.options
         logs = {label: state.logs.get(label, 0.0) for label in pulls}
         shares = _shares({label: pull + logs[label] for label, pull in pulls.items()})
         on_target = all(abs(shares[k] / targets[k] - 1) <= options.adaptation_threshold for k in pulls)
-        if on_target and state.off < HAND_OVERS:
-            state.off = 0
-            return []
-        state.off += 1
-        if state.off < HAND_OVERS:
-            return []
+        # Off in one span may be noise; once moving, it goes on until it has arrived.
+        state.off = 0 if on_target and state.off < 2 else state.off + 1
+        if state.off < 2:
+            return ()
         low, high = math.log(options.min_weight), math.log(options.max_weight)
         reach, arrived = options.adaptation_rate * steps, True
         for label in pulls:
             if label == anchor:
                 continue
-            wanted = math.log(max(targets[label], 1e-12) / targets[anchor]) + pulls[anchor] + logs[anchor] - pulls[label]
-            wanted = min(max(wanted, low), high)
+            ratio = targets[label] / targets[anchor]
+            wanted = min(max(math.log(ratio) + pulls[anchor] + logs[anchor] - pulls[label], low), high)
             state.logs[label] = logs[label] + min(max(wanted - logs[label], -reach), reach)
             arrived &= abs(wanted - logs[label]) <= reach
         if arrived:
             state.off = 0
         worth = SMALLEST if arrived else max(options.adaptation_threshold / 4, SMALLEST)
         return [
-            self._decision(label, {"share": shares[label], "target": targets[label], "norm": math.exp(norms[label])})
+            self._decision(label, {"share": shares[label], "target": targets[label]})
             for label in pulls
             if abs(state.logs.get(label, 0.0) - math.log(state.decided.get(label, 1.0))) >= worth
         ]
@@ -211,8 +218,8 @@ class LossBalance:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state_dict`."""
-        # Through a copy: the caller's state must not change with ours.
-        self.state = _State(**{k: type(v)(v) if isinstance(v, dict | list) else v for k, v in state.items()})
+        # A copy: what was saved must not change with what is measured from now on.
+        self.state = _State(**deepcopy(state))
         if self.state.facts is not None:
             self._calibrate(self.state.facts)
 

@@ -20,7 +20,7 @@ class LossBalanceOptions(AutomationOptions):
     """`train.dynamic_loss_scheduling`: keeps each loss' share of the pull on its target curve."""
 
     auto_calibrate: bool = False
-    """Set what is null below from the training images and the network's size; written keys win."""
+    """Set what is null below from the training images and the network's size; a written key wins."""
     momentum: float = Field(0.9, ge=0, lt=1)
     """Smoothing of the measured gradient norms, from step to step."""
     adaptation_rate: float = Field(0.01, gt=0, le=1)
@@ -38,9 +38,8 @@ class LossBalanceOptions(AutomationOptions):
     target_shares: dict[str, Annotated[float, Field(gt=0, le=1)]] = Field(default_factory=dict)
     """Label of a loss (`l1`, `mssim`) -> its share of the pull after the baseline; the others keep to each other as
     their weights say. Without it all begin with the shares that the configured weights give."""
-    share_floor: float | None = Field(None, ge=0, le=1)
-    """What a share is held at when it falls by itself, as a part of what it was after the baseline; null is 0.5, or as
-    calibrated."""
+    share_floor: float = Field(0.5, ge=0, le=1)
+    """What a share is held at when it falls by itself, as a part of what it was after the baseline."""
     late_share: float | None = Field(None, ge=0, le=1)
     """What remains at the end of the plan of the share of each loss but the largest; null is 1, or as calibrated."""
 

@@ -13,19 +13,17 @@ from paragonsr.data.store import Store
 
 PATCHES = 1024
 """Patches that are looked at, spread evenly over the images (as often as training shows them)."""
-SIDE = 128
-"""Side of a patch in HR pixels; smaller images are taken whole."""
+SIDE = 129
+"""Side of a patch in HR pixels, whose slopes fill 16 x 16 blocks; smaller images are taken whole."""
 BLOCK = 8
 """Side of the blocks in which texture is told from edges."""
-SLOPE = 0.03
-"""Slope of luma, root mean square over a block and per pixel, luma in [0, 1]: half a texture, and the weakest edge.
-A step of 0.085 across a block has it."""
-COHERENT = 0.5
-"""From here on a block's slopes have one direction, and are an edge."""
+SLOPE = 0.01
+"""Slope of luma per pixel, root mean square over a block, luma in [0, 1], that counts half: a faint one, so that few
+images of strong contrast do not rule the mean."""
 COLOURFUL = 0.15
 """Colourfulness that gives 0.5; 0.13 is what people call moderately, 0.43 extremely colourful."""
 
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating]
 
 _STRIDES = np.array([0.7548776662466927, 0.5698402909980532])
 """1/p and 1/p^2 with p^3 = p + 1: multiples of them, modulo 1, fill the square evenly (Roberts 2018, R2 sequence)."""
@@ -49,23 +47,24 @@ def statistics(store: Store) -> dict[str, float]:
 def patch_statistics(patch: Image) -> dict[str, float]:
     """The figures of one patch, h x w x 3 uint8 RGB, any size.
 
-    With the eigenvalues a >= b of the structure tensor of luma (BT.601, [0, 1]; the mean of the products of its
-    differences to the right and downwards) in a block of 8 x 8 pixels, after Bigun and Granlund 1987: at an edge the
-    slopes have one direction and b is near 0, in a texture they have all.
+    With the eigenvalues a >= b of the structure tensor in a block of 8 x 8 slopes, after Bigun and Granlund 1987: the
+    mean of the products of luma's (BT.601, [0, 1]) slopes across and down. At an edge the slopes have one direction and
+    b is near 0; in a texture they have all.
 
-    texture_variance: mean over the blocks of b / (b + 0.03^2).
-    edge_density: share of the blocks with a >= 0.03^2 and (a - b) / (a + b) >= 0.5.
+    texture_variance: mean over the blocks of sqrt(b) / (sqrt(b) + 0.01).
+    edge_density: mean over the blocks of c sqrt(a) / (sqrt(a) + 0.01), with the coherence c = (a - b) / (a + b).
     color_variation: m / (m + 0.15), m the colourfulness of Hasler and Suesstrunk 2003 in [0, 1] units:
         sqrt(var(R - G) + var((R + G) / 2 - B)) + 0.3 sqrt(mean(R - G)^2 + mean((R + G) / 2 - B)^2).
     complexity: the mean of these three.
     """
     rgb = patch.astype(np.float32) / 255
     larger, smaller = _eigenvalues(rgb @ np.array([0.299, 0.587, 0.114], np.float32))
-    edges = (larger >= SLOPE**2) & (larger - smaller >= COHERENT * (larger + smaller))
+    coherence = (larger - smaller) / np.maximum(larger + smaller, 1e-12)
+    across, along = np.sqrt(larger), np.sqrt(smaller)
     colour = _colourfulness(rgb)
     figures = {
-        "texture_variance": float(np.mean(smaller / (smaller + SLOPE**2))),
-        "edge_density": float(np.mean(edges)),
+        "texture_variance": float(np.mean(along / (along + SLOPE))),
+        "edge_density": float(np.mean(coherence * across / (across + SLOPE))),
         "color_variation": colour / (colour + COLOURFUL),
     }
     return figures | {"complexity": sum(figures.values()) / len(figures)}
@@ -79,8 +78,10 @@ def _cut(image: Image, place: NDArray[np.float64]) -> Image:
 
 def _eigenvalues(luma: Floats) -> tuple[Floats, Floats]:
     """Of the structure tensor of each block; what does not fill a block at the right and lower border is left out."""
-    across = np.diff(luma, axis=1, append=luma[:, -1:])
-    down = np.diff(luma, axis=0, append=luma[-1:])
+    # A slope stands between four pixels, so that those across and down belong to the same place.
+    luma = np.pad(luma, [(0, int(side == 1)) for side in luma.shape], "edge")
+    rows, columns = np.diff(luma, axis=0), np.diff(luma, axis=1)
+    down, across = (rows[:, 1:] + rows[:, :-1]) / 2, (columns[1:] + columns[:-1]) / 2
     xx, yy, xy = (_block_means(product) for product in (across**2, down**2, across * down))
     half, radius = (xx + yy) / 2, np.sqrt(((xx - yy) / 2) ** 2 + xy**2)
     return half + radius, np.maximum(half - radius, 0)

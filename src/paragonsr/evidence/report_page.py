@@ -15,6 +15,7 @@ from paragonsr.evidence.page import Page
 from paragonsr.evidence.plots import Mark, Shaded, shaded_curves, step_curves
 from paragonsr.evidence.runs import Run
 from paragonsr.training.folder import flat
+from paragonsr.training.record import read_forecasts
 
 
 def report_page(run: Run) -> str:
@@ -61,6 +62,20 @@ def _validation(page: Page, run: Run) -> None:
             plots.append(shaded_curves(f"{set_name}: {metric}", "iteration", metric, {metric: Shaded(x, y)}))
             top = int(np.argmax(y) if figure.better == "higher" else np.argmin(y))
             rows.append((set_name, metric, f"{y[-1]:.4f}", f"{y[top]:.4f}", x[top], figure.protocol))
+    expected = read_forecasts(run.folder)
+    if expected:
+        at = np.array([iteration for iteration, _ in expected])
+        final, low, high = (np.array([getattr(f, name) for _, f in expected]) for name in ("final", "low", "high"))
+        plots.append(
+            shaded_curves(
+                "what was expected of the end", "iteration", "figure", {"expected": Shaded(at, final, low, high)}
+            )
+        )
+        last_one = expected[-1][1]
+        page.text(
+            f"After iteration {at[-1]} the end was expected at {last_one.final:.3f}, "
+            f"between {last_one.low:.3f} and {last_one.high:.3f} in four runs of five."
+        )
     page.table(("set", "metric", "last", "best", "at iteration", "protocol"), rows)
     page.plots(plots)
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from paragonsr.inference.memory import is_out_of_memory, release
+
 BLEND = 4
 """Half width of the band in which neighbouring tiles fade into each other, in LR pixels."""
 SMALLEST = 4 * BLEND
@@ -75,10 +77,12 @@ def upscale(
     while True:
         try:
             return _upscale(network, lr_images, scale, max(tile, SMALLEST), overlap)
-        except torch.OutOfMemoryError:
-            if tile <= SMALLEST:
+        except (RuntimeError, MemoryError) as error:
+            if tile <= SMALLEST or not is_out_of_memory(error):
                 raise
-            tile = min(tile, max(height, width)) // 2
+        # Outside of the handler, which would keep the failed attempt's tensors alive.
+        release(lr_images.device)
+        tile = min(tile, max(height, width)) // 2
 
 
 def _upscale(network: Callable[[Tensor], Tensor], lr_images: Tensor, scale: int, tile: int, overlap: int) -> Tensor:

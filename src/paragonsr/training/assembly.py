@@ -40,6 +40,7 @@ from paragonsr.training.loop import Training
 from paragonsr.training.memory import PeakMemory
 from paragonsr.training.meter import MachineReadings, Meter, Readings, RecordedReadings
 from paragonsr.training.objective import Objective
+from paragonsr.training.outlook import Outlook
 from paragonsr.training.plan import Plan
 from paragonsr.training.rate_probe import try_rates
 from paragonsr.training.report import Reporter
@@ -167,7 +168,16 @@ def assemble(
         facts = interrupted(folder.path, resumed[1]["iteration"])
     else:
         facts = _first_facts(config, machine, network, data, sampler, console)
-    parts |= {"controls": controls, "trial": trial} | {f"automation.{a.name}": a for a in automations}
+    outlook = Outlook(
+        options.training_automations.early_stopping.metric,
+        learning_rate(config),
+        options.total_iter,
+        options.ema_decay,
+        options.ema_power,
+    )
+    parts |= {"controls": controls, "trial": trial, "outlook": outlook} | {
+        f"automation.{a.name}": a for a in automations
+    }
     state.keep()
     if resumed is not None:
         state.load(*resumed)
@@ -189,6 +199,7 @@ def assemble(
         reporter=reporter,
         interruption=stack.enter_context(Interruption(machine)),
         trial=trial,
+        outlook=outlook,
         facts=facts,
     )
 

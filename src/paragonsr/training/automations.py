@@ -1,6 +1,6 @@
 """Which automations a configuration asks for."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from paragonsr.automation.batch_size import BatchSize
@@ -71,7 +71,7 @@ def _plateau(options: PlateauOptions) -> ReduceOnPlateau:
     return ReduceOnPlateau(options.metric, options.factor, options.patience, options.threshold, options.min_factor)
 
 
-def calibration_table(config: Config, circumstances: Circumstances, facts: Facts) -> Iterator[str]:
+def calibration_table(config: Config, circumstances: Circumstances, facts: Facts) -> Sequence[str]:
     """What the training images are like, and what follows for the balance of the losses."""
     return table(config.train.dynamic_loss_scheduling, facts.figures, circumstances.parameters)
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from paragonsr.automation.forecast import Forecast
 from paragonsr.automation.journal import Entry
 from paragonsr.automation.protocol import Decay, Facts, Observation, Steps
 
@@ -12,7 +13,7 @@ class Board:
     """Scalars and texts of a run.
 
     Tags: losses/<label>, loss_weight/<label>, loss_share/<label>, lr, grad_norm, perf/*, val/<metric> (the deciding
-    set), metrics/<set>/<metric>, automation/<setting>.
+    set), metrics/<set>/<metric>, automation/<setting>, forecast/*.
 
     Args:
         folder: where event files go; None writes none.
@@ -47,6 +48,13 @@ class Board:
             scalars = {tag: value for tag, value in scalars.items() if not tag.startswith("loss_share/")}
         for tag, value in scalars.items():
             self._writer.add_scalar(tag, value, observation.iteration)
+
+    def forecast(self, iteration: int, expected: Forecast) -> None:
+        """Write what is expected of the end."""
+        if self._writer is not None:
+            for name, value in vars(expected).items():
+                if value is not None:
+                    self._writer.add_scalar(f"forecast/{name}", value, iteration)
 
     def entry(self, entry: Entry) -> None:
         """Write a decision."""

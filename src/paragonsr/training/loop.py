@@ -11,6 +11,7 @@ from paragonsr.training.hardware import Hardware
 from paragonsr.training.keeping import Keeper
 from paragonsr.training.meter import Meter, Readings
 from paragonsr.training.objective import Objective
+from paragonsr.training.outlook import Outlook
 from paragonsr.training.plan import Due, Plan
 from paragonsr.training.report import Reporter
 from paragonsr.training.settings import Controls, Settings
@@ -41,6 +42,7 @@ class Training:
     reporter: Reporter
     interruption: Interruption
     trial: Trial
+    outlook: Outlook
     facts: Sequence[Facts] = ()
     """What is known before the first step."""
 
@@ -100,7 +102,11 @@ class Training:
             self.keeper.save_best(self.state)
         took = self.hardware.slowest(time.perf_counter() - began)
         took = self.readings.validation(self.state.iteration, took)
-        return self._observe(replace(validation, seconds=took), due)
+        decisions = self._observe(replace(validation, seconds=took), due)
+        expected = self.outlook.after(validation, self.controls.settings)
+        if expected is not None:
+            self.reporter.forecast(self.state.iteration, expected)
+        return decisions
 
     def _observe(self, observation: Observation, due: Due) -> list[Decision]:
         """Record an observation, show it to everyone, and collect what the automations make of it."""

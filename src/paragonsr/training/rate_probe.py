@@ -20,8 +20,9 @@ RATES = (5e-4, 1e-3, 2e-3, 4e-3)
 """Twice the last is 0.2 dB worse for a Nano in 4000 iterations, and short trials do not always show it."""
 SHARE = 0.03
 """Of the run's iterations, for all trials together."""
-FEWEST, MOST = 20, 500
-"""Steps of one trial: with less nothing can be told, with more nothing new."""
+FEWEST, MOST = 24, 500
+"""Steps of one trial: with less nothing can be told, with more nothing new. A run too short for all rates tries the
+larger ones, one too short for two of them none."""
 WARM_UP, SCORED = 0.1, 0.25
 """Shares of a trial in which the rate rises, and whose losses count at its end."""
 
@@ -43,16 +44,18 @@ def try_rates(
     Returns:
         mean weighted loss of the last quarter of each trial, by the rate's repr; infinite where it came apart.
     """
-    steps = min(max(int(SHARE * config.train.total_iter / len(RATES)), FEWEST), MOST)
+    allowed = int(SHARE * config.train.total_iter)
+    count = min(allowed // FEWEST, len(RATES))
+    rates = RATES[-count:] if count > 1 else ()
+    steps = min(allowed // max(count, 1), MOST)
     losses: dict[str, float] = {}
     with torch.random.fork_rng(devices=[machine.device] if machine.device.type == "cuda" else []):
-        for number, rate in enumerate(RATES):
+        for number, rate in enumerate(rates):
 
             def made(step: int, before: int = number * steps) -> None:
-                progress(before + step, len(RATES) * steps)
+                progress(before + step, len(rates) * steps)
 
             losses[repr(rate)] = _trial(config, machine, copy.deepcopy(network), sampler, rate, steps, made)
-    progress(len(RATES) * steps, len(RATES) * steps)
     return Facts(0, TRIED, losses)
 
 

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
+from paragonsr.automation.forecast import Forecast
 from paragonsr.automation.protocol import Facts, Figure, Observation, Steps, Validation
 
 HANDED_OVER = "handed_over"
 
 
 class Recorder:
-    """Writes `observations.bin` (steps), `validations.jsonl` and `facts.jsonl`.
+    """Writes `observations.bin` (steps), `validations.jsonl`, `facts.jsonl` and `forecasts.jsonl`.
 
     observations.bin is one line of JSON (the column names) and then rows of little-endian float64, one per step; the
     column `handed_over` is 1 in the last row of each window.
@@ -33,6 +34,7 @@ class Recorder:
             self._steps.write(json.dumps({"columns": self._columns}).encode() + b"\n")
         self._validations = (folder / "validations.jsonl").open("a", encoding="utf-8")
         self._facts = (folder / "facts.jsonl").open("a", encoding="utf-8")
+        self._forecasts = (folder / "forecasts.jsonl").open("a", encoding="utf-8")
 
     def write(self, observation: Observation) -> None:
         """Append one observation."""
@@ -46,16 +48,20 @@ class Recorder:
         else:
             self._validations.write(json.dumps(asdict(observation)) + "\n")
 
+    def forecast(self, iteration: int, expected: Forecast) -> None:
+        """Append what was expected of the end after a validation."""
+        self._forecasts.write(json.dumps({"iteration": iteration} | asdict(expected)) + "\n")
+
     def sync(self) -> None:
         """Bring everything written so far to the disk."""
-        for file in (self._steps, self._validations, self._facts):
+        for file in (self._steps, self._validations, self._facts, self._forecasts):
             file.flush()
             os.fsync(file.fileno())
 
     def close(self) -> None:
         """Write out and close."""
         self.sync()
-        for file in (self._steps, self._validations, self._facts):
+        for file in (self._steps, self._validations, self._facts, self._forecasts):
             file.close()
 
 
@@ -82,6 +88,13 @@ def read_validations(folder: Path) -> list[Validation]:
     return found
 
 
+def read_forecasts(folder: Path) -> list[tuple[int, Forecast]]:
+    """(iteration, what was expected then); none before the first third of a run."""
+    file = folder / "forecasts.jsonl"
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    return [(entry.pop("iteration"), Forecast(**entry)) for entry in map(json.loads, lines)]
+
+
 def read_observations(folder: Path) -> Iterator[Observation]:
     """All that a run observed, as it was handed over, in that order."""
     steps = read_steps(folder)
@@ -100,7 +113,7 @@ def read_observations(folder: Path) -> Iterator[Observation]:
     return iter([observation for _, _, observation in found])
 
 
-APPENDED = ("observations.bin", "validations.jsonl", "facts.jsonl", "journal.jsonl")
+APPENDED = ("observations.bin", "validations.jsonl", "facts.jsonl", "forecasts.jsonl", "journal.jsonl")
 
 
 def positions(folder: Path) -> dict[str, int]:

@@ -2,12 +2,16 @@
 
 import numpy as np
 
+from paragonsr.automation.forecast import Forecast
 from paragonsr.automation.journal import Entry
 from paragonsr.automation.protocol import Decay, Figure, Observation, Steps, Validation
 from paragonsr.training.board import Board
 from paragonsr.training.console import Console
 from paragonsr.training.record import Recorder
 from paragonsr.training.state import Best
+
+KEPT = ("val", "best", "end", "+0.1 in")
+"""What a validation has shown stays until the next one."""
 
 
 class Reporter:
@@ -38,7 +42,7 @@ class Reporter:
         self._board.observe(observation)
         if isinstance(observation, Steps):
             # The validation first: a narrow terminal cuts the rest off.
-            self._shown = {k: v for k, v in self._shown.items() if k in ("val", "best")} | _summary(observation)
+            self._shown = {k: v for k, v in self._shown.items() if k in KEPT} | _summary(observation)
         elif isinstance(observation, Validation):
             for name, metrics in observation.figures.items():
                 shown = "  ".join(_figure(metric, figure) for metric, figure in metrics.items())
@@ -49,6 +53,17 @@ class Reporter:
                 self._shown["best"] = f"{best.value:.3f} @ {best.iteration}"
         line = line and isinstance(observation, Steps)
         self._console.figures(observation.iteration, self._shown, line=line)
+
+    def forecast(self, iteration: int, expected: Forecast) -> None:
+        """Record and show what is expected of the end."""
+        if self._recorder is not None:
+            self._recorder.forecast(iteration, expected)
+        self._board.forecast(iteration, expected)
+        self._shown["end"] = f"{expected.final:.3f} ({expected.low:.3f} .. {expected.high:.3f})"
+        if expected.iterations_to_next_tenth is not None:
+            self._shown["+0.1 in"] = f"{expected.iterations_to_next_tenth} it"
+        else:
+            self._shown.pop("+0.1 in", None)
 
     def entry(self, entry: Entry) -> None:
         """Show one decision."""

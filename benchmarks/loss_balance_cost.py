@@ -1,0 +1,116 @@
+"""What dynamic_loss_scheduling costs of a training step.
+
+ParagonSR2 Nano x2, patches and batch of 2xParagonSR2_Nano_CPU_ULTRA_FIDELITY, L1 + 0.05 MS-SSIM, AdamW. Two sides take
+turns, step by step, and the processor's time counts, not the clock's, so that the machine's mood hits both of them:
+
+    summed      the plain way: one backward pass of the weighted sum
+    balanced    each loss differentiated at the SR image, the norms of the gradients, and their weighted sum passed on
+
+To the second comes what the automation takes for a window of 50 steps, divided by 50.
+
+    python benchmarks/loss_balance_cost.py [--repeats 100] [--json FILE]
+
+Fails where the median of the paired differences, with the automation, is above 3% of a summed step.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from paragonsr.archs.options import NETWORKS
+from paragonsr.automation.loss_balance import LossBalance
+from paragonsr.automation.options import LossBalanceOptions
+from paragonsr.automation.protocol import Steps
+from paragonsr.losses.options import L1Options, MSSSIMLossOptions
+from paragonsr.training.objective import Objective
+
+ALLOWED = 0.03
+BATCH, SIDE, WINDOW = 8, 32, 50
+Step = Callable[[], None]
+
+
+def sides() -> dict[str, Step]:
+    """One training step each, on the same images, of two networks with the same weights."""
+    torch.manual_seed(0)
+    lr, hr = torch.rand(BATCH, 3, SIDE, SIDE), torch.rand(BATCH, 3, 2 * SIDE, 2 * SIDE)
+    objective = Objective([L1Options(), MSSSIMLossOptions(loss_weight=0.05, scales="auto")], lr.device)
+    weights = objective.weights(0, {})
+    made: dict[str, Step] = {}
+    for name in ("summed", "balanced"):
+        torch.manual_seed(0)
+        network = NETWORKS["paragonsr2_nano"]().build(scale=2).to(memory_format=torch.channels_last)
+        optimiser = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=True)
+
+        def step(
+            name: str = name, network: torch.nn.Module = network, optimiser: torch.optim.AdamW = optimiser
+        ) -> None:
+            optimiser.zero_grad(set_to_none=True)
+            sr = network(lr.to(memory_format=torch.channels_last))
+            if name == "balanced":
+                pull = objective.pull(sr, hr, weights)
+                torch.stack([norm.sqrt() for norm in pull.norms.values()])
+                sr.backward(pull.gradient)
+            else:
+                losses = [weights[label] * loss(sr, hr) for label, loss in objective.modules.items()]
+                torch.stack(losses).sum().backward()
+            optimiser.step()
+
+        made[name] = step
+    return made
+
+
+def automation_seconds(repeats: int) -> float:
+    """Median seconds of one hand-over, every second of which judges the shares and decides."""
+    options = LossBalanceOptions(enabled=True, target_shares={"mssim": 0.3}, adaptation_rate=1e-4)
+    automation = LossBalance(options, ["l1", "mssim"], 10**6, 100_000)
+    random = np.random.default_rng(0)
+    times = []
+    for number in range(1, repeats + 1):
+        figures = {"position": np.arange(WINDOW) + number * WINDOW}
+        for label, weight in (("l1", 1.0), ("mssim", 0.05)):
+            figures |= {f"loss_weight/{label}": np.full(WINDOW, weight)}
+            figures |= {f"loss_grad/{label}": random.uniform(0.5, 1.5, WINDOW)}
+        start = time.process_time()
+        automation.observe(Steps(number * WINDOW, figures))
+        times.append(time.process_time() - start)
+    return statistics.median(times)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=100)
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+
+    steps = sides()
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for repeat in range(arguments.repeats + 3):
+        for name, step in steps.items():
+            start = time.process_time()
+            step()
+            if repeat >= 3:  # the first ones are warm-up
+                times[name].append(time.process_time() - start)
+    plain = statistics.median(times["summed"])
+    pairs = zip(times["balanced"], times["summed"], strict=True)
+    extra = statistics.median(balanced - summed for balanced, summed in pairs)
+    hand_over = automation_seconds(arguments.repeats)
+    share = (extra + hand_over / WINDOW) / plain
+    print(
+        f"summed step {plain * 1e3:.2f} ms, norms {extra * 1e3:+.3f} ms, hand-over {hand_over * 1e3:.3f} ms per {WINDOW}"
+    )
+    print(f"cost of the balance: {share:+.2%} of a step (allowed {ALLOWED:.0%})")
+    if arguments.json:
+        figures = {"summed_step": plain, "norms": extra, "hand_over": hand_over, "share": share}
+        arguments.json.write_text(json.dumps({"torch": torch.__version__, "seconds": figures}, indent=2) + "\n")
+    return int(share > ALLOWED)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,140 @@
+"""How good a run will be at its end, from its validations so far and the course of its learning rate.
+
+Progress is counted in work: the sum of the learning rates up to a position, and, where weights are averaged before they
+are validated, its moving average, since what is validated lags behind. The schedule and the decays are known ahead, and
+with them the work that is still to come. Against the logarithm of the work x the validation figure P is steep first and
+flattens: locally it follows a power law, P = P_inf - a e^(-c x), so that from now on it gains
+
+    G(dx) = v (1 - e^(-c dx)) / c,    v = dP/dx now.
+
+v is the slope of the last quarter of the validations; c, hard to see from them, is the exponent between this slope and
+that of the quarter before it, drawn most of the way to what runs usually have. What is validated without averaging
+also gains when the rate falls to nothing: it stops to waver, and that gain grows with how much it wavers.
+
+The constants and the interval are measured on real runs of a small network (docs/automations.md).
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+QUARTER = 4
+FEWEST = 6
+"""Validations without which nothing can be said."""
+USUAL_EXPONENT, SEEN = 0.9, 0.22
+"""Exponent that runs usually have, and how much of the distance from it to the exponent that was seen is believed."""
+LEAST_SEEN, MOST_SEEN = -2.0, 4.0
+BELOW, BELOW_PER_LOG = 0.1, 0.5
+ABOVE, ABOVE_PER_LOG = 0.4, 0.9
+FAR = 0.7
+"""Ends of the 80% interval: G e^-(BELOW + BELOW_PER_LOG dx) and G e^(ABOVE + ABOVE_PER_LOG dx), with dx at most FAR."""
+NOISE, RESOLUTION = 1.3, 0.006
+"""Both ends are further apart by NOISE times the scatter of the validations, and by what no forecast resolves."""
+LEAST_SLOPE = 1e-3
+ANNEALING = 0.0
+POINTS = 1024
+"""Positions at which the course of the rate is looked at."""
+TENTH = 0.1
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What is expected of a run, in the unit of the validation figure."""
+
+    final: float
+    """Figure at the end."""
+    low: float
+    high: float
+    """Ends of an interval that holds the final figure of four runs in five."""
+    iterations_to_next_tenth: int | None
+    """Positions until the figure is 0.1 above the last one; None where that is not expected before the end."""
+
+
+def forecast(
+    positions: Sequence[float],
+    values: Sequence[float],
+    rate: Callable[[float], float],
+    total: float,
+    ema_decay: float = 0.0,
+    ema_power: float = 0.75,
+) -> Forecast | None:
+    """Expect the end of a run, from a third of it on.
+
+    Args:
+        positions: of the validations so far, rising.
+        values: their figures; the higher the better (negate the others).
+        rate: learning rate at a position from 0 to total, as it was and as it is planned.
+        total: position of the end.
+        ema_decay: of the averaged weights that are validated; 0 where they are not averaged.
+        ema_power: of the averaged weights.
+
+    Returns:
+        None with fewer than six validations, before a third of the run, or at its end.
+    """
+    now = positions[-1] if positions else 0.0
+    if len(positions) < FEWEST or now < total / 3 or now >= total:
+        return None
+    grid = np.linspace(0.0, total, POINTS)
+    rates = np.array([rate(position) for position in grid])
+    log_work = np.log(averaged_work(grid, rates, ema_decay, ema_power))
+    x, y = np.interp(positions, grid, log_work), np.asarray(values, float)
+    steepness, exponent, scatter = _course(x, y)
+    ahead = np.interp(np.linspace(now, total, POINTS), grid, log_work) - x[-1]
+    falls = 1 - np.interp(np.linspace(now, total, POINTS), grid, rates) / np.interp(now, grid, rates)
+    gains = -steepness * np.expm1(-exponent * ahead) / exponent
+    if not ema_decay:
+        gains = gains + ANNEALING * scatter * np.maximum(falls, 0.0)
+    gain, far = float(gains[-1]), min(float(ahead[-1]), FAR)
+    margin = NOISE * scatter + RESOLUTION
+    reached = np.flatnonzero(gains >= TENTH)
+    return Forecast(
+        final=float(y[-1] + gain),
+        low=float(y[-1] + gain * math.exp(-BELOW - BELOW_PER_LOG * far) - margin),
+        high=float(y[-1] + gain * math.exp(ABOVE + ABOVE_PER_LOG * far) + margin),
+        iterations_to_next_tenth=round(float(reached[0]) * (total - now) / (POINTS - 1)) if reached.size else None,
+    )
+
+
+def averaged_work(positions: np.ndarray, rates: np.ndarray, ema_decay: float, ema_power: float) -> np.ndarray:
+    """Sum of the learning rates up to each position, as the averaged weights have seen it.
+
+    The average has the decay min(ema_decay, 1 - (1 + n)^-ema_power) after n updates, one at each position.
+
+    Args:
+        positions: rising, from 0.
+        rates: learning rate at each.
+
+    Returns:
+        float64, same length, above 0.
+    """
+    gaps = np.diff(positions)
+    work = np.concatenate([[0.0], np.cumsum(gaps * (rates[1:] + rates[:-1]) / 2)])
+    if ema_decay > 0:
+        taken = np.maximum(1 - ema_decay, (1 + positions[1:]) ** -ema_power)
+        seen = 0.0
+        for index, share in enumerate(1 - (1 - np.minimum(taken, 1)) ** gaps, 1):
+            seen += share * (work[index] - seen)
+            work[index] = seen
+    return np.maximum(work, np.finfo(float).tiny)
+
+
+def _course(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float]:
+    """Slope dP/dx now, exponent from now on, and scatter of the figures about their course."""
+    count = max(len(x) // QUARTER, 3)
+    last, before = slice(len(x) - count, None), slice(max(len(x) - 2 * count, 0), len(x) - count)
+    steepness, scatter = _line(x[last], y[last])
+    earlier, _ = _line(x[before], y[before])
+    steepness, earlier = max(steepness, LEAST_SLOPE), max(earlier, LEAST_SLOPE)
+    seen = math.log(earlier / steepness) / float(x[last].mean() - x[before].mean())
+    seen = min(max(seen, LEAST_SEEN), MOST_SEEN)
+    return steepness, USUAL_EXPONENT + SEEN * (seen - USUAL_EXPONENT), scatter
+
+
+def _line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """Slope of the regression line, and the standard deviation about it."""
+    centred = x - x.mean()
+    slope = float(centred @ y / (centred @ centred))
+    residuals = y - y.mean() - slope * centred
+    return slope, float(np.sqrt(residuals @ residuals / (len(x) - 2)))

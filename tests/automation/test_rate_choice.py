@@ -1,0 +1,51 @@
+"""The choice of the base rate from the losses of trials."""
+
+import json
+
+import pytest
+
+from paragonsr.automation.protocol import Facts, Observation, Validation
+from paragonsr.automation.rate_choice import TRIED, USUAL, RateChoice
+
+
+def _chosen(losses: dict[float, float]) -> float:
+    facts = Facts(0, TRIED, {repr(rate): loss for rate, loss in losses.items()})
+    (decision,) = RateChoice().observe(facts)
+    assert (decision.automation, decision.setting) == ("learning_rate_choice", "lr")
+    assert decision.figures == facts.figures
+    assert isinstance(decision.value, float)
+    return decision.value
+
+
+def test_the_largest_of_those_that_are_about_as_good() -> None:
+    assert _chosen({5e-4: 0.0105, 1e-3: 0.0100, 2e-3: 0.01015, 4e-3: 0.0108}) == 2e-3
+    assert _chosen({5e-4: 0.0100, 1e-3: 0.0104, 2e-3: 0.0110, 4e-3: 0.0200}) == 5e-4
+    assert _chosen({5e-4: 0.0150, 1e-3: 0.0130, 2e-3: 0.0120, 4e-3: 0.0110}) == 4e-3
+
+
+def test_a_rate_that_came_apart_is_never_taken() -> None:
+    assert _chosen({1e-3: 0.0101, 2e-3: 0.01, 4e-3: float("inf")}) == 2e-3
+    assert _chosen({1e-3: 0.5, 2e-3: float("nan")}) == 1e-3
+
+
+@pytest.mark.parametrize(("losses", "reason"), [({}, "too short"), ({1e-2: float("inf")}, "no rate held")])
+def test_without_a_trial_that_held_the_usual_rate_is_taken_and_said(losses: dict[float, float], reason: str) -> None:
+    assert _chosen(losses) == USUAL
+    (decision,) = RateChoice().observe(Facts(0, TRIED, {repr(rate): loss for rate, loss in losses.items()}))
+    assert reason in decision.reason
+
+
+@pytest.mark.parametrize("observation", [Facts(0, "training images", {"0.001": 1.0}), Validation(10, {})])
+def test_nothing_else_is_its_business(observation: Observation) -> None:
+    assert RateChoice().observe(observation) == ()
+
+
+def test_the_reason_names_what_each_rate_reached() -> None:
+    (decision,) = RateChoice().observe(Facts(0, TRIED, {"0.001": 0.0123, "0.002": 0.0234}))
+    assert "0.001: 0.01230, 0.002: 0.02340" in decision.reason
+
+
+def test_d24_its_state_is_json() -> None:
+    choice = RateChoice()
+    choice.load_state_dict(json.loads(json.dumps(choice.state_dict())))
+    assert choice.state_dict() == {}
