@@ -22,6 +22,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -95,18 +96,17 @@ def speed(tiles: list[Tile], rounds: int) -> int:
 
 def calibrate(folders: list[Path]) -> int:
     """Print the spread of complexity and the constants that would fit it."""
-    found = {str(folder): np.array([_raw(tile) for tile in tiles_of(folder)]) for folder in folders}
-    found["all"] = np.concatenate(list(found.values()))
-    print(f"{'complexity of':24} tiles   min  P10  median mean  P90   max   >= 0.5")
-    for name, raws in found.items():
-        if len(raws):
-            values = np.array([complexity.complexity(raw) for raw in raws])
-            low, tenth, median, ninetieth, high = np.quantile(values, [0, 0.1, 0.5, 0.9, 1])
-            print(
-                f"{Path(name).name:24} {len(values):5}  {low:.3f} {tenth:.3f} {median:.3f} {values.mean():.3f} "
-                f"{ninetieth:.3f} {high:.3f}  {np.mean(values >= 0.5):.0%}"
-            )
-    middle, top = np.quantile(found["all"], [0.5, 0.9])
+    found = {folder.name: [score_image(tile) for tile in tiles_of(folder)] for folder in folders}
+    found["all"] = [scores for rows in found.values() for scores in rows]
+    found["all that pass stage 1"] = [scores for scores in found["all"] if _passes(scores)]
+    print(f"{'complexity of':22} tiles    min    P10 median   mean    P90    max  >= 0.5")
+    for name, rows in found.items():
+        if rows:
+            values = np.array([scores["complexity"] for scores in rows])
+            low, tenth, middle, ninetieth, high = np.quantile(values, [0, 0.1, 0.5, 0.9, 1])
+            figures = "  ".join(f"{value:.3f}" for value in (low, tenth, middle, values.mean(), ninetieth, high))
+            print(f"{name:22} {len(values):5}  {figures}  {np.mean(values >= 0.5):6.0%}")
+    middle, top = np.quantile([_raw(scores["complexity"]) for scores in found["all"]], [0.5, 0.9])
     # 1 - 2^-(raw / half)^power is MEDIAN at `middle` and TOP at `top`.
     power = math.log(math.log2(1 - TOP) / math.log2(1 - MEDIAN)) / math.log(top / middle)
     half = middle / (-math.log2(1 - MEDIAN)) ** (1 / power)
@@ -114,10 +114,14 @@ def calibrate(folders: list[Path]) -> int:
     return 0
 
 
-def _raw(tile: Tile) -> float:
-    """What `complexity` is given for a tile."""
-    value = score_image(tile)["complexity"]
+def _raw(value: float) -> float:
+    """What `complexity` was given."""
     return complexity._HALF * (-math.log2(1 - value)) ** (1 / complexity._POWER)
+
+
+def _passes(scores: dict[str, float]) -> bool:
+    """What the pool with the published spread had passed (apart from blockiness, aliasing and BRISQUE)."""
+    return scores["entropy"] >= 5 and scores["contrast"] >= 15 and 50 <= scores["sharpness"] <= 3000
 
 
 def _png(tile: Tile) -> bytes:
@@ -137,8 +141,8 @@ def main() -> int:
         if not given.folders:
             parser.error("--calibrate needs folders of photographs")
         return calibrate(given.folders)
-    tiles = [tile for folder in given.folders for tile in tiles_of(folder)][:: max(1, len(given.folders) * 10)]
-    return speed((tiles or list(made_up(given.tiles)))[: given.tiles], given.rounds)
+    found = (tile for folder in given.folders for tile in tiles_of(folder))
+    return speed(list(islice(found if given.folders else made_up(given.tiles), given.tiles)), given.rounds)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paragonsr.automation.forecast import Forecast, averaged_work, forecast
@@ -75,6 +75,7 @@ def test_averaged_weights_lag_behind() -> None:
     assert averaged_work(coarse, np.full(201, 1e-3), 0.999, 0.75)[-1] == pytest.approx(seen, rel=0.02)
 
 
+@settings(max_examples=25)
 @given(shift=st.floats(-30, 30), scale=st.floats(0.01, 100), known=st.integers(10, 29))
 def test_neither_the_level_of_the_figure_nor_that_of_the_rate_matters(shift: float, scale: float, known: int) -> None:
     positions, values = _curve(_steps)
@@ -94,6 +95,14 @@ def test_the_next_tenth_is_where_the_figure_is_a_tenth_higher() -> None:
     assert _made(positions, values, 28, _steps).iterations_to_next_tenth is None
 
 
+def test_a_run_that_has_hardly_left_its_start_may_surprise() -> None:
+    positions, values = _curve(_steps)
+    slow = values[0] + (values - values[0]) / 20
+    made, sure = _made(positions, slow, 15, _steps), _made(positions, values, 15, _steps)
+    assert made.high - made.final > 3 * (made.final - made.low)
+    assert sure.high - sure.final < 2.5 * (sure.final - sure.low)
+
+
 def test_noise_widens_the_interval() -> None:
     positions, values = _curve(_steps)
     noisy = values + np.random.default_rng(0).normal(0, 0.05, len(values))
@@ -103,8 +112,9 @@ def test_noise_widens_the_interval() -> None:
 
 def test_a_falling_figure_is_not_expected_to_fall_on() -> None:
     positions = np.arange(200.0, TOTAL, 200)
-    made = _made(positions, 32 - positions / 1e5, 20, _steps)
-    assert made.final == pytest.approx(32 - positions[19] / 1e5, abs=0.01)
+    values = np.where(positions < 1000, 31, 32 - positions / 1e5)
+    made = _made(positions, values, 20, _steps)
+    assert made.final == pytest.approx(values[19], abs=0.001)
     assert made.iterations_to_next_tenth is None
 
 
@@ -116,6 +126,11 @@ def test_nothing_is_said_before_a_third_of_the_run_nor_at_its_end(known: int) ->
 
 def test_five_validations_say_nothing() -> None:
     assert forecast([1000, 2000, 3000, 4000, 5000], [31, 31.5, 31.7, 31.8, 31.9], _steps, TOTAL) is None
+
+
+def test_without_a_rate_nothing_is_said() -> None:
+    positions, values = _curve(_steps)
+    assert forecast(positions[:20].tolist(), values[:20].tolist(), lambda p: 1e-3 * (p < 2000), TOTAL) is None
 
 
 REAL = [

@@ -181,6 +181,7 @@ def test_late_share_fades_all_losses_but_the_largest(make_steps: Make) -> None:
             assert shares[label][int(progress * TOTAL)] == pytest.approx(wanted, rel=0.2)
     assert set(course.multipliers["l1"]) == {1.0}
     assert 5 < len(course.decisions) < 80
+    assert course.decisions[-1][0] < TOTAL, "what is decided with the last step changes nothing"
 
 
 def test_d9_what_counts_is_relative(make_steps: Make) -> None:

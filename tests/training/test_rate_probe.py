@@ -78,7 +78,7 @@ def test_a_short_run_tries_fewer_rates(
     monkeypatch.setattr(rate_probe, "_trial", lambda *given: given[-1](given[-2]) or float(given[-2]))
     total = math.ceil(count * rate_probe.FEWEST / rate_probe.SHARE)
     facts, told = _tried(tiny_config(LONG | {"train.total_iter": total}))
-    assert [float(rate) for rate in facts.figures] == list(rate_probe.RATES[len(rate_probe.RATES) - rates :])
+    assert [float(rate) for rate in facts.figures] == list(rate_probe.RATES[:rates])
     assert all(steps >= rate_probe.FEWEST for steps in facts.figures.values())
     assert not told or told[-1][1] <= 0.03 * total
 
@@ -89,9 +89,9 @@ def _train(path: Path, *overrides: str) -> Outcome:
 
 @pytest.fixture
 def chosen(tiny_config: Configure, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A configuration whose run of 12 iterations tries two rates for a few steps each."""
-    monkeypatch.setattr(rate_probe, "FEWEST", 4)
-    monkeypatch.setattr(rate_probe, "SHARE", 8 / 12)
+    """A configuration whose run of 12 iterations tries two rates for 30 steps each."""
+    monkeypatch.setattr(rate_probe, "FEWEST", 30)
+    monkeypatch.setattr(rate_probe, "SHARE", 60.1 / 12)
     monkeypatch.setattr(rate_probe, "RATES", (1e-9, 3e-3))
     return tiny_config({"train.optim_g.lr": "auto"})
 

@@ -8,10 +8,10 @@ flattens: locally it follows a power law, P = P_inf - a e^(-c x), so that from n
     G(dx) = v (1 - e^(-c dx)) / c,    v = dP/dx now.
 
 v is the slope of the last quarter of the validations; c, hard to see from them, is the exponent between this slope and
-that of the quarter before it, drawn most of the way to what runs usually have. What is validated without averaging
-also gains when the rate falls to nothing: it stops to waver, and that gain grows with how much it wavers.
+that of the quarter before it, drawn most of the way to what runs usually have.
 
-The constants and the interval are measured on real runs of a small network (docs/automations.md).
+The constants and the interval are measured on real runs of a small network that ended annealed, so that what annealing
+gains is in them (docs/automations.md).
 """
 
 import math
@@ -26,14 +26,18 @@ FEWEST = 6
 USUAL_EXPONENT, SEEN = 0.9, 0.22
 """Exponent that runs usually have, and how much of the distance from it to the exponent that was seen is believed."""
 LEAST_SEEN, MOST_SEEN = -2.0, 4.0
-BELOW, BELOW_PER_LOG = 0.1, 0.5
-ABOVE, ABOVE_PER_LOG = 0.4, 0.9
+BELOW, BELOW_PER_LOG = 0.1, 0.45
+ABOVE, ABOVE_PER_LOG = 0.35, 0.75
 FAR = 0.7
 """Ends of the 80% interval: G e^-(BELOW + BELOW_PER_LOG dx) and G e^(ABOVE + ABOVE_PER_LOG dx), with dx at most FAR."""
 NOISE, RESOLUTION = 1.3, 0.006
 """Both ends are further apart by NOISE times the scatter of the validations, and by what no forecast resolves."""
+LEFT_THE_START, BREAKTHROUGH, EXPECTED = 0.4, 0.5, 0.2
+"""A run that has gained less than LEFT_THE_START dB since its first validation may still be on the plateau on which
+these networks start, little better than their base. Leaving it brings up to BREAKTHROUGH dB more; the share of that
+which is expected."""
 LEAST_SLOPE = 1e-3
-ANNEALING = 0.0
+"""A figure that stands still or falls is taken to rise by this much, in dB per unit of log work."""
 POINTS = 1024
 """Positions at which the course of the rate is looked at."""
 TENTH = 0.1
@@ -71,7 +75,7 @@ def forecast(
         ema_power: of the averaged weights.
 
     Returns:
-        None with fewer than six validations, before a third of the run, or at its end.
+        None with fewer than six validations, before a third of the run, at its end, or where the rate has been nothing.
     """
     now = positions[-1] if positions else 0.0
     if len(positions) < FEWEST or now < total / 3 or now >= total:
@@ -80,19 +84,19 @@ def forecast(
     rates = np.array([rate(position) for position in grid])
     log_work = np.log(averaged_work(grid, rates, ema_decay, ema_power))
     x, y = np.interp(positions, grid, log_work), np.asarray(values, float)
+    if not (np.diff(x) > 0).all():
+        return None
     steepness, exponent, scatter = _course(x, y)
     ahead = np.interp(np.linspace(now, total, POINTS), grid, log_work) - x[-1]
-    falls = 1 - np.interp(np.linspace(now, total, POINTS), grid, rates) / np.interp(now, grid, rates)
     gains = -steepness * np.expm1(-exponent * ahead) / exponent
-    if not ema_decay:
-        gains = gains + ANNEALING * scatter * np.maximum(falls, 0.0)
     gain, far = float(gains[-1]), min(float(ahead[-1]), FAR)
     margin = NOISE * scatter + RESOLUTION
+    surprise = BREAKTHROUGH * min(max(1 - float(y[-1] - y[0]) / LEFT_THE_START, 0.0), 1.0) * far / FAR
     reached = np.flatnonzero(gains >= TENTH)
     return Forecast(
-        final=float(y[-1] + gain),
+        final=float(y[-1] + gain + EXPECTED * surprise),
         low=float(y[-1] + gain * math.exp(-BELOW - BELOW_PER_LOG * far) - margin),
-        high=float(y[-1] + gain * math.exp(ABOVE + ABOVE_PER_LOG * far) + margin),
+        high=float(y[-1] + gain * math.exp(ABOVE + ABOVE_PER_LOG * far) + margin + surprise),
         iterations_to_next_tenth=round(float(reached[0]) * (total - now) / (POINTS - 1)) if reached.size else None,
     )
 

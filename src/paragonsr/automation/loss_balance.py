@@ -107,15 +107,15 @@ class LossBalance:
         norms = self._end_span()
         weights = self._weights(observation)
         active = [label for label in norms if weights[label] > 0 and label in self.state.reference]
-        if len(active) < 2:
+        position = float(observation.figures["position"][-1]) + 1
+        if len(active) < 2 or position >= self._total:
             return ()
         pulls = {label: math.log(weights[label]) + norms[label] for label in active}
         before = {label: math.log(weights[label]) + self.state.reference[label] for label in active}
         if not set(active) <= set(self.state.scales):
             self.state.scales = self._scales(before)
         anchor = max(active, key=before.__getitem__)
-        position = float(observation.figures["position"][-1]) + 1
-        targets = self._targets(pulls, before, anchor, min(position / self._total, 1.0))
+        targets = self._targets(pulls, before, anchor, position / self._total)
         return self._adapt(pulls, targets, anchor, steps)
 
     def _calibrate(self, figures: dict[str, float]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from paragonsr.automation.protocol import Decision, Facts, Observation
 
 TRIED = "learning rates"
-AS_GOOD = 0.02
+AS_GOOD = 0.005
 """Loss above the lowest one, relative, that a trial cannot tell from it (measured, see docs/automations.md)."""
 USUAL = 1e-3
 """Taken where nothing could be tried, or nothing held."""
@@ -36,7 +36,7 @@ class RateChoice:
         best = min(losses.values())
         rate = max(rate for rate, loss in losses.items() if loss <= (1 + AS_GOOD) * best)
         shown = ", ".join(f"{float(tried):g}: {loss:.5f}" for tried, loss in observation.figures.items())
-        reason = f"the largest rate within {AS_GOOD:.0%} of the lowest loss in trials ({shown})"
+        reason = f"the largest rate within {AS_GOOD:.1%} of the lowest loss in trials ({shown})"
         return (Decision(self.name, "lr", rate, reason, dict(observation.figures)),)
 
     def state_dict(self) -> dict[str, Any]:

@@ -2,10 +2,9 @@
 
 import torch
 
-
 _SAID = ("can't allocate memory", "bad_alloc", "could not create a primitive")
-"""How torch's CPU allocator, C++ and oneDNN put it; none has a type of its own. oneDNN's sentence may mean something else,
-which a second attempt in smaller pieces then shows."""
+"""How torch's CPU allocator, C++ and oneDNN put it; none has a type of its own. oneDNN's sentence may mean something
+else, which a second attempt in smaller pieces then shows."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -1,0 +1,1 @@
+"""From photographs to a training set: tile, score, select, downscale, report."""

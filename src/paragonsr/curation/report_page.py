@@ -1,0 +1,172 @@
+"""The report of a curation: what there was, what each condition leaves, and what that looks like."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from paragonsr.curation import charts
+from paragonsr.curation.expression import Condition, Threshold
+from paragonsr.curation.scores.registry import SCORES
+from paragonsr.curation.selection import Step, steps, understood
+from paragonsr.curation.statistics import distribution, rank_correlations
+from paragonsr.curation.table import Table, shuffled
+from paragonsr.curation.tiling import read_record
+from paragonsr.data.images import read_image
+from paragonsr.data.manifest import read_header
+from paragonsr.data.resize import Image
+from paragonsr.errors import UserError
+
+_SHOWN = 8
+"""Pictures of one gallery: a row of a page of ordinary width."""
+
+_LISTED = 50
+"""Lines of a list of errors or near-duplicates."""
+
+
+def report_page(table: Table, folder: Path, where: str, manifests: Sequence[Path] = ()) -> str:
+    """The page, as HTML.
+
+    Args:
+        table: the scores.
+        folder: of the tiles.
+        where: the expression whose thresholds are shown.
+        manifests: selections whose numbers are shown.
+
+    Raises:
+        UserError: the expression cannot be understood, or there is no manifest of that name.
+    """
+    condition = understood(table, where)
+    names = [name for name in table.score_names() if table.valued(name)]
+    tiles, errors = table.count(), table.count("error IS NOT NULL")
+    kept = table.count(f"error IS NULL AND {condition.sql}", condition.parameters)
+    share = f"{100 * kept / max(1, tiles - errors):.1f}%"
+    return charts.page(
+        f"Curation of {folder.name}",
+        f"{where} keeps {_grouped(kept)} of {_grouped(tiles - errors)} tiles ({share})",
+        [
+            *_counts(table, folder, condition, manifests),
+            *_distributions(table, names, condition),
+            charts.heading(
+                "Correlation of the scores",
+                "Spearman's rank correlation: two scores near 1 or -1 put the tiles into the same order.",
+            ),
+            charts.heat_table(names, rank_correlations(table, names)) if names else "",
+            *_galleries(table, folder, condition),
+            *_duplicates(table, folder),
+            *_errors(table, errors),
+        ],
+    )
+
+
+def _counts(table: Table, folder: Path, condition: Condition, manifests: Sequence[Path]) -> Iterator[str]:
+    yield charts.heading("Counts per step")
+    rows: list[tuple[str, int, str]] = []
+    record = read_record(folder)
+    if record is not None:
+        rows.append(("photographs", record.photographs, ""))
+        if record.unreadable:
+            rows.append(("unreadable photographs", len(record.unreadable), "named in tiling.json"))
+        small = sorted(record.too_small.items(), key=lambda entry: -float(entry[0]))
+        rows += [(f"too small at scale {scale}", n, "photographs that no tile fits into") for scale, n in small]
+    rows.append(("tiles", table.count(), ""))
+    scales = table.db.execute("SELECT scale, COUNT(*) FROM tiles GROUP BY scale ORDER BY scale DESC").fetchall()
+    if len(scales) > 1:
+        rows += [(f"at scale {scale:g}", count, "") for scale, count in scales]
+    rows.append(("with an error", table.count("error IS NOT NULL"), "never selected"))
+    rows += [_of_step(step) for step in steps(table, condition)]
+    for manifest in manifests:
+        header = read_header(manifest)
+        side = {"train": "not held out", "val": "held out"}.get(header["side"], "all photographs")
+        limit = f", at most {header['limit']} by {header['order']}" if header["limit"] else ""
+        words = f"{header['where']}, {side}{limit}; fingerprint {header['fingerprint']}"
+        rows.append((manifest.name, header["images"], words))
+    yield charts.table(["step", "number", ""], rows)
+
+
+def _of_step(step: Step) -> tuple[str, int, str]:
+    return step.text, step.left, f"alone it would leave {_grouped(step.alone)}" if step.alone != step.left else ""
+
+
+def _distributions(table: Table, names: Sequence[str], condition: Condition) -> Iterator[str]:
+    yield charts.heading("Scores")
+    yield charts.key()
+    figures = []
+    for name in names:
+        shown = distribution(table, name, condition)
+        if shown is not None:
+            about = SCORES[name].about if name in SCORES else ""
+            figures.append(charts.histogram(shown, about, [t for t in condition.thresholds if t.column == name]))
+    yield f'<div class="charts">{"".join(figures)}</div>'
+
+
+def _galleries(table: Table, folder: Path, condition: Condition) -> Iterator[str]:
+    yield charts.heading("At the thresholds", "The tiles nearest to each threshold on either side, one a photograph.")
+    for threshold in dict.fromkeys(condition.thresholds):
+        if threshold.column in table.score_names():
+            yield from _around(table, folder, threshold)
+    yield charts.heading("At random")
+    table.db.create_function("shuffled", 1, lambda path: shuffled(path, 0), deterministic=True)
+    for title, sql in (("Kept", condition.sql), ("Dropped", f"NOT {condition.sql}")):
+        rows = table.db.execute(
+            f"SELECT path, NULL FROM tiles WHERE error IS NULL AND {sql} ORDER BY shuffled(path) LIMIT ?",
+            [*condition.parameters, _SHOWN],
+        )
+        yield charts.gallery(title, _pictures(folder, rows.fetchall()))
+
+
+def _around(table: Table, folder: Path, threshold: Threshold) -> Iterator[str]:
+    column, value = f'"{threshold.column}"', threshold.value
+    upward = threshold.operator.startswith(">")
+    for side, order in (("<", "DESC"), (">=", "ASC")) if upward else (("<=", "DESC"), (">", "ASC")):
+        nearest = "MAX" if order == "DESC" else "MIN"  # SQLite takes the path from that row too
+        rows = table.db.execute(
+            # Enough neighbours to find some of different photographs among them.
+            f"SELECT path, {nearest}({column}) FROM (SELECT path, source, {column} FROM tiles WHERE error IS NULL "
+            f"AND {column} {side} ? ORDER BY {column} {order} LIMIT {20 * _SHOWN}) "
+            f"GROUP BY source ORDER BY 2 {order} LIMIT {_SHOWN}",
+            [value],
+        ).fetchall()
+        what = "below" if order == "DESC" else "above"
+        verdict = "passes" if (what == "above") == upward else "fails"
+        yield charts.gallery(f"{threshold.column} just {what} {value:.4g}: {verdict}", _pictures(folder, rows))
+
+
+def _duplicates(table: Table, folder: Path) -> Iterator[str]:
+    total = table.db.execute("SELECT COUNT(*) FROM duplicates").fetchone()[0]
+    split = table.db.execute("SELECT COUNT(*), SUM(held_out) FROM photographs").fetchone()
+    held = f"{_grouped(split[1])} of {_grouped(split[0])} photographs are held out for validation. " if split[0] else ""
+    note = f"{held}Photographs that show the same are always on one side of the split."
+    yield charts.heading(f"Near-duplicates: {_grouped(total)} {'pair' if total == 1 else 'pairs'} of photographs", note)
+    rows = table.db.execute("SELECT one, other, tiles, share FROM duplicates ORDER BY share DESC, one, other LIMIT 6")
+    pictures = []
+    for one, other, tiles, share in rows.fetchall():
+        for source in (one, other):
+            path = table.db.execute(
+                "SELECT path FROM tiles WHERE source = ? AND error IS NULL ORDER BY scale DESC, path LIMIT 1", [source]
+            ).fetchone()[0]
+            pictures.append((_picture(folder, path), f"{source} ({tiles} tiles alike, {100 * share:.0f}%)"))
+    yield charts.gallery("The most alike", pictures)
+
+
+def _errors(table: Table, total: int) -> Iterator[str]:
+    if total:
+        yield charts.heading(f"Tiles with an error: {_grouped(total)}")
+        rows = table.db.execute(
+            "SELECT path, error FROM tiles WHERE error IS NOT NULL ORDER BY path LIMIT ?", [_LISTED]
+        )
+        yield charts.table(["tile", "error"], rows.fetchall())
+
+
+def _pictures(folder: Path, rows: list[tuple[str, float | None]]) -> list[tuple[Image | None, str]]:
+    return [(_picture(folder, path), path if value is None else f"{value:.4g} · {path}") for path, value in rows]
+
+
+def _picture(folder: Path, path: str) -> Image | None:
+    """The tile; None where it is not there any more, which the caption then shows."""
+    try:
+        return read_image(folder / path)
+    except UserError:
+        return None
+
+
+def _grouped(number: int) -> str:
+    return f"{number:,}".replace(",", "\u202f")

@@ -1,0 +1,35 @@
+"""Scores of networks: opened by name, for they need weights or another package."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from paragonsr.curation.scores.ic9600 import open_ic9600
+from paragonsr.curation.scores.iqa import METRICS, open_metric
+from paragonsr.errors import UserError
+
+NAMES = ("ic9600", *METRICS)
+
+
+def open_scorer(name: str, weights: Path | None) -> Callable[[NDArray[np.uint8]], float]:
+    """Make a scorer ready.
+
+    Args:
+        name: `ic9600` (complexity by a network, 0 .. 1) or a metric of pyiqa: `arniqa`, `brisque`, `nima`.
+        weights: file of ic9600's weights; None for the others, which pyiqa fetches itself.
+
+    Returns:
+        h x w x 3 uint8 RGB -> score. It computes on the GPU where there is one.
+
+    Raises:
+        UserError: no such score; weights are missing, not wanted, or do not fit; pyiqa is not installed.
+    """
+    if name == "ic9600":
+        return open_ic9600(weights)
+    if name not in METRICS:
+        raise UserError(f"there is no score {name!r}", where="also", fix=f"choose from {', '.join(NAMES)}")
+    if weights is not None:
+        raise UserError(f"{name} takes no weights file: pyiqa fetches its own", where=str(weights))
+    return open_metric(name)

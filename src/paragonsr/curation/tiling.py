@@ -1,0 +1,198 @@
+"""Cutting photographs into tiles of one size, at several scales, without overlap."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from paragonsr.curation.cluster import Crew, in_parallel
+from paragonsr.curation.naming import Place, tile_name
+from paragonsr.curation.options import TileOptions
+from paragonsr.curation.photograph import Photograph, photograph_size, scaled_size
+from paragonsr.curation.walk import count_images, image_files
+from paragonsr.data.decoding import Progress
+from paragonsr.data.images import write_png
+from paragonsr.data.resize import Image
+from paragonsr.errors import UserError
+from paragonsr.files import write_atomically
+
+RECORD = "tiling.json"
+"""File in the folder of tiles that says what was cut and what was not."""
+
+
+@dataclass(frozen=True)
+class Tiled:
+    """What became of one photograph."""
+
+    source: str
+    written: int = 0
+    """Tiles that were cut now."""
+    kept: int = 0
+    """Tiles that were there already."""
+    too_small_at: tuple[float, ...] = ()
+    """Scales at which no tile fits in."""
+    error: str = ""
+
+
+@dataclass
+class TilingRecord:
+    """What became of all of them."""
+
+    photographs: int = 0
+    written: int = 0
+    kept: int = 0
+    too_small: dict[str, int] = field(default_factory=dict)
+    """Scale -> photographs in which no tile fits."""
+    unreadable: dict[str, str] = field(default_factory=dict)
+    """Photograph -> what is wrong with it."""
+
+    def add(self, one: Tiled) -> None:
+        """Count one photograph."""
+        self.photographs += 1
+        self.written += one.written
+        self.kept += one.kept
+        for scale in one.too_small_at:
+            self.too_small[f"{scale:g}"] = self.too_small.get(f"{scale:g}", 0) + 1
+        if one.error:
+            self.unreadable[one.source] = one.error
+
+    def lines(self) -> Iterator[str]:
+        """What the user is told."""
+        yield f"{self.photographs} photographs: {self.written} tiles cut, {self.kept} there already"
+        for scale, count in sorted(self.too_small.items(), reverse=True):
+            yield f"  scale {scale}: {count} photographs are too small for a tile"
+        if self.unreadable:
+            yield f"  {len(self.unreadable)} photographs cannot be read:"
+        yield from (f"    {source}: {error}" for source, error in islice(sorted(self.unreadable.items()), 20))
+        if len(self.unreadable) > 20:
+            yield f"    and {len(self.unreadable) - 20} more, named in {RECORD}"
+
+
+def tile(source: Path, target: Path, options: TileOptions, crew: Crew, progress: Progress) -> TilingRecord:
+    """Cut all photographs under a folder.
+
+    A tile appears whole or not at all; a photograph whose tiles are all there and newer than it is not decoded again,
+    so that a call that was interrupted is finished by the next one, and a further call changes nothing.
+
+    Args:
+        source: folder of photographs, not changed.
+        target: folder of tiles, made where it does not exist; it also gets `tiling.json`, the record.
+        options: side and scales.
+        crew: who cuts.
+        progress: is told how many photographs are done.
+
+    Raises:
+        UserError: there is no photograph, one folder contains the other, or tiles cannot be written.
+    """
+    here, there = source.resolve(), target.resolve()
+    if here == there or here in there.parents or there in here.parents:
+        raise UserError(
+            f"the tiles would lie in the folder of the photographs ({source}) or around it, and be cut again",
+            where=str(target),
+            fix="give the tiles a folder of their own",
+        )
+    total = count_images(source)
+    _claim(target, options)
+    record = TilingRecord()
+    work = partial(tile_photographs, source, target, options)
+    one_each: Iterator[Sequence[str]] = ([name] for name in image_files(source))
+    for results in in_parallel(crew, work, one_each, lambda name, why: [Tiled(name, error=why)]):
+        for one in results:
+            record.add(one)
+            progress(record.photographs, total)
+    _write_record(target, {**options.model_dump(), "result": vars(record)})
+    return record
+
+
+def read_record(target: Path) -> TilingRecord | None:
+    """The record of a folder of tiles; None where `tile` did not make it, or not to the end."""
+    written = _read(target)
+    return TilingRecord(**written["result"]) if written and written["result"] else None
+
+
+def tile_photographs(source: Path, target: Path, options: TileOptions, names: Sequence[str]) -> list[Tiled]:
+    """Cut some photographs, in this process.
+
+    Args:
+        source: folder of photographs.
+        target: folder of tiles.
+        options: side and scales.
+        names: paths relative to `source`.
+
+    Raises:
+        UserError: a tile cannot be written. What is wrong with a photograph is in its result.
+    """
+    return [_tile(source, target, options, name) for name in names]
+
+
+def _claim(target: Path, options: TileOptions) -> None:
+    """Note how the folder's tiles are cut, so that those of two ways are never mixed."""
+    earlier = _read(target)
+    if earlier and (earlier["side"] != options.side or set(earlier["scales"]) - set(options.scales)):
+        raise UserError(
+            f"holds tiles of side {earlier['side']} at scales {earlier['scales']}",
+            where=str(target),
+            fix="give the new tiles a folder of their own, or remove that one",
+        )
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        _write_record(target, {**options.model_dump(), "result": None})
+    except OSError as error:
+        raise UserError(f"cannot be written: {error.strerror}", where=str(target)) from error
+
+
+def _read(target: Path) -> dict[str, Any] | None:
+    try:
+        return dict(json.loads((target / RECORD).read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+
+
+def _write_record(target: Path, record: dict[str, Any]) -> None:
+    write_atomically(target / RECORD, (json.dumps(record, indent=2, sort_keys=True) + "\n").encode())
+
+
+def _tile(source: Path, target: Path, options: TileOptions, name: str) -> Tiled:
+    file, side = source / name, options.side
+    try:
+        size = photograph_size(file)
+        sizes = {scale: scaled_size(size, scale) for scale in options.scales}
+        too_small = tuple(scale for scale, scaled in sizes.items() if min(scaled) < side)
+        missing = _missing(file, target, [p for s in sizes for p in _places(name, s, sizes[s], side)])
+        planned = sum((h // side) * (w // side) for h, w in sizes.values())
+        if not missing:
+            return Tiled(name, kept=planned, too_small_at=too_small)
+        photograph = Photograph(file)
+    except UserError as error:
+        return Tiled(name, error=error.what)
+    _cut(photograph, missing, side, lambda place, pixels: write_png(target / tile_name(place), pixels))
+    return Tiled(name, len(missing), planned - len(missing), too_small)
+
+
+def _places(name: str, scale: float, size: tuple[int, int], side: int) -> Iterator[Place]:
+    for top in range(0, size[0] - side + 1, side):
+        for left in range(0, size[1] - side + 1, side):
+            yield Place(name, scale, top, left)
+
+
+def _missing(file: Path, target: Path, places: Sequence[Place]) -> set[Place]:
+    """Places whose tile is not there, or older than the photograph."""
+    changed = file.stat().st_mtime_ns
+
+    def is_there(place: Place) -> bool:
+        try:
+            return (target / tile_name(place)).stat().st_mtime_ns >= changed
+        except FileNotFoundError:
+            return False
+
+    return {place for place in places if not is_there(place)}
+
+
+def _cut(photograph: Photograph, places: set[Place], side: int, write: Callable[[Place, Image], None]) -> None:
+    for scale in {place.scale for place in places}:
+        for top, band in photograph.bands(scale, side):
+            for place in (p for p in places if p.scale == scale and p.top == top):
+                write(place, band[:, place.left : place.left + side])

@@ -1,0 +1,60 @@
+"""The images under a folder, one after the other: never a list of all of them."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from paragonsr.data.images import SUFFIXES
+from paragonsr.errors import UserError
+
+
+def image_files(root: Path) -> Iterator[str]:
+    """Paths of the image files under a folder, relative to it, with `/`; in no particular order.
+
+    Links to folders are followed, each folder is visited once, and names that begin with a dot are passed over.
+    What is held in memory is the list of folders that are still to be visited.
+
+    Raises:
+        UserError: the folder does not exist or a folder under it cannot be read.
+    """
+    if not root.is_dir():
+        raise UserError("is no folder" if root.exists() else "there is no such folder", where=str(root))
+    seen: set[str] = set()
+    waiting = [""]
+    while waiting:
+        here = waiting.pop()
+        real = os.path.realpath(root / here)
+        if real in seen:
+            continue
+        seen.add(real)
+        try:
+            with os.scandir(root / here) as entries:
+                for entry in entries:
+                    if entry.name.startswith("."):
+                        continue
+                    if entry.is_dir():
+                        waiting.append(f"{here}{entry.name}/")
+                    elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:
+                        yield here + entry.name
+        except OSError as error:
+            raise UserError(f"cannot be read: {error.strerror}", where=str(root / here)) from error
+
+
+def count_images(root: Path) -> int:
+    """How many images there are under a folder.
+
+    Raises:
+        UserError: as `image_files`, or there is none.
+    """
+    require_images(root)
+    return sum(1 for _ in image_files(root))
+
+
+def require_images(root: Path) -> None:
+    """See that there is an image under a folder, before anything is written.
+
+    Raises:
+        UserError: as `image_files`, or there is none.
+    """
+    if next(image_files(root), None) is None:
+        raise UserError(f"holds no image ({' '.join(sorted(SUFFIXES))})", where=str(root))
