@@ -1,6 +1,5 @@
 """The page of one run, running, crashed or ended."""
 
-import json
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -28,7 +27,7 @@ def report_page(run: Run) -> str:
     page = Page(run.name, lead)
     if "cause" in run.description:
         page.text(f"It crashed: {run.description['cause']}")
-    entries = _journal(run)
+    entries = run.journal
     marks = [
         Mark(
             e["iteration"], f"{e['automation']}: {e['setting']} {e['from']} to {e['to']} ({e['outcome']})", e["reason"]
@@ -90,15 +89,12 @@ def _training(page: Page, run: Run, marks: list[Mark]) -> None:
     steps = run.steps
     with np.errstate(divide="ignore", invalid="ignore"):
         rate = 1 / steps["seconds"]
-        pulls = {name: steps[f"loss_weight/{name}"] * norms for name, norms in _named(steps, "loss_grad/").items()}
-        total = np.nansum(list(pulls.values()), axis=0)
-        shares = {name: pull / total for name, pull in pulls.items()}
         wait = steps["data_wait"] / steps["seconds"]
     page.plots(
         [
             *(step_curves(f"loss {n}", n, {n: v}, marks, log=True) for n, v in _named(steps, "loss/").items()),
             step_curves("learning rate", "lr", {"lr": steps["lr"]}, marks, noisy=False),
-            step_curves("share of each loss in the pull on the image", "share", shares, marks),
+            step_curves("share of each loss in the pull on the image", "share", run.shares, marks),
             step_curves("gradient norm before clipping", "norm", {"norm": steps["grad_norm"]}, marks, log=True),
             step_curves("batch size", "samples", {"batch": steps["batch_size"]}, marks, noisy=False),
             step_curves("speed", "iterations / s", {"it/s": rate}, marks),
@@ -167,13 +163,3 @@ def _named(steps: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray
         for name, values in steps.items()
         if name.startswith(prefix) and np.isfinite(values).any()
     }
-
-
-def _journal(run: Run) -> list[dict[str, Any]]:
-    """The decisions; a last line that was cut off by a crash is left out."""
-    try:
-        text = (run.folder / "journal.jsonl").read_text(encoding="utf-8")
-    except OSError:
-        return []
-    whole, _, _ = text.rpartition("\n")
-    return [json.loads(line) for line in whole.splitlines()]

@@ -81,6 +81,16 @@ class Run:
         except OSError:
             return []
 
+    @cached_property
+    def journal(self) -> list[dict[str, Any]]:
+        """The decisions; a last line that was cut off by a crash is left out."""
+        try:
+            text = (self.folder / "journal.jsonl").read_text(encoding="utf-8")
+        except OSError:
+            return []
+        whole, _, _ = text.rpartition("\n")
+        return [json.loads(line) for line in whole.splitlines()]
+
     @property
     def iteration(self) -> int:
         """Iterations recorded."""
@@ -94,6 +104,18 @@ class Run:
     def seconds_at(self, iterations: np.ndarray) -> np.ndarray:
         """Seconds of training up to those iterations."""
         return np.interp(iterations, self.steps["iteration"], self.seconds)
+
+    @cached_property
+    def shares(self) -> dict[str, np.ndarray]:
+        """Each loss' share in the pull on the SR image, at each step: its weight times its gradient's norm there."""
+        pulls = {
+            name.removeprefix("loss_grad/"): norms * self.steps[name.replace("loss_grad/", "loss_weight/")]
+            for name, norms in self.steps.items()
+            if name.startswith("loss_grad/") and np.isfinite(norms).any()
+        }
+        total = np.nansum(list(pulls.values()), axis=0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return {name: pull / total for name, pull in pulls.items()}
 
     def curve(self, metric: str, name: str | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Iterations and values of a metric on a validation set (the deciding one if none is named)."""
