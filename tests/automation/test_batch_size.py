@@ -121,6 +121,19 @@ def test_a_batch_grows_only_where_speed_rises_enough(make_steps: Make) -> None:
     assert run.made, "it was tried"
 
 
+def test_a_machine_that_was_busy_before_a_probe_does_not_make_the_probe_look_quick(make_steps: Make) -> None:
+    class Busy(Machine):
+        def seconds(self, batch: int, micro: int) -> float:
+            slow = 1.6 if len(run.peaks) % 7 in (2, 3, 4) and not run.automation.before_probe else 1.0
+            return super().seconds(batch, micro) * slow
+
+    run = _run(make_steps, Machine(overhead=1e-4, sample_seconds=1e-3, per_sample=20e6))
+    run.machine = Busy(overhead=1e-4, sample_seconds=1e-3, per_sample=20e6)
+    run.windows(1, 60)
+    assert (run.batch, run.micro, run.rate) == (32, 32, 1.0)
+    assert run.made, "it was tried"
+
+
 def test_a_batch_grows_only_up_to_the_noise_scale(make_steps: Make) -> None:
     run = _run(make_steps, Machine(overhead=1.0, sample_seconds=1e-4, per_sample=20e6))
     run.noise_scale = 100.0

@@ -16,6 +16,11 @@ PAYS_PER_DOUBLING = math.sqrt(2)
 times the rate; where the rate limits progress, equal times bring as much only with sqrt(2) times the samples."""
 FASTER = 1.05
 """Samples/s of another micro-batch against those of the present one that is worth a change of rounding."""
+QUICK = 25
+"""Percentile of the seconds per step that is taken: what else the machine does can only make steps slower."""
+WINDOWS = 5
+"""Latest windows of a size of which the quickest counts, so that a size that was slowed for a moment does not make
+another one look quick."""
 FIRST_GROWTH = 2
 """Growth of the first probe, which there is no prediction for yet."""
 
@@ -47,8 +52,8 @@ class BatchSize:
         self.noise = NoiseScale()
         self.memory: dict[int, float] = {}
         """Micro-batch -> share of the memory at the peak."""
-        self.speed: dict[int, float] = {}
-        """Micro-batch -> samples per second."""
+        self.speeds: dict[int, list[float]] = {}
+        """Micro-batch -> samples per second in the latest windows."""
         self.ceiling: int | None = None
         """Smallest micro-batch that is known not to fit."""
         self.refused: list[int] = []
@@ -74,7 +79,8 @@ class BatchSize:
         if not whole.any():
             return ()  # The last step of a run may be smaller.
         self.memory[self.micro] = usage
-        self.speed[self.micro] = self.batch * self.world / float(np.median(figures["seconds"][whole]))
+        quick = self.batch * self.world / float(np.percentile(figures["seconds"][whole], QUICK))
+        self.speeds[self.micro] = [*self.speeds.get(self.micro, []), quick][-WINDOWS:]
         if usage > self.options.target_vram_usage + self.options.safety_margin and self.micro > self.smallest:
             self.settled_at = observation.iteration
             return self._shrink(usage)
@@ -131,10 +137,11 @@ class BatchSize:
         assert self.before_probe is not None
         batch, micro = self.before_probe
         self.before_probe = None
-        ratio = self.speed[self.micro] / self.speed[micro]
+        now, before = max(self.speeds[self.micro]), max(self.speeds[micro])
+        ratio = now / before
         grown = self.batch / batch
         wanted = PAYS_PER_DOUBLING ** math.log2(grown) if grown > 1 else FASTER
-        figures = {"samples_per_second": self.speed[self.micro], "before": self.speed[micro]}
+        figures = {"samples_per_second": now, "before": before}
         figures |= {"memory": self.memory[self.micro]}
         if ratio >= wanted:
             return self._scaled_rate(figures)
@@ -190,7 +197,7 @@ class BatchSize:
     def _smaller(self) -> int | None:
         """Half the micro-batch, which caches may like better; not once the batch has grown."""
         half = self.micro // 2
-        known = half in self.speed or self.micro % 2 or self.batch > self.configured
+        known = half in self.speeds or self.micro % 2 or self.batch > self.configured
         return half if half >= self.smallest and not known else None
 
     def _set(
@@ -209,7 +216,7 @@ class BatchSize:
     def state_dict(self) -> dict[str, Any]:
         """Sizes in force and what is known about others."""
         names = "batch micro ceiling refused before_probe probes settled_at".split()
-        known = [[size, self.memory[size], self.speed[size]] for size in self.memory]
+        known = [[size, self.memory[size], self.speeds[size]] for size in self.memory]
         return {name: getattr(self, name) for name in names} | {"known": known, "noise": self.noise.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -218,6 +225,6 @@ class BatchSize:
         self.noise.load_state_dict(state.pop("noise"))
         known = state.pop("known")
         self.memory = {int(size): memory for size, memory, _ in known}
-        self.speed = {int(size): speed for size, _, speed in known}
+        self.speeds = {int(size): list(speeds) for size, _, speeds in known}
         for name, value in state.items():
             setattr(self, name, value)
