@@ -11,8 +11,8 @@ from paragonsr.automation.protocol import Decision, Observation, Steps
 WORTH_A_CHANGE = 0.5
 """Relative change under which the threshold stays."""
 HEADROOM = 3.0
-"""Times the percentile. In nine healthy runs of Nano 5% of the steps were above the percentile, as they must be, 0.02 to
-0.12% above twice and none above three times it. Clipping the 5% means clipping the textured patches, which teach most."""
+"""Times the percentile. In seven healthy runs of Nano 5% of the steps were above the percentile, as they must be, 0.02
+to 0.12% above twice and none above three times it. Clipping those 5% is clipping the textured patches."""
 LARGEST_RISE = 2.0
 """Factor by which the threshold may rise at once: a burst of large gradients must not lift it to its own height."""
 
