@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 from scipy.stats import spearmanr
 
 from paragonsr.curation.cluster import Crew
@@ -34,6 +35,17 @@ def _unheard(done: int, total: int) -> None:
     pass
 
 
+def _with_objects(image: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
+    """Discs of all sizes over it, as leaves and stones are spread in photographs."""
+    picture, random = Image.fromarray(image), np.random.default_rng(seed)
+    draw = ImageDraw.Draw(picture)
+    for _ in range(300):
+        x, y = random.uniform(0, 200, 2)
+        radius = 2 / random.uniform(0.08, 1)
+        draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=tuple(random.integers(0, 256, 3).tolist()))
+    return np.asarray(picture)
+
+
 class _Seen(HTMLParser):
     """The text of a page, and what it links to."""
 
@@ -54,6 +66,10 @@ class _Seen(HTMLParser):
 def page(photos: Callable[..., Path], tmp_path: Path, crew: Crew) -> str:
     """The report of eight photographs, one of which is there twice, and two broken files."""
     source, tiles = photos(8, height=200, width=200), tmp_path / "tiles"
+    # Shading and noise alone are too plain to tell photographs apart.
+    for number in range(8):
+        file = source / f"photo_{number:02d}.png"
+        Image.fromarray(_with_objects(read_image(file), number)).save(file)
     Image.fromarray(read_image(source / "photo_03.png")).save(source / "copy & <paste>.png")
     (source / "broken.png").write_bytes(b"no image")
     tile(source, tiles, TileOptions(side=64, scales=[1.0, 0.5]), crew, _unheard)

@@ -63,10 +63,11 @@ def _squares(level: Level, chosen: NDArray[np.bool_], side: int) -> Plane:
 def _gaussian(squares: Plane) -> float:
     """1 where details may be noise, 0 where they are spread too evenly or too unevenly, from the kurtosis."""
     kurtosis = float(squares @ squares) * squares.size / float(squares.sum()) ** 2
-    # Three standard deviations of what a sample of Gaussian noise has.
+    # Three standard deviations of what a sample of Gaussian noise has. Downwards less of it the nearer the kurtosis is
+    # to 1, the least there can be: a sample of noise, however small, never has details that are all equally large.
     slack = 3 * math.sqrt(24 / squares.size)
     shares = [
-        (kurtosis + slack - _OTHER[0]) / (_GAUSSIAN[0] - _OTHER[0]),
+        (kurtosis + slack * (kurtosis - 1) / 2 - _OTHER[0]) / (_GAUSSIAN[0] - _OTHER[0]),
         (kurtosis - slack - _OTHER[1]) / (_GAUSSIAN[1] - _OTHER[1]),
     ]
     return min(max(min(shares), 0.0), 1.0)
