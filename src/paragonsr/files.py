@@ -2,20 +2,28 @@
 
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Replace a file: temporary file beside it, fsync, rename, fsync of the folder.
+    """Replace a file by these bytes, whole or not at all; see `replacing`."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
 
-    A reader finds the old file or the new one, also after a power cut. What a killed process leaves behind is called
-    `.<name>.<process>.<thread>.tmp`.
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file beside `path` to be written; it takes its place when the block ends without an error.
+
+    fsync, rename, fsync of the folder: a reader finds the old file or the new one, also after a power cut. What a
+    killed process leaves behind is called `.<name>.<process>.<thread>.tmp`.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
     try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
+        yield temporary
+        with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:

@@ -73,10 +73,10 @@ def test_values_are_rounded_half_to_even_and_clipped() -> None:
 @pytest.mark.parametrize(
     ("image", "said"),
     [
-        (np.zeros((4, 4), np.uint8), "height x width x 3"),
-        (np.zeros((4, 4, 4), np.uint8), "height x width x 3"),
-        (np.zeros((0, 4, 3), np.uint8), "height x width x 3"),
-        (np.zeros((4, 4, 3), np.uint16), "uint16"),
+        (np.zeros(4, np.uint8), "height x width"),
+        (np.zeros((4, 4, 5), np.uint8), "height x width x 1 to 4"),
+        (np.zeros((0, 4, 3), np.uint8), "height x width"),
+        (np.zeros((4, 4, 3), np.int32), "int32"),
     ],
 )
 def test_other_images_are_refused(weights: Callable[..., Path], image: np.ndarray, said: str) -> None:

@@ -21,6 +21,7 @@ from paragonsr.cli import (
     schema,
     serve,
     train,
+    upscale,
     validate,
 )
 from paragonsr.cli.data import data
@@ -36,6 +37,7 @@ app = typer.Typer(
 for _command in (
     train.train,
     check.check,
+    upscale.upscale,
     validate.validate,
     compare.compare,
     explain.explain,

@@ -7,9 +7,9 @@ import typer
 
 
 def serve(
-    folder: Annotated[Path, typer.Argument(help="Folder of models: .safetensors, .pth, in any folder below.")] = Path(
-        "experiments"
-    ),
+    folder: Annotated[
+        Path, typer.Argument(help="Folder of models: .safetensors, .pth, .onnx, in any folder below.")
+    ] = Path("experiments"),
     port: Annotated[int, typer.Option(help="0 takes a free one.")] = 7860,
     max_upload: Annotated[float, typer.Option(help="Largest image file, MiB.")] = 32,
     max_megapixels: Annotated[float, typer.Option(help="Largest image, millions of pixels.")] = 8,

@@ -6,23 +6,34 @@ from typing import Annotated
 
 import typer
 
+from paragonsr.cli.upscale import ENSEMBLE, PRECISION, TILE, ensemble_x8, tile_side
+
 
 def validate(
-    model: Annotated[Path, typer.Option(help="Weights: .safetensors or .pth.")],
+    model: Annotated[Path, typer.Option(help="Weights: .safetensors, .pth or .onnx.")],
     hr: Annotated[Path, typer.Option(help="Folder of HR images.")],
     lr: Annotated[Path | None, typer.Option(help="Folder of LR images; made by MATLAB's bicubic if not given.")] = None,
     scale: Annotated[int | None, typer.Option(help="Needed where the weights do not say it.")] = None,
     arch: Annotated[str | None, typer.Option(help="Needed where the weights do not say it.")] = None,
-    tile: Annotated[int, typer.Option(help="Tile side in LR pixels; 0 takes each image whole.")] = 0,
+    tile: Annotated[str, typer.Option(help=TILE)] = "off",
+    ensemble: Annotated[str | None, typer.Option(help=ENSEMBLE)] = None,
+    precision: Annotated[str, typer.Option(help=PRECISION)] = "fp32",
     out: Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")] = None,
+    csv: Annotated[Path | None, typer.Option("--csv", help="Also write them to this file, a line an image.")] = None,
 ) -> None:
     """PSNR and SSIM on the Y channel by the benchmark protocol, per image and mean, bicubic beside it."""
+    from paragonsr.files import write_atomically
     from paragonsr.inference.benchmark import benchmark
     from paragonsr.inference.model import load
 
-    upscaler = load(model, arch=arch, scale=scale)
-    table = benchmark(upscaler, hr, lr, tile=tile)
+    side, turned = tile_side(tile), ensemble_x8(ensemble)
+    upscaler = load(model, arch=arch, scale=scale, precision=precision, ensemble=turned)
+    table = benchmark(upscaler, hr, lr, tile=side)
     for line in table.lines():
         typer.echo(line)
+    if turned:
+        typer.echo("self-ensemble x8: the mean over eight orientations, not to be compared with single runs")
     if out is not None:
-        out.write_text(json.dumps(table.as_dict(), indent=2) + "\n", encoding="utf-8")
+        write_atomically(out, (json.dumps(table.as_dict(), indent=2) + "\n").encode())
+    if csv is not None:
+        write_atomically(csv, table.as_csv().encode())

@@ -58,7 +58,7 @@ def check_parity(model: Any, network: nn.Module, scale: int, precision: str, siz
     Raises:
         ParityError: another size, value or scale, or a size at which the graph does not run.
     """
-    import onnxruntime  # type: ignore[import-untyped]
+    import onnxruntime
 
     found = inferred_scale(model, size)
     if found != scale:

@@ -1,5 +1,7 @@
 """The benchmark table: PSNR-Y and SSIM-Y of a network on a folder of HR images, bicubic beside it."""
 
+import csv
+import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +14,7 @@ from paragonsr.data.decoding import load_pair
 from paragonsr.data.options import PairedOptions, SingleOptions
 from paragonsr.data.pairing import Pair, find_pairs, match
 from paragonsr.errors import UserError
-from paragonsr.inference.model import Upscaler
+from paragonsr.inference.model import Tile, Upscaler
 from paragonsr.metrics.options import PSNRYOptions, SSIMYOptions
 from paragonsr.metrics.protocol import mean_of_images
 
@@ -36,6 +38,8 @@ class Table:
 
     rows: tuple[Row, ...]
     scale: int
+    ensemble: bool = False
+    """Whether it is the mean over eight orientations that was measured."""
 
     def mean(self) -> Row:
         """Mean over the images; an image that is reproduced exactly (PSNR inf) is left out of it."""
@@ -63,6 +67,15 @@ class Table:
         for name, protocol in self.protocol.items():
             yield f"{name}: {protocol}"
 
+    def as_csv(self) -> str:
+        """The table as CSV: a line an image, the last one the mean."""
+        lines = io.StringIO()
+        writer = csv.writer(lines, lineterminator="\n")
+        writer.writerow(["image", *METRICS, *(f"bicubic_{name}" for name in METRICS)])
+        for row in (*self.rows, self.mean()):
+            writer.writerow([row.name, *row.network.values(), *row.bicubic.values()])
+        return lines.getvalue()
+
     def as_dict(self) -> dict[str, Any]:
         """The table as JSON; an infinite PSNR is the string "inf", which JSON has no number for."""
 
@@ -74,6 +87,7 @@ class Table:
 
         return {
             "scale": self.scale,
+            "ensemble": "x8" if self.ensemble else None,
             "protocol": self.protocol,
             "images": {row.name: figures(row) for row in self.rows},
             "mean": figures(self.mean()),
@@ -85,7 +99,7 @@ def benchmark(
     hr: Path,
     lr: Path | None = None,
     *,
-    tile: int = 0,
+    tile: Tile = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Table:
     """Measure a network on all images of a folder.
@@ -112,7 +126,7 @@ def benchmark(
         )
         rows.append(Row(pair.name, network, bicubic))
         progress(done, len(pairs))
-    return Table(tuple(rows), upscaler.scale)
+    return Table(tuple(rows), upscaler.scale, upscaler.ensemble)
 
 
 def _pairs(hr: Path, lr: Path | None, scale: int) -> list[Pair]:

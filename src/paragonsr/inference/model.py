@@ -1,15 +1,29 @@
 """Loading a trained network and using it on an image."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
-from torch import nn
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from paragonsr.archs.weights import load_network
 from paragonsr.errors import UserError
-from paragonsr.inference.tiler import upscale
+from paragonsr.inference.ensemble import Ensemble
+from paragonsr.inference.onnx_network import OnnxNetwork
+from paragonsr.inference.tiler import BLEND, strips, with_room
+
+Tile = int | Literal["auto"]
+PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+AUTO = {"cpu": 512, "cuda": 1024}
+"""Side of a tile in LR pixels, of `auto`: larger ones gain no speed, and on a CPU an image that does not fit into
+memory ends the process instead of telling."""
+OVERLAP, MOST_OVERLAP = 16, 64
+"""Context around a tile: the receptive field where it is known and at most MOST_OVERLAP, else OVERLAP."""
 
 
 class Upscaler:
@@ -19,40 +33,144 @@ class Upscaler:
         network: maps N x 3 x h x w in [0, 1] to N x 3 x scale h x scale w.
         scale: enlargement.
         device: where it computes.
+        precision: fp32, bf16 or fp16: what it computes in, by autocast. ONNX files have their own.
+        ensemble: mean over the eight flips and rotations, which takes eight times as long.
     """
 
-    def __init__(self, network: nn.Module, scale: int, device: torch.device) -> None:
+    def __init__(
+        self, network: nn.Module, scale: int, device: torch.device, precision: str = "fp32", ensemble: bool = False
+    ) -> None:
+        if precision not in PRECISIONS:
+            raise UserError(f"{precision!r} is no precision", fix=f"use one of {', '.join(PRECISIONS)}")
         self.network = network.eval().requires_grad_(False).to(device)
-        self.scale, self.device = scale, device
+        self.scale, self.device, self.precision, self.ensemble = scale, device, precision, ensemble
+        self._compute = Ensemble(self.network) if ensemble else self.network
 
-    def upscale(self, image: np.ndarray, *, tile: int = 0, overlap: int = 16) -> np.ndarray:
+    @property
+    def overlap(self) -> int:
+        """Context that a tile needs, in LR pixels."""
+        field = getattr(self.network, "receptive_field", None)
+        return OVERLAP if field is None or field > MOST_OVERLAP else max(int(field), 1)
+
+    def tile_side(self, tile: Tile, overlap: int) -> int:
+        """Side of a tile's core in LR pixels; 0: no tiles."""
+        side = AUTO.get(self.device.type, AUTO["cpu"]) if tile == "auto" else tile
+        size = getattr(self.network, "size", None)
+        if size is None:
+            return side
+        room = min(size) - 2 * (overlap + min(BLEND, overlap))
+        if room < 4 * BLEND:
+            raise UserError(f"this file takes images of {size[0]} x {size[1]} only: too small for tiles")
+        return min(side or room, room)
+
+    def upscale(self, image: np.ndarray, *, tile: Tile = "auto", overlap: int | None = None) -> np.ndarray:
         """Upscale one image.
 
         Args:
-            image: h x w x 3, uint8 or float in [0, 1].
-            tile: side of a tile in LR pixels; 0 takes the image whole.
-            overlap: context around a tile in LR pixels.
+            image: h x w (grey), or h x w x 1, 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha); uint8, uint16, or float in
+                [0, 1]. Alpha is enlarged by bicubic interpolation.
+            tile: side of a tile in LR pixels; 0 takes the image whole, "auto" takes tiles of 512 (1024 on a GPU) where
+                it is larger.
+            overlap: context around a tile in LR pixels; the network's receptive field if not given.
 
         Returns:
-            scale h x scale w x 3, of the same type: uint8, or float32 clipped to [0, 1].
+            scale h x scale w, with channels as given, of the same type: uint8, uint16, or float32 clipped to [0, 1].
 
         Raises:
             UserError: the image has another shape or type.
         """
-        if image.ndim != 3 or image.shape[2] != 3 or not image.size:
-            raise UserError(f"an image is height x width x 3, not {' x '.join(map(str, image.shape))}")
-        if image.dtype == np.uint8:
-            tensor = torch.from_numpy(np.array(image, order="C")).to(self.device).float() / 255
-        elif np.issubdtype(image.dtype, np.floating):
-            tensor = torch.from_numpy(np.array(image, dtype=np.float32, order="C")).to(self.device)
-        else:
-            raise UserError(f"an image is uint8 or float in [0, 1], not {image.dtype}")
-        sr = upscale(self.network, tensor.permute(2, 0, 1)[None], self.scale, tile=tile, overlap=overlap)
-        sr = sr[0].permute(1, 2, 0).float().clamp(0, 1)
-        if image.dtype == np.uint8:
-            # Half to even, as the measuring protocol has it.
-            return (sr * 255).round().to(torch.uint8).cpu().numpy()
+        if image.ndim not in (2, 3) or not image.size or (image.ndim == 3 and image.shape[2] > 4):
+            shape = " x ".join(map(str, image.shape))
+            raise UserError(f"an image is height x width, or height x width x 1 to 4, not {shape}")
+        batch = image.reshape(1, *image.shape[:2], -1)
+        return self.upscale_batch(batch, tile=tile, overlap=overlap).reshape(
+            image.shape[0] * self.scale, image.shape[1] * self.scale, *image.shape[2:]
+        )
+
+    def upscale_batch(self, images: np.ndarray, *, tile: Tile = "auto", overlap: int | None = None) -> np.ndarray:
+        """Upscale images of one size at once: N x h x w x 1 to 4 to N x scale h x scale w x as many. See `upscale`."""
+        count, height, width, channels = images.shape
+        dtype = images.dtype.type if images.dtype in (np.uint8, np.uint16) else np.float32
+        out = np.empty((count, height * self.scale, width * self.scale, channels), dtype)
+        self.upscale_into(out, lambda y, x: images[:, y, x], height, width, tile=tile, overlap=overlap)
+        return out
+
+    @torch.inference_mode()
+    def upscale_into(
+        self,
+        out: NDArray[Any],
+        read: Callable[[slice, slice], np.ndarray],
+        height: int,
+        width: int,
+        *,
+        tile: Tile = "auto",
+        overlap: int | None = None,
+    ) -> None:
+        """Upscale images that need not be in memory, into an array that need not be either.
+
+        In memory are one tile and its SR image, and SR rows of the width of the image as high as a tile, as float32.
+
+        Args:
+            out: N x scale height x scale width x channels; uint8, uint16 or float32; a np.memmap, for one.
+            read: N x rows x columns x channels for two slices; uint8, uint16, or float in [0, 1].
+            height: of the LR images.
+            width: of the LR images.
+            tile: as of `upscale`.
+            overlap: as of `upscale`.
+        """
+        context = self.overlap if overlap is None else overlap
+        side = self.tile_side(tile, context)
+        channels = out.shape[-1]
+
+        def attempt(side: int) -> None:
+            for top, rows in strips(
+                lambda lr: self._run(lr, channels),
+                lambda y, x: self._to_tensor(read(y, x)),
+                *(height, width, self.scale),
+                tile=side,
+                overlap=context,
+            ):
+                out[:, top : top + rows.shape[-2]] = _samples(rows, out.dtype)
+
+        with self._autocast():
+            with_room(attempt, side or max(height, width), self.device)
+
+    def _to_tensor(self, images: np.ndarray) -> Tensor:
+        """N x h x w x C samples to N x C x h x w float32 in [0, 1]."""
+        if images.dtype == np.uint8:
+            return torch.from_numpy(np.array(images, order="C")).to(self.device).permute(0, 3, 1, 2).float() / 255
+        if images.dtype == np.uint16:
+            floats = torch.from_numpy(images.astype(np.float32)).to(self.device)
+            return floats.permute(0, 3, 1, 2) / 65535
+        if np.issubdtype(images.dtype, np.floating):
+            return torch.from_numpy(np.array(images, dtype=np.float32, order="C")).to(self.device).permute(0, 3, 1, 2)
+        raise UserError(f"an image is uint8, uint16 or float in [0, 1], not {images.dtype}")
+
+    def _run(self, images: Tensor, channels: int) -> Tensor:
+        """N x 1 to 4 x h x w, of which the second and the fourth channel is alpha."""
+        colours = images[:, : channels - (channels in (2, 4))]
+        grey = colours.shape[1] == 1
+        sr = self._compute(colours.expand(-1, 3, -1, -1) if grey else colours).float()
+        if grey:
+            sr = sr.mean(1, keepdim=True)
+        if channels in (1, 3):
+            return cast(Tensor, sr)
+        alpha = F.interpolate(images[:, -1:], scale_factor=float(self.scale), mode="bicubic", align_corners=False)
+        return torch.cat([sr, alpha.float()], 1)
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        dtype = PRECISIONS[self.precision]
+        return nullcontext() if dtype is None else torch.autocast(self.device.type, dtype)
+
+
+def _samples(sr: Tensor, dtype: np.dtype[Any]) -> np.ndarray:
+    """N x C x h x w floats to N x h x w x C samples, rounded half to even, as the measuring protocol has it."""
+    sr = sr.permute(0, 2, 3, 1).clamp(0, 1)
+    if dtype == np.float32:
         return sr.cpu().numpy()
+    if dtype == np.uint8:
+        return (sr * 255).round().to(torch.uint8).cpu().numpy()
+    return (sr * 65535).round().to(torch.int32).cpu().numpy().astype(np.uint16)
 
 
 def load(
@@ -60,21 +178,32 @@ def load(
     arch: str | None = None,
     scale: int | None = None,
     device: str | torch.device | None = None,
+    *,
+    precision: str = "fp32",
+    ensemble: bool = False,
     **options: Any,
 ) -> Upscaler:
     """Load weights: ours restore themselves from their header, published ones by `arch`, `scale` and `options`.
 
     Args:
-        path: .safetensors or .pth.
+        path: .safetensors, .pth or .onnx.
         arch: name of the network, where the file does not say it and its tensors leave it open.
         scale: enlargement, likewise.
         device: where to compute; the GPU if there is one.
+        precision: fp32, bf16 or fp16.
+        ensemble: mean over the eight flips and rotations, which takes eight times as long.
         options: options of the network; they win over what the file says.
 
     Raises:
         UserError: no weights, or weights of something else.
     """
     chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    with torch.random.fork_rng():  # building a network draws its initial weights
-        network = load_network(path, arch=arch, scale=scale, **options)
-    return Upscaler(network, cast(int, network.scale), chosen)
+    network: nn.Module
+    if Path(path).suffix.lower() == ".onnx":
+        if arch is not None or options:
+            raise UserError("an ONNX file is a whole network: arch and options cannot be chosen", where=str(path))
+        network = OnnxNetwork(Path(path), scale)
+    else:
+        with torch.random.fork_rng():  # building a network draws its initial weights
+            network = load_network(path, arch=arch, scale=scale, **options)
+    return Upscaler(network, cast(int, network.scale), chosen, precision, ensemble)

@@ -1,7 +1,8 @@
-"""THE tiler: every upscaling, in validation, on the command line and in checks, goes through `upscale`."""
+"""THE tiler: every upscaling, in validation, on the command line and in checks, goes through `strips`."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -11,6 +12,9 @@ from paragonsr.inference.memory import is_out_of_memory, release
 BLEND = 4
 """Half width of the band in which neighbouring tiles fade into each other, in LR pixels."""
 SMALLEST = 4 * BLEND
+"""Least tile: cores of half its side must hold the bands of two neighbours."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -52,15 +56,76 @@ def spans(size: int, tile: int, overlap: int, band: int) -> Iterator[Span]:
         yield Span(start, stop, max(0, start - margin), min(size, stop + margin), size)
 
 
+def strips(
+    network: Callable[[Tensor], Tensor],
+    read: Callable[[slice, slice], Tensor],
+    height: int,
+    width: int,
+    scale: int,
+    *,
+    tile: int,
+    overlap: int,
+) -> Iterator[tuple[int, Tensor]]:
+    """Upscale what need not be in memory at once: finished strips of rows, from the top to the bottom.
+
+    With an overlap of at least the network's receptive field (radius, in LR pixels) the result is the untiled one to
+    rounding; with less, neighbouring tiles fade into each other over 8 LR pixels.
+
+    Args:
+        network: maps N x C x h x w to N x C x scale h x scale w.
+        read: gives N x C x h x w of the LR images for a slice of rows and one of columns.
+        height: of the LR images.
+        width: of the LR images.
+        scale: enlargement.
+        tile: largest side of a tile's core, in LR pixels.
+        overlap: context around a tile, in LR pixels.
+
+    Yields:
+        the first HR row of the strip, and the strip: N x C x rows x scale width, the type that the network gives.
+    """
+    tile = max(tile, SMALLEST)
+    if max(height, width) <= tile:
+        yield 0, network(read(slice(0, height), slice(0, width)))
+        return
+    band = min(BLEND, overlap)
+    begun: Tensor | None = None  # the rows that the next row of tiles fades into
+    for row in spans(height, tile, overlap, band):
+        first, end = max(0, row.start - band), min(height, row.stop + band)
+        within = slice((first - row.fed_start) * scale, (end - row.fed_start) * scale)
+        fade = row.ramp(band, scale)[within, None]
+        strip: Tensor | None = None
+        for column in spans(width, tile, overlap, band):
+            sr = network(read(slice(row.fed_start, row.fed_stop), slice(column.fed_start, column.fed_stop)))
+            if strip is None:
+                strip = sr.new_zeros(*sr.shape[:2], (end - first) * scale, width * scale)
+            here = strip[..., column.fed_start * scale : column.fed_stop * scale]
+            here.add_(sr[..., within, :] * (fade * column.ramp(band, scale)[None, :]).to(sr))
+        assert strip is not None
+        if begun is not None:
+            strip[..., : begun.shape[-2], :].add_(begun)
+        done = ((row.stop - band if row.stop < height else height) - first) * scale
+        yield first * scale, strip[..., :done, :]
+        begun = strip[..., done:, :]
+
+
+def with_room(attempt: Callable[[int], T], tile: int, device: torch.device) -> T:
+    """Call with a tile's side, and again with half of it for as long as memory runs out."""
+    while True:
+        try:
+            return attempt(tile)
+        except (RuntimeError, MemoryError) as error:
+            if tile <= SMALLEST or not is_out_of_memory(error):
+                raise
+        # Outside of the handler, which would keep the failed attempt's tensors alive.
+        release(device)
+        tile //= 2
+
+
 @torch.inference_mode()
 def upscale(
     network: Callable[[Tensor], Tensor], lr_images: Tensor, scale: int, *, tile: int = 0, overlap: int = 16
 ) -> Tensor:
-    """Upscale images, whole or in tiles.
-
-    With an overlap of at least the network's receptive field (radius, in LR pixels) the result is the untiled one to
-    rounding; with less, neighbouring tiles fade into each other over 8 LR pixels. Where memory runs out, the tile is
-    halved and the image is done again.
+    """Upscale images that are in memory, whole or in tiles (see `strips`). Where memory runs out, the tile is halved.
 
     Args:
         network: maps N x C x h x w to N x C x scale h x scale w.
@@ -73,36 +138,19 @@ def upscale(
         N x C x scale h x scale w, the type that the network gives.
     """
     height, width = lr_images.shape[-2:]
-    tile = tile or max(height, width)
-    while True:
-        try:
-            return _upscale(network, lr_images, scale, max(tile, SMALLEST), overlap)
-        except (RuntimeError, MemoryError) as error:
-            if tile <= SMALLEST or not is_out_of_memory(error):
-                raise
-        # Outside of the handler, which would keep the failed attempt's tensors alive.
-        release(lr_images.device)
-        tile = min(tile, max(height, width)) // 2
+    largest = max(height, width)
 
-
-def _upscale(network: Callable[[Tensor], Tensor], lr_images: Tensor, scale: int, tile: int, overlap: int) -> Tensor:
-    count, _, height, width = lr_images.shape
-    if max(height, width) <= tile:
-        return network(lr_images)
-    band = min(BLEND, overlap)
-    out: Tensor | None = None
-    for row in spans(height, tile, overlap, band):
-        for column in spans(width, tile, overlap, band):
-            fed = lr_images[..., row.fed_start : row.fed_stop, column.fed_start : column.fed_stop]
-            sr = network(fed)
+    def attempt(side: int) -> Tensor:
+        out: Tensor | None = None
+        for top, rows in strips(
+            network, lambda y, x: lr_images[..., y, x], height, width, scale, tile=side, overlap=overlap
+        ):
+            if rows.shape[-2] == height * scale:
+                return rows
             if out is None:
-                out = sr.new_zeros(count, sr.shape[1], height * scale, width * scale)
-            weight = row.ramp(band, scale)[:, None] * column.ramp(band, scale)[None, :]
-            here = out[
-                ...,
-                row.fed_start * scale : row.fed_stop * scale,
-                column.fed_start * scale : column.fed_stop * scale,
-            ]
-            here.add_(sr * weight.to(sr))
-    assert out is not None
-    return out
+                out = rows.new_empty(*rows.shape[:2], height * scale, width * scale)
+            out[..., top : top + rows.shape[-2], :] = rows
+        assert out is not None
+        return out
+
+    return with_room(attempt, min(tile or largest, largest), lr_images.device)

@@ -6,7 +6,7 @@ from pathlib import Path
 from paragonsr.errors import UserError
 from paragonsr.inference.model import Upscaler, load
 
-SUFFIXES = (".safetensors", ".pth")
+SUFFIXES = (".safetensors", ".pth", ".onnx")
 
 
 class Models:

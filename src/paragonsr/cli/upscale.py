@@ -1,0 +1,86 @@
+"""paragonsr upscale IN OUT --model W"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from paragonsr.inference.model import Tile
+
+TILE = "Side of a tile in LR pixels, auto, or off for whole images."
+ENSEMBLE = "x8: the mean over the eight flips and rotations; eight times the time."
+PRECISION = "fp32, bf16 or fp16."
+
+
+def upscale(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="Image, or folder of images: PNG, JPEG, WebP, TIFF.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Image, or folder, which gets the same folders below it.")],
+    model: Annotated[Path, typer.Option(help="Weights: .safetensors, .pth or .onnx.")],
+    tile: Annotated[str, typer.Option(help=TILE)] = "auto",
+    ensemble: Annotated[str | None, typer.Option(help=ENSEMBLE)] = None,
+    precision: Annotated[str, typer.Option(help=PRECISION)] = "fp32",
+    ending: Annotated[str | None, typer.Option("--format", help="png, jpg, webp or tiff; default: as given.")] = None,
+    overwrite: Annotated[bool, typer.Option(help="Also do what is done already.")] = False,
+    arch: Annotated[str | None, typer.Option(help="Needed where the weights do not say it.")] = None,
+    scale: Annotated[int | None, typer.Option(help="Needed where the weights do not say it.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="option=value of the network; repeat it.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; the GPU if there is one.")] = None,
+) -> None:
+    """Enlarge images. Done ones are skipped; one that cannot be read does not stop the rest."""
+    import time
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from paragonsr.cli.convert import network_options
+    from paragonsr.errors import UserError
+    from paragonsr.inference.folder import Summary, plan, upscale_files
+    from paragonsr.inference.model import load
+
+    side, turned = tile_side(tile), ensemble_x8(ensemble)
+    jobs = plan(source, out, None if ending is None else f".{ending.lower().lstrip('.')}")
+    upscaler = load(model, arch, scale, device, precision=precision, ensemble=turned, **network_options(settings))
+    console, begun = Console(stderr=True), time.perf_counter()
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=len(jobs))
+
+        def told(summary: Summary) -> None:
+            speed = summary.megapixels / (time.perf_counter() - begun)
+            finished = summary.done + summary.skipped + len(summary.failed)
+            bar.update(task, completed=finished, description=f"{speed:.2f} MP/s")
+
+        summary = upscale_files(upscaler, jobs, tile=side, overwrite=overwrite, progress=told)
+    seconds = time.perf_counter() - begun
+    skipped = f", {summary.skipped} done before" if summary.skipped else ""
+    typer.echo(
+        f"{summary.done} of {len(jobs)} images upscaled x{upscaler.scale}{skipped}: {summary.megapixels:.2f} MP in "
+        f"{seconds:.1f} s, {summary.megapixels / seconds:.2f} MP/s{' (ensemble x8)' if turned else ''}"
+    )
+    if summary.failed:
+        listed = "\n".join(f"  {file}: {why}" for file, why in summary.failed.items())
+        raise UserError(f"{len(summary.failed)} of {len(jobs)} images could not be upscaled\n{listed}")
+
+
+def tile_side(tile: str) -> "Tile":
+    """The value of --tile."""
+    from paragonsr.errors import UserError
+    from paragonsr.inference.tiler import SMALLEST
+
+    if tile == "auto":
+        return "auto"
+    if tile == "off":
+        return 0
+    if tile.isdecimal() and int(tile) >= SMALLEST:
+        return int(tile)
+    raise UserError(f"{tile!r} is no size of a tile", where="--tile", fix=f"use auto, off, or a number from {SMALLEST}")
+
+
+def ensemble_x8(ensemble: str | None) -> bool:
+    """The value of --ensemble."""
+    from paragonsr.errors import UserError
+
+    if ensemble not in (None, "x8"):
+        raise UserError(f"{ensemble!r} is no ensemble", where="--ensemble", fix="use x8")
+    return ensemble is not None

@@ -1,0 +1,265 @@
+"""Upscaling files: what is to be done, reading ahead, small images of one size at once, writing behind."""
+
+import math
+import shutil
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from paragonsr.errors import UserError
+from paragonsr.inference.model import Tile, Upscaler
+from paragonsr.inference.picture import FORMATS, Picture, Pixels
+
+SMALL = 256 * 256
+"""Pixels up to which an image is decoded ahead, and computed together with others of its size."""
+TOGETHER = 2 * SMALL
+"""Pixels of the LR images that are computed at once."""
+AHEAD = 64
+"""Files that are opened ahead."""
+WORKERS = 2
+"""Threads that read, and as many that write: libvips lets go of Python meanwhile."""
+IN_MEMORY = 2**28
+"""Bytes of an SR image above which it is put together in a temporary file."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to upscale."""
+
+    source: Path
+    target: Path
+
+
+@dataclass
+class Summary:
+    """What became of the jobs."""
+
+    done: int = 0
+    skipped: int = 0
+    failed: dict[Path, str] = field(default_factory=dict)
+    """File -> why it could not be upscaled."""
+    megapixels: float = 0.0
+    """Millions of pixels written."""
+
+
+def plan(source: Path, out: Path, ending: str | None = None) -> list[Job]:
+    """Every image of a file or folder tree, and where its SR image goes: the same place below `out`.
+
+    Args:
+        source: a file, or a folder with all below it. What lies in `out` is not taken for a source.
+        out: a file (its ending chooses the format) or, for a folder or where it is one, a folder.
+        ending: of the SR images, as ".png"; that of the source if None.
+
+    Raises:
+        UserError: nothing to upscale, or two images for one place.
+    """
+    known = ", ".join(sorted(FORMATS))
+    if ending is not None and ending not in FORMATS:
+        raise UserError(f"{ending} cannot be written", where="--format", fix=f"use one of {known}")
+    if source.is_file():
+        if source.suffix.lower() not in FORMATS:
+            raise UserError("is no image that can be read", where=str(source), fix=f"Readable are {known}.")
+        if not out.is_dir() and out.suffix:
+            if ending is not None and out.suffix.lower() != ending:
+                raise UserError(f"--format says {ending}, the name {out.suffix}", where=str(out))
+            jobs = [Job(source, out)]
+        else:
+            jobs = [Job(source, out / (source.stem + (ending or source.suffix)))]
+    elif source.is_dir():
+        if out.is_file():
+            raise UserError("is a file, and a folder is upscaled", where=str(out), fix="Name a folder.")
+        inside = None if out.resolve() == source.resolve() else out.resolve()
+        files = sorted(
+            file
+            for file in source.rglob("*")
+            if file.suffix.lower() in FORMATS and file.is_file() and inside not in file.resolve().parents
+        )
+        jobs = [Job(file, (out / file.relative_to(source)).with_suffix(ending or file.suffix)) for file in files]
+        if not jobs:
+            raise UserError(f"holds no image ({known})", where=str(source))
+    else:
+        raise UserError("does not exist", where=str(source))
+    _check(jobs, known)
+    return jobs
+
+
+def _check(jobs: Sequence[Job], known: str) -> None:
+    taken: dict[Path, Path] = {}
+    sources = {job.source.resolve() for job in jobs}
+    for job in jobs:
+        if job.target.suffix.lower() not in FORMATS:
+            raise UserError(
+                f"{job.target.suffix!r} cannot be written", where=str(job.target), fix=f"use one of {known}"
+            )
+        if job.target.resolve() in sources:
+            raise UserError("would be written over an image that is read", where=str(job.target), fix="Choose another.")
+        other = taken.setdefault(job.target, job.source)
+        if other != job.source:
+            raise UserError(f"{other} and {job.source} would both become {job.target}", fix="Rename one of them.")
+
+
+def upscale_files(
+    upscaler: Upscaler,
+    jobs: Sequence[Job],
+    *,
+    tile: Tile = "auto",
+    overwrite: bool = False,
+    progress: Callable[[Summary], None] = lambda summary: None,
+) -> Summary:
+    """Upscale files. An error in one of them is noted, and the rest is done.
+
+    A target that is newer than its source is skipped; files appear whole or not at all, so what is there is done.
+
+    Args:
+        upscaler: the network.
+        jobs: of `plan`.
+        tile: as of `Upscaler.upscale`.
+        overwrite: do also what is done.
+        progress: is told after each file.
+    """
+    summary = Summary()
+    with (
+        ThreadPoolExecutor(WORKERS, "read") as readers,
+        ThreadPoolExecutor(WORKERS, "write") as writers,
+    ):
+        writing: deque[tuple[Job, float, Future[None]]] = deque()
+
+        def settle(at_most: int) -> None:
+            while len(writing) > at_most:
+                job, megapixels, future = writing.popleft()
+                try:
+                    future.result()
+                except UserError as error:
+                    summary.failed[job.source] = error.what
+                else:
+                    summary.done += 1
+                    summary.megapixels += megapixels
+                progress(summary)
+
+        for group in _groups(jobs, readers, upscaler.scale, overwrite):
+            if isinstance(group, Skipped):
+                summary.skipped += 1
+            elif isinstance(group, Failed):
+                summary.failed[group.job.source] = group.why
+            else:
+                try:
+                    images = _compute(upscaler, group, tile)
+                except UserError as error:
+                    summary.failed[group[0][0].source] = error.what
+                else:
+                    for (job, picture), sr in zip(group, images, strict=True):
+                        future = writers.submit(picture.save, sr, job.target)
+                        writing.append((job, sr.shape[0] * sr.shape[1] / 1e6, future))
+                    # A large image is written before the next one is begun: memory holds one.
+                    settle(0 if images[0].nbytes > SMALL * 64 else AHEAD)
+            progress(summary)
+        settle(0)
+    return summary
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A job that was done before."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A job whose source cannot be used."""
+
+    job: Job
+    why: str
+
+
+Group = list[tuple[Job, Picture]]
+
+
+def _groups(
+    jobs: Sequence[Job], readers: ThreadPoolExecutor, scale: int, overwrite: bool
+) -> Iterator[Group | Skipped | Failed]:
+    """The jobs in about their order: large images alone, small ones with others of their kind."""
+    coming = iter(jobs)
+    opened: deque[tuple[Job, Future[Picture | None]]] = deque()
+    while True:
+        for job in coming:
+            opened.append((job, readers.submit(_open, job, scale, overwrite)))
+            if len(opened) >= AHEAD:
+                break
+        if not opened:
+            return
+        job, future = opened.popleft()
+        try:
+            picture = future.result()
+        except UserError as error:
+            yield Failed(job, error.what)
+            continue
+        if picture is None:
+            yield Skipped()
+            continue
+        group = [(job, picture)]
+        if "pixels" in vars(picture):
+            room = TOGETHER // (picture.height * picture.width) - 1
+            for other in list(opened):
+                if room <= 0:
+                    break
+                if other[1].done() and other[1].exception() is None and _alike(other[1].result(), picture):
+                    mate = other[1].result()
+                    assert mate is not None
+                    group.append((other[0], mate))
+                    opened.remove(other)
+                    room -= 1
+        yield group
+
+
+def _open(job: Job, scale: int, overwrite: bool) -> Picture | None:
+    """The picture, decoded if it is small; None if the job is done."""
+    if not overwrite and job.target.exists() and job.target.stat().st_mtime >= job.source.stat().st_mtime:
+        return None
+    picture = Picture.open(job.source)
+    picture.check_target(job.target, scale)
+    if picture.height * picture.width <= SMALL:
+        picture.pixels  # noqa: B018  decodes and keeps them
+    return picture
+
+
+def _alike(one: Picture | None, other: Picture) -> bool:
+    return (
+        one is not None
+        and "pixels" in vars(one)
+        and one.pixels.shape == other.pixels.shape
+        and one.dtype == other.dtype
+    )
+
+
+def _compute(upscaler: Upscaler, group: Group, tile: Tile) -> list[Pixels]:
+    """The SR images, in the type that their files take."""
+    job, first = group[0]
+    scale = upscaler.scale
+    shape = (len(group), first.height * scale, first.width * scale, first.channels)
+    out = _array(shape, np.dtype(first.dtype_in(job.target)), job.target.parent)
+    if len(group) > 1 or "pixels" in vars(first):
+        batch = np.stack([picture.pixels for _, picture in group])
+        upscaler.upscale_into(out, lambda y, x: batch[:, y, x], first.height, first.width, tile=tile)
+    else:
+        upscaler.upscale_into(out, lambda y, x: first.read(y, x)[None], first.height, first.width, tile=tile)
+    return list(out)
+
+
+def _array(
+    shape: tuple[int, ...], dtype: np.dtype[np.uint8 | np.uint16], folder: Path
+) -> NDArray[np.uint8 | np.uint16]:
+    """Memory, or a temporary file without a name that is gone when the array is, however the process ends."""
+    size = math.prod(shape) * dtype.itemsize
+    if size <= IN_MEMORY:
+        return np.empty(shape, dtype)
+    folder.mkdir(parents=True, exist_ok=True)
+    if shutil.disk_usage(folder).free < 2 * size:  # and what is written from it
+        raise UserError(f"the disk lacks {2 * size / 1e9:.1f} GB for the enlarged image", where=str(folder))
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.truncate(size)
+        return np.memmap(file, dtype, "r+", shape=shape)
