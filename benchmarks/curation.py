@@ -1,23 +1,25 @@
 """Memory of scoring 100 000 tiles, and what the table costs for each of a million: the figures of docs/curation.md.
 
-    python benchmarks/curation.py [--tiles 100000] [--side 128] [--rows 1000000]
+    python benchmarks/curation.py [--tiles 100000] [--side 128] [--rows 1000000] [--json FILE]
 
 Tiles are generated in the worker processes, so that no disk is needed; everything else is what `paragonsr data score`
 does.
 """
 
 import argparse
+import json
 import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 
-from paragonsr.curation.cluster import Crew, in_parallel
+from paragonsr.curation.cluster import Crew, cores, in_parallel
 from paragonsr.curation.duplicates import find_duplicates
 from paragonsr.curation.options import SelectOptions
 from paragonsr.curation.scores.registry import SCORES
@@ -42,9 +44,10 @@ def name_of(number: int) -> str:
     return f"p{number // 9:06d}.jpg__1_{512 * (number % 9)}_0.png"
 
 
-def memory(tiles: int, side: int, folder: Path) -> None:
-    """Score generated tiles and print the memory of this process and of its workers at every tenth."""
+def memory(tiles: int, side: int, folder: Path) -> dict[str, Any]:
+    """Score generated tiles; print and return the memory of this process and of its workers at every tenth."""
     this = psutil.Process()
+    seen: list[dict[str, float]] = []
 
     def tell(done: int, total: int) -> None:
         if done * 10 // total > told[-1]:
@@ -52,9 +55,11 @@ def memory(tiles: int, side: int, folder: Path) -> None:
             workers = [
                 child.memory_info().rss for child in this.children() if "spawn_main" in " ".join(child.cmdline())
             ]
+            mib = {"this": this.memory_info().rss >> 20, "largest_worker": max(workers, default=0) >> 20}
+            seen.append({"tiles": done, "seconds": round(time.perf_counter() - begin, 1), **mib})
             print(
-                f"{done:>8} tiles  {time.perf_counter() - begin:6.0f} s  "
-                f"this process {this.memory_info().rss >> 20} MiB  largest worker {max(workers, default=0) >> 20} MiB",
+                f"{done:>8} tiles  {seen[-1]['seconds']:6.0f} s  "
+                f"this process {mib['this']} MiB  largest worker {mib['largest_worker']} MiB",
                 flush=True,
             )
 
@@ -66,6 +71,7 @@ def memory(tiles: int, side: int, folder: Path) -> None:
         record(table, results, list(SCORES), Counter(tiles, tell))
         assert table.count() == tiles
     print(f"peak of this process {_peak() >> 20} MiB")
+    return {"side": side, "workers": cores(), "mib": seen, "peak_mib_of_this": _peak() >> 20}
 
 
 def rows(count: int, folder: Path) -> None:
@@ -116,9 +122,12 @@ if __name__ == "__main__":
     parser.add_argument("--tiles", type=int, default=100_000)
     parser.add_argument("--side", type=int, default=128)
     parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--json", type=Path, help="file for the figures of memory")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         if given.tiles:
-            memory(given.tiles, given.side, Path(place))
+            figures = memory(given.tiles, given.side, Path(place))
+            if given.json is not None:
+                given.json.write_text(json.dumps(figures, indent=2) + "\n")
         if given.rows:
             rows(given.rows, Path(place))

@@ -32,12 +32,13 @@ p.lead { margin-top: 0; }
 p.note { margin: .2rem 0 .8rem; font-size: .9rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; }
-th, td { text-align: left; padding: .25rem .9rem .25rem 0; border-bottom: 1px solid var(--line); }
+th, td { text-align: left; padding: .25rem .9rem .25rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
+td:last-child { overflow-wrap: anywhere; padding-right: 0; }
 th { color: var(--quiet); font-weight: 600; }
 td.number, th.number { text-align: right; }
 table.heat td { text-align: center; padding: .3rem .35rem; border: 1px solid var(--paper); font-size: .78rem;
-                min-width: 2rem; }
-table.heat th { font-size: .78rem; padding: .2rem .35rem; border: 0; }
+                min-width: 2rem; vertical-align: middle; overflow-wrap: normal; }
+table.heat th { font-size: .78rem; padding: .2rem .35rem; border: 0; vertical-align: middle; }
 table.heat th.column { writing-mode: vertical-rl; transform: rotate(180deg); text-align: left; }
 .charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(320px, 1fr)); gap: 1.4rem 1.6rem; }
 .charts figure, .gallery figure { margin: 0; }
@@ -116,12 +117,12 @@ def histogram(shown: Distribution, about: str, thresholds: Sequence[Threshold]) 
         )
     bottom = _HEAD + _HEIGHT + 13
     axis = (
-        f'<text x="0" y="{bottom}">{shown.low:.3g}</text>'
-        f'<text x="{_WIDTH}" y="{bottom}" text-anchor="end">{shown.high:.3g}</text>'
-        f'<text x="{_WIDTH / 2}" y="{bottom}" text-anchor="middle">{(shown.low + shown.high) / 2:.3g}</text>'
+        f'<text x="0" y="{bottom}">{_figure(shown.low)}</text>'
+        f'<text x="{_WIDTH}" y="{bottom}" text-anchor="end">{_figure(shown.high)}</text>'
+        f'<text x="{_WIDTH / 2}" y="{bottom}" text-anchor="middle">{_figure((shown.low + shown.high) / 2)}</text>'
     )
-    quantiles = dict(zip(QUANTILES, shown.quantiles, strict=True))
-    figures = f"mean {shown.mean:.3g}, P10 {quantiles[0.1]:.3g}, median {quantiles[0.5]:.3g}, P90 {quantiles[0.9]:.3g}"
+    p = {share: _figure(value) for share, value in zip(QUANTILES, shown.quantiles, strict=True)}
+    figures = f"mean {_figure(shown.mean)}, P10 {p[0.1]}, median {p[0.5]}, P90 {p[0.9]}"
     return (
         f"<figure><b>{escape(shown.name)}</b>"
         f'<svg viewBox="0 0 {_WIDTH} {_HEAD + _HEIGHT + _FOOT}" role="img" aria-label="{figures}">'
@@ -172,6 +173,11 @@ _SIDE = 144
 
 def _shown(value: Any) -> str:
     return f"{value:,}".replace(",", "\u202f") if isinstance(value, int) else escape(str(value))
+
+
+def _figure(value: float) -> str:
+    """Three digits; no power of ten where whole numbers say it."""
+    return _shown(round(value)) if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def _picture(image: Image | None, words: str) -> str:
