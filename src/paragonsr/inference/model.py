@@ -165,12 +165,12 @@ class Upscaler:
 
 def _samples(sr: Tensor, dtype: np.dtype[Any]) -> np.ndarray:
     """N x C x h x w floats to N x h x w x C samples, rounded half to even, as the measuring protocol has it."""
-    sr = sr.permute(0, 2, 3, 1).clamp(0, 1)
+    sr = sr.clamp(0, 1)  # a copy; what follows works in place, for a strip of a large image is large
     if dtype == np.float32:
-        return sr.cpu().numpy()
-    if dtype == np.uint8:
-        return (sr * 255).round().to(torch.uint8).cpu().numpy()
-    return (sr * 65535).round().to(torch.int32).cpu().numpy().astype(np.uint16)
+        return sr.permute(0, 2, 3, 1).cpu().numpy()
+    levels = sr.mul_(np.iinfo(dtype).max).round_()
+    samples = levels.to(torch.uint8 if dtype == np.uint8 else torch.int32).permute(0, 2, 3, 1).cpu().numpy()
+    return samples.astype(dtype, copy=False)
 
 
 def load(
