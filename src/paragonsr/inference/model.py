@@ -19,9 +19,9 @@ from paragonsr.inference.tiler import BLEND, strips, with_room
 
 Tile = int | Literal["auto"]
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
-AUTO = {"cpu": 512, "cuda": 1024}
-"""Side of a tile in LR pixels, of `auto`: larger ones gain no speed, and on a CPU an image that does not fit into
-memory ends the process instead of telling."""
+AUTO = {"cpu": 256, "cuda": 1024}
+"""Side of a tile in LR pixels, of `auto`. On a CPU what one layer gives to the next stays in the cache at 256; 512 was
+up to 1.8 times as slow. And an image that does not fit into memory ends the process there instead of telling."""
 OVERLAP, MOST_OVERLAP = 16, 64
 """Context around a tile: the receptive field where it is known and at most MOST_OVERLAP, else OVERLAP."""
 
@@ -43,6 +43,9 @@ class Upscaler:
         if precision not in PRECISIONS:
             raise UserError(f"{precision!r} is no precision", fix=f"use one of {', '.join(PRECISIONS)}")
         self.network = network.eval().requires_grad_(False).to(device)
+        if device.type == "cpu":
+            # The order in which images come anyway; oneDNN is up to 7 times as fast in it.
+            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.scale, self.device, self.precision, self.ensemble = scale, device, precision, ensemble
         self._compute = Ensemble(self.network) if ensemble else self.network
 
@@ -69,7 +72,7 @@ class Upscaler:
         Args:
             image: h x w (grey), or h x w x 1, 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha); uint8, uint16, or float in
                 [0, 1]. Alpha is enlarged by bicubic interpolation.
-            tile: side of a tile in LR pixels; 0 takes the image whole, "auto" takes tiles of 512 (1024 on a GPU) where
+            tile: side of a tile in LR pixels; 0 takes the image whole, "auto" takes tiles of 256 (1024 on a GPU) where
                 it is larger.
             overlap: context around a tile in LR pixels; the network's receptive field if not given.
 
