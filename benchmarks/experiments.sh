@@ -57,7 +57,37 @@ lr_auto() {
     seed_settings --seeds 5 --budget 4284it --vary train.optim_g.lr=1e-3,2e-3,4e-3,8e-3 --arm "auto: train.optim_g.lr=auto" "$@"
 }
 
-for name in "${@:-nano_structure s_structure s_attention s_norm s_layer_scale s_content_gain msssim lr automations lr_auto}"; do
+# What complexity selects: tiles of 256 pixels of the same photographs, all automations off, equal iterations.
+tiles() {
+    mkdir -p "$OUT/selections"
+    paragonsr data tile "$PHOTOS" "$OUT/tiles" --side 256
+    paragonsr data score "$OUT/tiles"
+}
+chosen() { # NAME EXPRESSION OPTION...: the option of `compare` that trains from this selection
+    paragonsr data select "$2" "$OUT/tiles" --out "$OUT/selections/$1.jsonl" "${@:3}" >&2
+    echo "datasets.train.dataroot_gt=$OUT/selections/$1.jsonl"
+}
+curation() {
+    tiles
+    seed_settings --fair --allow data --seeds 5 --budget 9000it --set "$(chosen everything "complexity >= 0")" \
+        --arm "complexity >= 0.5: $(chosen complex "complexity >= 0.5")" \
+        --arm "288 at random: $(chosen random "complexity >= 0" --order random:0 --limit 288)" \
+        --arm "288 least complex: $(chosen least "complexity >= 0" --order complexity --limit 288)" \
+        --arm "without the least 10%: $(chosen drop10 "pct(complexity) >= 0.1")" \
+        --arm "without the least 20%: $(chosen drop20 "pct(complexity) >= 0.2")" \
+        --arm "without the least 40%: $(chosen drop40 "pct(complexity) >= 0.4")" "$@"
+}
+curation_thresholds() {
+    tiles
+    arms=()
+    for threshold in 0.2 0.3 0.4 0.5 0.6; do
+        arms+=(--arm "complexity >= $threshold: $(chosen "above$threshold" "complexity >= $threshold")")
+    done
+    seed_settings --fair --allow data --seeds 3 --budget 9000it --set "$(chosen everything "complexity >= 0")" \
+        "${arms[@]}" "$@"
+}
+
+for name in "${@:-nano_structure s_structure s_attention s_norm s_layer_scale s_content_gain msssim lr automations lr_auto curation curation_thresholds}"; do
     for experiment in $name; do
         "$experiment" --out "$OUT/$experiment"
     done

@@ -8,14 +8,15 @@ import time
 from pathlib import Path
 
 import numpy as np
-import spandrel
 import torch
 from PIL import Image
 
 import paragonsr.spandrel
 
-source, out, weights = (Path(argument) for argument in sys.argv[1:])
 paragonsr.spandrel.install()
+import spandrel  # noqa: E402 - `install` finds a way around a torchvision that does not fit this torch
+
+source, out, weights = (Path(argument) for argument in sys.argv[1:])
 model = spandrel.ModelLoader().load_from_file(weights).eval()
 out.mkdir()
 pixels, begun = 0, time.perf_counter()
