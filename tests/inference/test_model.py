@@ -92,3 +92,9 @@ def test_loading_changes_no_gradient_setting_and_no_generator(weights: Callable[
     assert not upscaler.network.training
     assert torch.is_grad_enabled()
     assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("device", ["nonsense", "xpu:17"])
+def test_a_device_that_is_not_there_is_named(weights: Callable[..., Path], device: str) -> None:
+    with pytest.raises(UserError, match="cannot be used"):
+        paragonsr.load(weights(), device=device)

@@ -176,6 +176,18 @@ def _samples(sr: Tensor, dtype: np.dtype[Any]) -> np.ndarray:
     return samples.astype(dtype, copy=False)
 
 
+def _device(wanted: str | torch.device | None) -> torch.device:
+    if wanted is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # each backend has its own
+        said = str(error).splitlines()[0]
+        raise UserError(f"{str(wanted)!r} cannot be used: {said}", where="device", fix="cpu always works") from error
+    return device
+
+
 def load(
     path: str | Path,
     arch: str | None = None,
@@ -200,7 +212,7 @@ def load(
     Raises:
         UserError: no weights, or weights of something else.
     """
-    chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    chosen = _device(device)
     network: nn.Module
     if Path(path).suffix.lower() == ".onnx":
         if arch is not None or options:
