@@ -205,12 +205,12 @@ def test_arms_are_changes_and_may_be_added_later(tiny_config: Configure, tmp_pat
     _compare(*command, *slow)
     before = {run.name: run.description["started"] for run in find_runs(out / "runs")}
     assert set(before) == {"tiny_seed0", "slow_start_seed0"}
-    _compare(*command, *slow, "--arm", "fast: train.optim_g.lr=1e-2", "--arm", "large: datasets.train.lq_size=24")
+    _compare(*command, *slow, "--arm", "large: datasets.train.lq_size=24")
     runs = {run.name: run for run in find_runs(out / "runs")}
     assert {name: runs[name].description["started"] for name in before} == before, "nothing is run again"
     assert runs["slow_start_seed0"].config["train"]["scheduler"]["type"] == "CosineAnnealingLR"
     totals = json.loads((out / "plan.json").read_text())["totals"]
-    assert totals["fast"] == totals["slow start"] == totals["tiny"], "the same step has the same budget of iterations"
+    assert totals["slow start"] == totals["tiny"], "the same step has the same budget of iterations"
     assert totals["large"] < totals["tiny"]
     with pytest.raises(SystemExit) as refused:
         main(["compare", *map(str, command), "--arm", "slow start: train.warmup_iter=6"])
