@@ -102,13 +102,15 @@ def test_weights_of_something_else(tmp_path: Path) -> None:
     absent = tmp_path / "absent.pth"
     text = tmp_path / "text.pth"
     text.write_text("no weights")
+    greeting = tmp_path / "greeting.pth"
+    greeting.write_text("hi\n")  # the reader of pickles takes it for instructions
     empty = tmp_path / "empty.safetensors"
     empty.write_bytes(b"")
     other = tmp_path / "other.pth"
     torch.save({"conv.weight": torch.zeros(3)}, other)
     listed = tmp_path / "list.pth"
     torch.save([1, 2], listed)
-    for path in (absent, text, empty, other, listed):
+    for path in (absent, text, greeting, empty, other, listed):
         with pytest.raises(UserError) as caught:
             open_scorer("ic9600", path)
         assert caught.value.where == str(path)

@@ -1,6 +1,7 @@
 """All steps from one file, and each step from the command line."""
 
 import json
+import os
 import signal
 import sqlite3
 import subprocess
@@ -242,6 +243,88 @@ def test_step_by_step(photos: Photos, tmp_path: Path) -> None:
         _run("tile", source, tmp_path / "t", "--scales", "1;2")
     with pytest.raises(UserError, match=r"0\.95, 0\.9"):
         _run("tile", source, tmp_path / "t", "--scales", "0.33")
+
+
+def test_a_table_of_another_folder(photos: Photos, tmp_path: Path) -> None:
+    one, other, table = photos(3), photos(1, name="other", height=64), tmp_path / "photographs.sqlite"
+    (other / "photo_00.png").rename(other / "elsewhere.png")
+    _run("score", one, "--workers", 1)
+    before = _rows(table)
+    assert len(before) == 3
+    out = tmp_path / "s.jsonl"
+    for call in (
+        ("score", other, "--out", table, "--workers", 1),
+        ("select", "contrast >= 0", other, "--scores", table, "--out", out),
+        ("report", other, "--scores", table),
+    ):
+        with pytest.raises(UserError, match="table of another folder"):
+            _run(*call)
+    with pytest.raises(UserError, match="no such folder"):
+        _run("select", "contrast >= 0", tmp_path / "nowhere", "--scores", table, "--out", out)
+    assert _rows(table) == before, "no row is removed"
+    assert not out.exists()
+    assert not (tmp_path / "other.html").exists()
+    (one / "photo_00.png").unlink()
+    _run("select", "contrast >= 0", one, "--out", out)
+
+
+def test_files_where_folders_should_be(photos: Photos, tmp_path: Path) -> None:
+    source, file = photos(1), tmp_path / "file"
+    file.write_text("no folder")
+    _run("score", source, "--workers", 1)
+    before = sorted(tmp_path.rglob("*"))
+    for call in (
+        ("tile", source, file, "--side", 32),
+        ("tile", source, file / "under", "--side", 32),
+        ("score", file),
+        ("score", source, "--out", file / "scores.sqlite"),
+        ("select", "contrast >= 0", source, "--out", file / "s.jsonl"),
+        ("report", source, "--out", file / "page.html"),
+        ("report", source, "--out", source),
+        ("downscale", source, file),
+        ("score", source, "--out", tmp_path / "new.sqlite", "--also", "nonsense", "--workers", 1),
+    ):
+        with pytest.raises(UserError):
+            _run(*call)
+    assert sorted(tmp_path.rglob("*")) == before, "nothing half-written"
+    assert file.read_text() == "no folder"
+    (source / "tiling.json").write_text("{")
+    with pytest.raises(UserError, match="no record of tiles"):
+        _run("tile", photos(1, name="more"), source, "--side", 32)
+
+
+def test_what_cannot_be_selected_is_said_before_hours_of_work(config: Path, tmp_path: Path) -> None:
+    for change, said in (
+        ("train.where=complexity >> 0.5", "train: 'complexity >> 0.5'"),
+        ("val.where=complexty >= 0.5", "did you mean 'complexity'"),
+        ("val.order=beauty", "val: order: tiles cannot be ordered by 'beauty'"),
+        ("score.also={nonsense: ~}", "no score 'nonsense'"),
+    ):
+        with pytest.raises(UserError) as caught:
+            _run("make", config, change)
+        assert said in str(caught.value)
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="processes of a terminal are POSIX's")
+def test_ctrl_c_ends_with_one_line(photos: Photos, tmp_path: Path) -> None:
+    source = photos(8, height=300, width=300)
+    code = f"from paragonsr.cli import main; main(['data', 'tile', {str(source)!r}, {str(tmp_path / 'tiles')!r}, "
+    code += "'--side', '16', '--workers', '2'])"
+    running = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 60
+    while not any((tmp_path / "tiles").glob("*.png")):
+        assert running.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(running.pid, signal.SIGINT)  # as a terminal does: to all its processes
+    said = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert said == ("", "interrupted; the same command goes on from here\n")
+    assert not list((tmp_path / "tiles").glob("*.tmp"))
+    assert 0 < len(list((tmp_path / "tiles").glob("*.png"))) < 8 * 18 * 18
 
 
 def test_lr_folders_of_others_are_not_touched(photos: Photos, tmp_path: Path) -> None:

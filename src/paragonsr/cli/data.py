@@ -52,6 +52,7 @@ def score(
     from paragonsr.curation.cluster import Crew
     from paragonsr.curation.make import default_scores
     from paragonsr.curation.options import ScoreOptions
+    from paragonsr.curation.scoring import require_scorers
     from paragonsr.curation.scoring import score as measure
     from paragonsr.curation.table import Table
     from paragonsr.curation.walk import require_images
@@ -59,8 +60,11 @@ def score(
     require_images(folder)
     named = {name: weights or None for name, _, weights in (entry.partition("=") for entry in also or [])}
     target = out or default_scores(folder)
-    with Crew(workers, scheduler) as crew, Table(target, create=True) as table, _progress() as begin:
-        scored = measure(folder, table, ScoreOptions(also=named), crew, begin("score"))
+    options = ScoreOptions(also=named)
+    with Crew(workers, scheduler) as crew, _progress() as begin:
+        require_scorers(options, crew)
+        with Table(target, create=True) as table:
+            scored = measure(folder, table, options, crew, begin("score"))
     typer.echo(f"{scored}; table {target}")
 
 
@@ -91,6 +95,7 @@ def select(
         raise UserError("nothing is held out", where="--val-out", fix="say how many photographs: --hold-out 100")
     options = SelectOptions(where=where, limit=limit, order=order)
     with Table(scores or default_scores(folder)) as table:
+        table.require_folder(folder)
         if hold_out:
             typer.echo(f"{split(table, hold_out, seed)} photographs are held out")
         header = choose(table, folder, options, out, TRAIN if hold_out else None)
@@ -133,14 +138,14 @@ def report(
     """One self-contained HTML page: histograms, correlations, kept and dropped tiles."""
     from paragonsr.curation.duplicates import find_duplicates
     from paragonsr.curation.make import beside, default_scores
-    from paragonsr.curation.report_page import report_page
+    from paragonsr.curation.report_page import report_page, write_page
     from paragonsr.curation.table import Table
-    from paragonsr.files import write_atomically
 
     target = out or beside(folder, ".html")
     with Table(scores or default_scores(folder)) as table:
+        table.require_folder(folder)
         find_duplicates(table)
-        write_atomically(target, report_page(table, folder, where, manifest or []).encode())
+        write_page(target, report_page(table, folder, where, manifest or []))
     typer.echo(f"report in {target}")
 
 
@@ -195,7 +200,7 @@ def _tile_options(side: int, scales: str) -> "TileOptions":
 
 @contextmanager
 def _progress() -> "Iterator[Begin]":
-    """A bar for each step; nothing where the output is no terminal."""
+    """A bar for each step; nothing where the output is no terminal. Ctrl-C ends with a line that says how to go on."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -207,4 +212,8 @@ def _progress() -> "Iterator[Begin]":
             task = bars.add_task(title, total=None)
             return lambda done, total: bars.update(task, completed=done, total=total)
 
-        yield begin
+        try:
+            yield begin
+        except KeyboardInterrupt:
+            typer.echo("interrupted; the same command goes on from here", err=True)
+            raise typer.Exit(130) from None

@@ -2,11 +2,12 @@
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeVar
 
 from paragonsr.errors import UserError
@@ -44,11 +45,12 @@ class Crew(AbstractContextManager["Crew"]):
 
     def submit(self, work: Callable[[Sequence[Item]], Result], items: Sequence[Item]) -> Future[Result]:
         """Have the items worked on; `work` must be importable in the other process."""
-        try:
-            return self._executor.submit(work, items)
-        except BrokenProcessPool:
-            self._executor = self._opened()
-            return self._executor.submit(work, items)
+        with _deaf_to_interrupts():  # which processes that are started here inherit
+            try:
+                return self._executor.submit(work, items)
+            except BrokenProcessPool:
+                self._executor = self._opened()
+                return self._executor.submit(work, items)
 
     def _opened(self) -> Executor:
         if self._client is not None:
@@ -133,6 +135,19 @@ def _died(future: Future[Any]) -> bool:
     """Whether the process was lost, as opposed to `work` having raised something."""
     error = future.exception()
     return isinstance(error, BrokenProcessPool) or type(error).__name__ == "KilledWorker"
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Ctrl-C goes to all processes of a terminal; only the one that was started is to answer it, after the block."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _end_with_parent() -> None:

@@ -6,17 +6,19 @@ from pathlib import Path
 from paragonsr.curation.cluster import Crew
 from paragonsr.curation.downscale import downscale
 from paragonsr.curation.duplicates import find_duplicates
+from paragonsr.curation.expression import Population, parse
 from paragonsr.curation.materialise import materialise
 from paragonsr.curation.options import CurationOptions, Destination
-from paragonsr.curation.report_page import report_page
-from paragonsr.curation.scoring import score
-from paragonsr.curation.selection import HELD_OUT, TRAIN, select
+from paragonsr.curation.report_page import report_page, write_page
+from paragonsr.curation.scores.registry import SCORES
+from paragonsr.curation.scoring import require_scorers, score
+from paragonsr.curation.selection import HELD_OUT, TRAIN, ordering, select
 from paragonsr.curation.splitting import hold_out
-from paragonsr.curation.table import Table
+from paragonsr.curation.table import FACTS, Table
 from paragonsr.curation.tiling import tile
 from paragonsr.data.decoding import Progress
 from paragonsr.data.manifest import SUFFIX
-from paragonsr.files import write_atomically
+from paragonsr.errors import UserError
 
 Begin = Callable[[str], Progress]
 """Given the name of a step, what is told of its progress."""
@@ -40,7 +42,10 @@ def make(options: CurationOptions, begin: Begin, say: Say) -> None:
     tiles = Path(options.tiles)
     scores = default_scores(tiles) if options.scores is None else Path(options.scores)
     report = beside(tiles, ".html") if options.report is None else Path(options.report)
+    _check_selections(options, scores)
     with Crew(options.workers) as crew:
+        if options.scheduler is None:
+            require_scorers(options.score, crew)
         for line in tile(Path(options.photographs), tiles, options.tile, crew, begin("tile")).lines():
             say(line)
         with Table(scores, create=True) as table:
@@ -64,9 +69,24 @@ def make(options: CurationOptions, begin: Begin, say: Say) -> None:
                     step = begin(f"downscale x{scale} {Path(folder).name}")
                     made, removed = downscale(Path(chosen.hr), Path(folder), scale, crew, step)
                     say(f"{folder}: {made} LR images made, {removed} removed")
-            page = report_page(table, tiles, options.train.where, manifests)
-            write_atomically(report, page.encode())
+            write_page(report, report_page(table, tiles, options.train.where, manifests))
             say(f"report in {report}")
+
+
+def _check_selections(options: CurationOptions, scores: Path) -> None:
+    """See that the selections can be understood before hours are spent on tiles and scores."""
+    known = dict.fromkeys([*FACTS, *SCORES, *options.score.also])
+    if scores.is_file():
+        with Table(scores) as table:
+            known.update(dict.fromkeys(table.columns()))
+    nobody = Population(lambda column: 0, lambda column, position: None)
+    for key, chosen in (("train", options.train), ("val", options.val)):
+        if chosen is not None:
+            try:
+                parse(chosen.where, list(known), nobody)
+                ordering(chosen.order, [name for name in known if name not in FACTS])
+            except UserError as error:
+                raise UserError(error.what, where=f"{key}: {error.where}", fix=error.fix) from error
 
 
 def default_scores(folder: Path) -> Path:

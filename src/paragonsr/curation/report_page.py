@@ -14,6 +14,7 @@ from paragonsr.data.images import read_image
 from paragonsr.data.manifest import read_header
 from paragonsr.data.resize import Image
 from paragonsr.errors import UserError
+from paragonsr.files import write_atomically
 
 _SHOWN = 8
 """Pictures of one gallery: a row of a page of ordinary width."""
@@ -55,6 +56,19 @@ def report_page(table: Table, folder: Path, where: str, manifests: Sequence[Path
             *_errors(table, errors),
         ],
     )
+
+
+def write_page(path: Path, html: str) -> None:
+    """Write the page, whole or not at all; folders on the way are made.
+
+    Raises:
+        UserError: the place cannot be written to.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, html.encode())
+    except OSError as error:
+        raise UserError(f"the report cannot be written: {error.strerror or error}", where=str(path)) from error
 
 
 def _counts(table: Table, folder: Path, condition: Condition, manifests: Sequence[Path]) -> Iterator[str]:

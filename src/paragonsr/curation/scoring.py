@@ -65,18 +65,31 @@ def score(folder: Path, table: Table, options: ScoreOptions, crew: Crew, progres
         progress: is told how many tiles are done.
 
     Raises:
-        UserError: the folder holds no image, or a score's package or weights are missing.
+        UserError: the folder holds no image, the table is of another folder, or a score's package or weights are
+            missing.
     """
     also: Also = tuple(sorted(options.also.items()))
     signatures = _signatures(also)
     work, lost = partial(score_tiles, folder, also), partial(_lost, folder)
     with table.claimed():
+        table.require_folder(folder)
         table.require([*SCORES, *options.also])
         done = Counter(count_images(folder), progress)
         todo = unscored(folder, image_files(folder), table, signatures, done)
         new = record(table, in_parallel(crew, work, chunks(todo, options.batch), lost), signatures, done)
         forgotten = table.forget_missing(folder) if table.count() > done.count else 0
     return Scored(done.count, new, table.count("error IS NOT NULL"), forgotten)
+
+
+def require_scorers(options: ScoreOptions, crew: Crew) -> None:
+    """Have the further scores opened once by the crew, before anything is written.
+
+    Raises:
+        UserError: there is no such score, or its package or weights are missing.
+    """
+    also: Also = tuple(sorted(options.also.items()))
+    if _signatures(also) != list(SCORES):
+        crew.submit(partial(score_tiles, Path(), also), []).result()
 
 
 class Counter:

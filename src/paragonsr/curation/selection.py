@@ -1,6 +1,6 @@
 """From an expression to a manifest: the chosen tiles, sorted by path, streamed from the table to the file."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,9 @@ def select(table: Table, folder: Path, options: SelectOptions, out: Path, side: 
         raise UserError(f"a manifest's name ends with {SUFFIX}", where=str(out), fix=f"{out.with_suffix(SUFFIX)}")
     condition = understood(table, options.where)
     where = _where(condition, side)
-    order, seed = _order(table, options)
+    order, seed = ordering(options.order, table.score_names())
+    if (column := options.order.removeprefix("-")) in table.columns():
+        table.index(column)
     chosen = table.count(where, condition.parameters)
     if not chosen:
         raise UserError(
@@ -105,20 +107,23 @@ def _where(condition: Condition, side: str | None) -> str:
     return f"error IS NULL AND {condition.sql}" + (f" AND {_SIDES[side]}" if side else "")
 
 
-def _order(table: Table, options: SelectOptions) -> tuple[str, int]:
-    """SQL of the order in which a limit counts, and the seed where it is random."""
-    word, _, seed = options.order.partition(":")
+def ordering(order: str, scores: Sequence[str]) -> tuple[str, int]:
+    """SQL of the order in which a limit counts, and the seed where it is random.
+
+    Raises:
+        UserError: there is no such order; `scores` are the columns that can be ordered by.
+    """
+    word, _, seed = order.partition(":")
     if word == "random" and (not seed or seed.lstrip("-").isdigit()):
         return "shuffled(path), path", int(seed or 0)
-    column = options.order.removeprefix("-")
-    if column not in ("path", *table.score_names()):
+    column = order.removeprefix("-")
+    if column not in ("path", *scores):
         raise UserError(
-            f"tiles cannot be ordered by {options.order!r}",
+            f"tiles cannot be ordered by {order!r}",
             where="order",
-            fix=f"write path, random:SEED, or a score, -SCORE for the greatest first: {', '.join(table.score_names())}",
+            fix=f"write path, random:SEED, or a score, -SCORE for the greatest first: {', '.join(scores)}",
         )
-    table.index(column)
-    return f'"{column}" {"DESC" if options.order.startswith("-") else "ASC"}, path', 0
+    return f'"{column}" {"DESC" if order.startswith("-") else "ASC"}, path', 0
 
 
 def _images(table: Table, where: str, condition: Condition, order: str, limit: int | None) -> Iterator[dict[str, Any]]:

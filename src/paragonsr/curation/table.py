@@ -32,6 +32,8 @@ FACTS: dict[str, str] = {
 perceptual hash as a signed number; digest is that of the pixels; bytes and modified (ns) are the file's; revision
 refers to the list of scores that were computed."""
 
+_LOOKED_FOR = 100
+
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS tiles (id INTEGER PRIMARY KEY, {", ".join(f'"{n}" {t}' for n, t in FACTS.items())});
 CREATE INDEX IF NOT EXISTS tiles_by_source ON tiles (source);
@@ -161,6 +163,27 @@ class Table:
                 elif found:
                     self.db.execute("DELETE FROM tiles WHERE path = ?", [row.path])
                 self._put(row, self._revision(before | set(signatures)))
+
+    def require_folder(self, folder: Path) -> None:
+        """See that the table is of this folder: that one of up to 100 of its tiles, spread evenly, is there.
+
+        Raises:
+            UserError: there is no such folder, or it is another one.
+        """
+        if not folder.is_dir():
+            raise UserError("is no folder" if folder.exists() else "there is no such folder", where=str(folder))
+        last = self.db.execute("SELECT MAX(id) FROM tiles").fetchone()[0] or 0
+        step = max(1, last // _LOOKED_FOR)
+        for first in range(1, last + 1, step):
+            (path,) = self.db.execute("SELECT path FROM tiles WHERE id >= ? ORDER BY id LIMIT 1", [first]).fetchone()
+            if (folder / path).exists():
+                return
+        if last:
+            raise UserError(
+                f"is the table of another folder: {path}, for one, is not in {folder}",
+                where=str(self.path),
+                fix="name the folder that was scored, or another table",
+            )
 
     def forget_missing(self, folder: Path) -> int:
         """Remove the rows whose file is gone; returns how many."""

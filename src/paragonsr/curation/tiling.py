@@ -149,6 +149,12 @@ def _read(target: Path) -> dict[str, Any] | None:
         return dict(json.loads((target / RECORD).read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise UserError(f"cannot be read: {error.strerror}", where=str(target / RECORD)) from error
+    except ValueError as error:
+        raise UserError(
+            f"is no record of tiles: {error}", where=str(target / RECORD), fix="remove it; the tiles are found again"
+        ) from error
 
 
 def _write_record(target: Path, record: dict[str, Any]) -> None:

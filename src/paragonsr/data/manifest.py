@@ -51,6 +51,9 @@ def write_manifest(path: Path, root: Path, images: Iterable[dict[str, Any]], hea
     content, count = hashlib.sha256(), 0
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot be written: {error.strerror}", where=str(path)) from error
+    try:
         with body.open("wb") as file:
             for image in images:
                 line = json.dumps(image, ensure_ascii=False).encode() + b"\n"

@@ -59,15 +59,18 @@ def open_ic9600(weights: Path | None) -> Callable[[NDArray[np.uint8]], float]:
 def _read(path: Path) -> dict[str, Any]:
     """Tensors by name; executes no code from the file."""
     import torch
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
         found = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError, SafetensorError) as error:
+    except OSError as error:
+        raise UserError(f"cannot be read: {error.strerror or error}", where=str(path)) from error
+    except pickle.UnpicklingError as error:
         raise UserError(f"are no weights that can be read: {error}", where=str(path)) from error
+    except Exception as error:  # what a damaged file makes the reader raise is open
+        raise UserError("are no weights that can be read", where=str(path), fix="download them again") from error
     if not isinstance(found, dict):
         raise UserError("are not weights of ic9600", where=str(path))
     return found
