@@ -34,6 +34,13 @@ SMALL = 500
 AT_LEAST = {"one size": 1.0, "small images": 1.5}
 LOOP = Path(__file__).parent / "reference" / "plain_loop.py"
 
+MEASURE = """
+import resource, subprocess, sys
+failed = subprocess.call(sys.argv[1:])
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(failed)
+"""  # a process of its own between: what a process peaks at is counted from what its parent held
+
 Crop = Callable[[int, int], np.ndarray]
 
 
@@ -71,18 +78,12 @@ def write(folder: Path, shapes: Sequence[tuple[int, int]], crop: Crop) -> None:
 def timed(arguments: Sequence[str | Path]) -> tuple[float, float]:
     """MP/s and peak memory in MiB of a process that ends by saying `12.3 MP in 4.5 s`."""
     free = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
-    with subprocess.Popen(
-        [str(a) for a in arguments], env=free, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as child:
-        assert child.stdout is not None
-        assert child.stderr is not None
-        said, complaint = child.stdout.read().decode(), child.stderr.read().decode()
-        _, status, usage = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
-    found = re.search(r"([\d.]+) MP in ([\d.]+) s", said)
+    command = [sys.executable, "-c", MEASURE, *map(str, arguments)]
+    child = subprocess.run(command, env=free, capture_output=True, text=True)
+    found = re.search(r"([\d.]+) MP in ([\d.]+) s", child.stdout)
     if child.returncode or found is None:
-        raise RuntimeError(f"{arguments}: {said}{complaint}")
-    return float(found[1]) / float(found[2]), usage.ru_maxrss / 1024
+        raise RuntimeError(f"{arguments}: {child.stdout}{child.stderr}")
+    return float(found[1]) / float(found[2]), int(child.stdout.split()[-1]) / 1024
 
 
 def largest_difference(one: Path, other: Path) -> int:

@@ -18,6 +18,7 @@ import paragonsr
 from paragonsr.archs.options import NanoOptions
 from paragonsr.archs.weights import save_metadata, save_weights
 from paragonsr.cli import main
+from paragonsr.data import resize
 from paragonsr.errors import UserError
 from paragonsr.inference import folder
 from paragonsr.inference.folder import plan, upscale_files
@@ -91,6 +92,30 @@ def test_alpha_is_enlarged_smoothly_and_colours_are_not_touched_by_it(tmp_path: 
     assert sr[8, 0, 3] == 0
     assert sr[8, -1, 3] == 255
     assert 0 < sr[8, 7, 3] < sr[8, 8, 3] < 255
+
+
+def test_alpha_is_what_matlab_makes_of_it(upscaler: Upscaler) -> None:
+    image = np.random.default_rng(0).integers(90, 160, (40, 30, 4), dtype=np.uint8)
+    expected = resize.upscale(image, 2)[4:-4, 4:-4, 3].astype(int)  # at the border it mirrors, the network's base not
+    found = upscaler.upscale(image)[4:-4, 4:-4, 3]
+    assert np.abs(found - expected).max() <= 1, "it rounds to whole levels after the rows, too"
+    assert (found == expected).mean() > 0.6
+
+
+def test_memory_that_runs_out_is_one_image_s_error_and_names_all_of_its_batch(tmp_path: Path) -> None:
+    class Full(Enlarge):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            if image.shape[-1] == 8:
+                raise torch.OutOfMemoryError("no memory")
+            return super().forward(image)
+
+    for name, width in (("a", 8), ("b", 8), ("c", 9)):
+        _write(tmp_path / f"in/{name}.png", 4, width)
+    jobs = plan(tmp_path / "in", tmp_path / "out")
+    summary = upscale_files(Upscaler(Full(), 2, torch.device("cpu")), jobs)
+    assert summary.done == 1
+    assert set(summary.failed) == {job.source for job in jobs[:2]}
+    assert "memory" in summary.failed[jobs[0].source]
 
 
 def test_sixteen_bits_stay_sixteen_bits(tmp_path: Path, upscaler: Upscaler) -> None:

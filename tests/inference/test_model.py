@@ -98,3 +98,23 @@ def test_loading_changes_no_gradient_setting_and_no_generator(weights: Callable[
 def test_a_device_that_is_not_there_is_named(weights: Callable[..., Path], device: str) -> None:
     with pytest.raises(UserError, match="cannot be used"):
         paragonsr.load(weights(), device=device)
+
+
+@pytest.mark.parametrize(
+    ("precision", "has", "warned"), [("bf16", True, False), ("bf16", False, True), ("fp16", True, True)]
+)
+def test_a_precision_that_the_cpu_lacks_becomes_fp32_and_is_said(
+    weights: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    precision: str,
+    has: bool,
+    warned: bool,
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    path, image = weights(), np.random.default_rng(0).random((9, 14, 3), dtype=np.float32)
+    full, low = (paragonsr.load(path, precision=p, device="cpu").upscale(image) for p in ("fp32", precision))
+    assert ("computing in fp32" in caplog.text) is warned
+    difference = np.abs(full - low).max()
+    assert difference == 0 if warned else 0 < difference < 0.02

@@ -79,6 +79,7 @@ def test_what_is_no_upscaler_is_told(tmp_path: Path) -> None:
         (grey, {}, "is no upscaler"),
         (good, {"scale": 4}, "enlarges 2 times, not 4"),
         (good, {"arch": "paragonsr2_nano"}, "whole network"),
+        (good, {"precision": "bf16"}, "its own precision"),
     ):
         with pytest.raises(UserError, match=said):
             paragonsr.load(path, **options)  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paragonsr.errors import UserError
+from paragonsr.inference.memory import is_out_of_memory
 from paragonsr.inference.model import Tile, Upscaler
 from paragonsr.inference.picture import FORMATS, Picture, Pixels
 
@@ -150,8 +151,11 @@ def upscale_files(
             else:
                 try:
                     images = _compute(upscaler, group, tile)
-                except UserError as error:
-                    summary.failed[group[0][0].source] = error.what
+                except (UserError, RuntimeError, MemoryError) as error:
+                    if not isinstance(error, UserError) and not is_out_of_memory(error):
+                        raise
+                    why = error.what if isinstance(error, UserError) else "does not fit into memory, even in tiles"
+                    summary.failed |= {job.source: why for job, _ in group}
                 else:
                     for (job, picture), sr in zip(group, images, strict=True):
                         future = writers.submit(picture.save, sr, job.target)

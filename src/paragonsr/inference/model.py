@@ -1,5 +1,6 @@
 """Loading a trained network and using it on an image."""
 
+import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -9,14 +10,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from paragonsr.archs.base import PhaseUpsampler
 from paragonsr.archs.weights import load_network
 from paragonsr.errors import UserError
 from paragonsr.inference.ensemble import Ensemble
 from paragonsr.inference.onnx_network import OnnxNetwork
 from paragonsr.inference.tiler import BLEND, strips, with_room
 
+log = logging.getLogger(__name__)
 Tile = int | Literal["auto"]
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 AUTO = {"cpu": 256, "cuda": 1024}
@@ -33,20 +35,21 @@ class Upscaler:
         network: maps N x 3 x h x w in [0, 1] to N x 3 x scale h x scale w.
         scale: enlargement.
         device: where it computes.
-        precision: fp32, bf16 or fp16: what it computes in, by autocast. ONNX files have their own.
+        precision: fp32, bf16 or fp16: what it computes in, by autocast. What the device lacks becomes fp32, with a
+            warning.
         ensemble: mean over the eight flips and rotations, which takes eight times as long.
     """
 
     def __init__(
         self, network: nn.Module, scale: int, device: torch.device, precision: str = "fp32", ensemble: bool = False
     ) -> None:
-        if precision not in PRECISIONS:
-            raise UserError(f"{precision!r} is no precision", fix=f"use one of {', '.join(PRECISIONS)}")
+        self._dtype = _autocast_dtype(precision, device)
         self.network = network.eval().requires_grad_(False).to(device)
         if device.type == "cpu":
             # The order in which images come anyway; oneDNN is up to 7 times as fast in it.
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.scale, self.device, self.precision, self.ensemble = scale, device, precision, ensemble
+        self.scale, self.device, self.ensemble = scale, device, ensemble
+        self._enlarge_alpha = PhaseUpsampler("bicubic", scale, 0.0, "replicate").to(device)
         self._compute = Ensemble(self.network) if ensemble else self.network
 
     @property
@@ -71,7 +74,7 @@ class Upscaler:
 
         Args:
             image: h x w (grey), or h x w x 1, 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha); uint8, uint16, or float in
-                [0, 1]. Alpha is enlarged by bicubic interpolation.
+                [0, 1]. Alpha is enlarged by bicubic interpolation with MATLAB's kernel.
             tile: side of a tile in LR pixels; 0 takes the image whole, "auto" takes tiles of 256 (1024 on a GPU) where
                 it is larger.
             overlap: context around a tile in LR pixels; the network's receptive field if not given.
@@ -158,12 +161,26 @@ class Upscaler:
             sr = sr.mean(1, keepdim=True)
         if channels in (1, 3):
             return cast(Tensor, sr)
-        alpha = F.interpolate(images[:, -1:], scale_factor=float(self.scale), mode="bicubic", align_corners=False)
-        return torch.cat([sr, alpha.float()], 1)
+        alpha = self._enlarge_alpha(images[:, -1:].expand(-1, 3, -1, -1))[:, :1]
+        return torch.cat([sr, alpha], 1)
 
     def _autocast(self) -> AbstractContextManager[Any]:
-        dtype = PRECISIONS[self.precision]
-        return nullcontext() if dtype is None else torch.autocast(self.device.type, dtype)
+        return nullcontext() if self._dtype is None else torch.autocast(self.device.type, self._dtype)
+
+
+def _autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
+    """What to compute in; None: fp32."""
+    if precision not in PRECISIONS:
+        raise UserError(f"{precision!r} is no precision", fix=f"use one of {', '.join(PRECISIONS)}")
+    dtype = PRECISIONS[precision]
+    if device.type == "cpu":
+        quick = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        lacking = dtype == torch.float16 or (dtype == torch.bfloat16 and not quick)
+    else:
+        lacking = dtype == torch.bfloat16 and not torch.cuda.is_bf16_supported(including_emulation=False)
+    if lacking:
+        log.warning("%s would be slower than fp32 on this %s: computing in fp32", precision, device.type)
+    return None if lacking else dtype
 
 
 def _samples(sr: Tensor, dtype: np.dtype[Any]) -> np.ndarray:
@@ -205,7 +222,7 @@ def load(
         arch: name of the network, where the file does not say it and its tensors leave it open.
         scale: enlargement, likewise.
         device: where to compute; the GPU if there is one.
-        precision: fp32, bf16 or fp16.
+        precision: fp32, bf16 or fp16. An ONNX file has its own.
         ensemble: mean over the eight flips and rotations, which takes eight times as long.
         options: options of the network; they win over what the file says.
 
@@ -217,6 +234,12 @@ def load(
     if Path(path).suffix.lower() == ".onnx":
         if arch is not None or options:
             raise UserError("an ONNX file is a whole network: arch and options cannot be chosen", where=str(path))
+        if precision != "fp32":
+            raise UserError(
+                f"an ONNX file computes in its own precision, not in {precision}",
+                where=str(path),
+                fix="leave the precision out; paragonsr export --fp16 writes a file in half precision",
+            )
         network = OnnxNetwork(Path(path), scale)
     else:
         with torch.random.fork_rng():  # building a network draws its initial weights
