@@ -109,6 +109,13 @@ def test_d25_an_improvement_on_any_set_counts(make_steps: Make, make_validation:
     assert "on first, which decides, nor on second, in 2000" in made[1][0].reason
 
 
+def test_h4_the_recent_course_decides_not_the_oldest_points(simulation: Callable[..., Simulation]) -> None:
+    fallen_and_rising = lambda i, lr: 30.0 if i < 4000 else 20 + i / 10_000  # noqa: E731
+    assert list(simulation().run(fallen_and_rising)) == []
+    flat_late = lambda i, lr: min(i, 15_000) / 1000.0  # noqa: E731
+    assert [d.setting for _, d in simulation().run(flat_late)] == ["lr_factor/early_stopping", "stop"]
+
+
 def test_min_improvement_is_what_counts(simulation: Callable[..., Simulation]) -> None:
     low_rate = lambda i: 1.0 if i < 2000 else 0.1  # noqa: E731
     crawling = lambda i, lr: i * 1e-7  # noqa: E731 - 0.0003 per patience

@@ -34,7 +34,7 @@ def _same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_what_a_run_writes(tiny_config: Configure) -> None:
+def test_d28_what_a_run_writes_and_under_which_names(tiny_config: Configure) -> None:
     outcome = _train(tiny_config())
     folder = outcome.folder
     assert outcome.reason == "finished"
