@@ -57,15 +57,14 @@ PLOTS: dict[str, Callable[[Run, list[Mark]], Any]] = {
 }
 
 
-def draw(plot: Any, file: Path) -> None:
-    """One plot as a PNG."""
-    plot.update(width=WIDTH - 20, height=HEIGHT - 20, sizing_mode="fixed")
+def draw(plot: Any, file: Path, width: int = WIDTH, height: int = HEIGHT) -> None:
+    """A plot of fixed size as a PNG."""
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "plot.html"
         page.write_text(file_html(plot, INLINE), encoding="utf-8")
         browser = shutil.which("chromium") or "chromium"
         options = ["--headless", "--no-sandbox", "--hide-scrollbars", "--virtual-time-budget=4000"]
-        size = [f"--window-size={WIDTH},{HEIGHT}", f"--screenshot={file.resolve()}"]
+        size = [f"--window-size={width},{height}", f"--screenshot={file.resolve()}"]
         subprocess.run([browser, *options, *size, page.as_uri()], check=True, capture_output=True)
 
 
@@ -80,7 +79,9 @@ def main() -> None:
         name, _, folder = pair.partition("=")
         run = Run(Path(folder))
         marks = [Mark(entry["iteration"], entry["setting"], entry["reason"]) for entry in run.journal]
-        draw(PLOTS[name](run, marks), given.out / f"{name}.png")
+        plot = PLOTS[name](run, marks)
+        plot.update(width=WIDTH - 20, height=HEIGHT - 20, sizing_mode="fixed")
+        draw(plot, given.out / f"{name}.png")
         print(f"{given.out / name}.png: {len(marks)} decisions")
 
 

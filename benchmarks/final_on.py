@@ -10,6 +10,7 @@ import argparse
 import json
 from pathlib import Path
 
+from paragonsr.evidence.course import carried_out
 from paragonsr.evidence.runs import Run
 from paragonsr.evidence.statistics import paired_difference
 from paragonsr.inference.benchmark import benchmark
@@ -29,19 +30,14 @@ def main() -> None:
     parser.add_argument("hr", type=Path)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    arms = list(json.loads((given.comparison / "plan.json").read_text())["arms"])
     found: dict[str, list[float]] = {}
-    for arm in arms:
-        safe = "".join(c if c.isalnum() or c in "-_.=+" else "_" for c in arm)
-        folders = sorted(
-            (given.comparison / "runs").glob(f"{safe}_seed*"), key=lambda f: int(f.name.rsplit("seed", 1)[1])
-        )
-        tables = [benchmark(load(last_weights(Run(folder))), given.hr) for folder in folders]
+    for arm, runs in carried_out(given.comparison).items():
+        tables = [benchmark(load(last_weights(run)), given.hr) for run in runs]
         found[arm] = [table.mean().network["psnr_y"] for table in tables]
-    result = {}
+    first, result = next(iter(found)), {}
     for arm, values in found.items():
         mean = sum(values) / len(values)
-        difference = None if arm == arms[0] else paired_difference(values, found[arms[0]])
+        difference = None if arm == first else paired_difference(values, found[first])
         result[arm] = {"values": values, "mean": mean, "difference": vars(difference) if difference else None}
         print(f"{arm:40} {mean:.3f} dB  {difference or ''}")
     if given.out:

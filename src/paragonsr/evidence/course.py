@@ -1,5 +1,6 @@
 """Carrying a comparison out: one process per run, arms taking turns, finished runs kept."""
 
+import glob
 import json
 import subprocess
 import sys
@@ -40,14 +41,29 @@ class Leg:
     @property
     def name(self) -> str:
         """Name of the run."""
-        safe = "".join(c if c.isalnum() or c in "-_.=+" else "_" for c in self.arm.name)
-        return f"{safe}_seed{self.seed}"
+        return f"{_folder_name(self.arm.name)}_seed{self.seed}"
 
     @property
     def done(self) -> bool:
         """Whether it was trained to its end."""
         run = self.run
         return (run.folder / "run.json").exists() and run.ended
+
+
+def _folder_name(arm: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_.=+" else "_" for c in arm)
+
+
+def carried_out(folder: Path) -> dict[str, list[Run]]:
+    """The ended runs of every arm of a comparison that lies in this folder, by seed."""
+    found = {}
+    for arm in json.loads((folder / "plan.json").read_text(encoding="utf-8"))["arms"]:
+        by_seed = {
+            int(path.name.rpartition("_seed")[2]): Run(path)
+            for path in (folder / "runs").glob(f"{glob.escape(_folder_name(arm))}_seed*")
+        }
+        found[arm] = [run for _, run in sorted(by_seed.items()) if run.ended]
+    return found
 
 
 def legs(arms: Sequence[Arm], seeds: int, folder: Path) -> Iterator[Leg]:
