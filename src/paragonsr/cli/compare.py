@@ -10,6 +10,7 @@ import typer
 def compare(
     configs: Annotated[list[Path], typer.Argument(help="YAML configurations; the first is what others are held to.")],
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each arm.")] = 3,
+    first_seed: Annotated[int, typer.Option(min=0, help="Seed of the first run; the others count on from it.")] = 0,
     budget: Annotated[str | None, typer.Option(help="600s, 10min, 20000it or 1M samples for each run.")] = None,
     overrides: Annotated[list[str] | None, typer.Option("--set", help="key=value for all arms.")] = None,
     vary: Annotated[list[str] | None, typer.Option(help="key=v1,v2,...: one arm for each value.")] = None,
@@ -35,7 +36,7 @@ def compare(
         typer.echo(note)
     differing = differing_keys(arms)
     arms = planned(arms, out, typer.echo)
-    todo = list(legs(arms, seeds, out))
+    todo = list(legs(arms, range(first_seed, first_seed + seeds), out))
     for number, leg in enumerate(todo, 1):
         if not leg.done:
             typer.echo(f"run {number} of {len(todo)}: {leg.arm.name}, seed {leg.seed}")

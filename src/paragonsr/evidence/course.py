@@ -66,9 +66,9 @@ def carried_out(folder: Path) -> dict[str, list[Run]]:
     return found
 
 
-def legs(arms: Sequence[Arm], seeds: int, folder: Path) -> Iterator[Leg]:
+def legs(arms: Sequence[Arm], seeds: Sequence[int], folder: Path) -> Iterator[Leg]:
     """All runs, seed by seed; every other seed turns the order of the arms round, so that a drift hurts all alike."""
-    for seed in range(seeds):
+    for seed in seeds:
         for arm in arms if seed % 2 == 0 else reversed(arms):
             yield Leg(arm, seed, folder)
 
