@@ -2,8 +2,8 @@
 
     python benchmarks/forecast.py RUN_FOLDER... [--json FILE]
 
-For each finished run the forecast is made from what was known at a third, half and two thirds of it (the last
-validation not after that position), and held against the last validation. The learning rate is the recorded one.
+The forecasts are those that each run made and showed while it was training: the first one from a third, half and two
+thirds of it on, held against its last validation.
 """
 
 import argparse
@@ -12,40 +12,23 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from paragonsr.automation.forecast import forecast
-from paragonsr.training.record import read_steps, read_validations
+from paragonsr.training.record import read_forecasts, read_validations
 
 SHARES = {"1/3": 1 / 3, "1/2": 1 / 2, "2/3": 2 / 3}
 
 
 def judged(folder: Path) -> dict[str, Any]:
     """Forecasts of one run: share -> what was forecast, and how far that was from the final figure."""
-    steps, validations = read_steps(folder), read_validations(folder)
-    train = json.loads((folder / "run.json").read_text(encoding="utf-8"))["config"]["train"]
-    iterations, positions = steps["iteration"], steps["position"] + 1
-    at = np.interp([v.iteration for v in validations], iterations, positions)
-    values = [v.deciding("psnr").value for v in validations]
-    total, found = float(at[-1]), {}
-    for name, share in SHARES.items():
-        known = int(np.sum(at <= share * total * 1.02))
-        made = forecast(
-            at[:known].tolist(),
-            values[:known],
-            lambda position: float(np.interp(position, positions, steps["lr"])),
-            total,
-            train["ema_decay"],
-            train["ema_power"],
-        )
-        if made is None:
-            continue
-        found[name] = vars(made) | {
-            "position": float(at[known - 1]),
-            "error": made.final - values[-1],
-            "inside": made.low <= values[-1] <= made.high,
-        }
-    return {"run": folder.name, "final": values[-1], "forecasts": found}
+    last = read_validations(folder)[-1]
+    final = last.deciding("psnr").value
+    made = {
+        name: next((f for iteration, f in read_forecasts(folder) if iteration >= share * last.iteration), None)
+        for name, share in SHARES.items()
+    }
+    found = {
+        name: vars(f) | {"error": f.final - final, "inside": f.low <= final <= f.high} for name, f in made.items() if f
+    }
+    return {"run": folder.name, "final": final, "forecasts": found}
 
 
 def main() -> int:
@@ -68,7 +51,7 @@ def main() -> int:
             summary[name] = {"runs": len(made), "inside": inside, "median_error": error}
             print(f"at {name}: {inside} of {len(made)} inside the 80% interval, median error {error:.3f} dB")
     if arguments.json:
-        Path(arguments.json).write_text(json.dumps({"summary": summary, "runs": runs}, indent=2), encoding="utf-8")
+        Path(arguments.json).write_text(json.dumps({"summary": summary, "runs": runs}, indent=1), encoding="utf-8")
     return 0
 
 
