@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -149,7 +150,51 @@ def test_small_images_of_one_size_are_computed_together_and_none_is_mixed_up(
         np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / name)), _twice(image))
     network = upscaler.network
     assert isinstance(network, Enlarge)
-    assert len(network.shapes) < 60
+    # Of the 64 next ones half are alike; then all that are left of the 64 that follow; then the rest.
+    assert [shape[0] for shape in network.shapes] == [32, 48, 18, 2]
+
+
+def test_what_is_computed_together_does_not_depend_on_how_fast_files_are_read(
+    tmp_path: Path, upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(job: folder.Job, scale: int, overwrite: bool) -> Picture | None:
+        time.sleep(0.02 if job.source.stem in "bd" else 0)
+        return quick(job, scale, overwrite)
+
+    quick = folder._open
+    monkeypatch.setattr(folder, "_open", slow)
+    for name in "abcdefg":
+        _write(tmp_path / f"in/{name}.png", 8, 8)
+    _write(tmp_path / "in/c.png", 300, 300)
+    (tmp_path / "in/d.png").write_bytes(b"broken")
+    _write(tmp_path / "in/e.png", 8, 8, 1)
+    summary = upscale_files(upscaler, plan(tmp_path / "in", tmp_path / "out"))
+    assert (summary.done, len(summary.failed)) == (6, 1)
+    network = upscaler.network
+    assert isinstance(network, Enlarge)
+    assert [shape[0] for shape in network.shapes[:1]] == [4], "a, b, f and g"
+    assert [shape[2:] for shape in network.shapes if shape[0] == 1][-1] == (8, 8), "e, which is grey, after c"
+
+
+def test_the_next_files_are_read_while_a_group_is_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Waits(Enlarge):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            assert after.wait(60), "the reads wait for the network"
+            return super().forward(image)
+
+    def telling(job: folder.Job, scale: int, overwrite: bool) -> Picture | None:
+        if job.source.stem == "5":
+            after.set()
+        return opens(job, scale, overwrite)
+
+    after, opens = threading.Event(), folder._open
+    monkeypatch.setattr(folder, "_open", telling)
+    monkeypatch.setattr(folder, "AHEAD", 4)
+    for n in range(6):
+        _write(tmp_path / f"in/{n}.png", 8, 8)
+    network = Waits()
+    assert upscale_files(Upscaler(network, 2, torch.device("cpu")), plan(tmp_path / "in", tmp_path / "out")).done == 6
+    assert [shape[0] for shape in network.shapes] == [4, 2]
 
 
 def test_an_image_beyond_memory_goes_through_a_file_of_the_disk(

@@ -1,5 +1,6 @@
 """Upscaling files: what is to be done, reading ahead, small images of one size at once, writing behind."""
 
+import itertools
 import math
 import shutil
 import tempfile
@@ -186,38 +187,47 @@ Group = list[tuple[Job, Picture]]
 def _groups(
     jobs: Sequence[Job], readers: ThreadPoolExecutor, scale: int, overwrite: bool
 ) -> Iterator[Group | Skipped | Failed]:
-    """The jobs in about their order: large images alone, small ones with others of their kind."""
+    """The jobs in about their order: large images alone, small ones with those of their kind among the next `AHEAD`.
+
+    Which ones are together depends on the files alone, not on how fast they are read: a group waits for the reads it
+    looks at. The next reads begin before it is handed over, so that they happen while it is computed.
+    """
     coming = iter(jobs)
     opened: deque[tuple[Job, Future[Picture | None]]] = deque()
-    while True:
-        for job in coming:
+
+    def read_ahead() -> None:
+        for job in itertools.islice(coming, AHEAD - len(opened)):
             opened.append((job, readers.submit(_open, job, scale, overwrite)))
-            if len(opened) >= AHEAD:
-                break
-        if not opened:
-            return
+
+    read_ahead()
+    while opened:
         job, future = opened.popleft()
         try:
             picture = future.result()
         except UserError as error:
-            yield Failed(job, error.what)
-            continue
-        if picture is None:
-            yield Skipped()
-            continue
-        group = [(job, picture)]
-        if "pixels" in vars(picture):
-            room = TOGETHER // (picture.height * picture.width) - 1
-            for other in list(opened):
-                if room <= 0:
-                    break
-                if other[1].done() and other[1].exception() is None and _alike(other[1].result(), picture):
-                    mate = other[1].result()
-                    assert mate is not None
-                    group.append((other[0], mate))
-                    opened.remove(other)
-                    room -= 1
-        yield group
+            found: Group | Skipped | Failed = Failed(job, error.what)
+        else:
+            found = Skipped() if picture is None else [(job, picture), *_take_mates(picture, opened)]
+        read_ahead()
+        yield found
+
+
+def _take_mates(picture: Picture, opened: deque[tuple[Job, Future[Picture | None]]]) -> Group:
+    """Those of the opened that can be computed together with a picture; they are taken out. Waits for their reads."""
+    mates: Group = []
+    if "pixels" not in vars(picture):
+        return mates
+    room = TOGETHER // (picture.height * picture.width) - 1
+    others = list(opened)
+    opened.clear()
+    for job, future in others:
+        if len(mates) < room and future.exception() is None:
+            mate = future.result()
+            if mate is not None and _alike(mate, picture):
+                mates.append((job, mate))
+                continue
+        opened.append((job, future))
+    return mates
 
 
 def _open(job: Job, scale: int, overwrite: bool) -> Picture | None:
@@ -231,13 +241,8 @@ def _open(job: Job, scale: int, overwrite: bool) -> Picture | None:
     return picture
 
 
-def _alike(one: Picture | None, other: Picture) -> bool:
-    return (
-        one is not None
-        and "pixels" in vars(one)
-        and one.pixels.shape == other.pixels.shape
-        and one.dtype == other.dtype
-    )
+def _alike(one: Picture, other: Picture) -> bool:
+    return "pixels" in vars(one) and one.pixels.shape == other.pixels.shape and one.dtype == other.dtype
 
 
 def _compute(upscaler: Upscaler, group: Group, tile: Tile) -> list[Pixels]:
