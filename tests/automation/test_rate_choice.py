@@ -35,6 +35,19 @@ def test_without_a_trial_that_held_the_usual_rate_is_taken_and_said(losses: dict
     assert reason in decision.reason
 
 
+def test_a_written_rate_stays_and_a_better_one_is_named() -> None:
+    facts = Facts(0, TRIED, {"0.0002": 0.0140, "0.001": 0.0120, "0.002": 0.0121, "0.004": 0.0100})
+    (decision,) = RateChoice(2e-4).observe(facts)
+    assert (decision.setting, decision.value, decision.dry_run) == ("lr", 4e-3, True)
+    assert decision.reason.startswith("the written 0.0002 stays")
+    assert RateChoice(4e-3).observe(facts) == ()
+
+
+@pytest.mark.parametrize("losses", [{}, {"0.001": 0.01, "0.004": 0.00996}, {"0.001": float("inf")}])
+def test_a_written_rate_about_as_good_as_any_needs_no_word(losses: dict[str, float]) -> None:
+    assert RateChoice(1e-3).observe(Facts(0, TRIED, losses)) == ()
+
+
 @pytest.mark.parametrize("observation", [Facts(0, "training images", {"0.001": 1.0}), Validation(10, {})])
 def test_nothing_else_is_its_business(observation: Observation) -> None:
     assert RateChoice().observe(observation) == ()

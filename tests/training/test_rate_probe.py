@@ -92,7 +92,7 @@ def chosen(tiny_config: Configure, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A configuration whose run of 12 iterations tries two rates for 30 steps each."""
     monkeypatch.setattr(rate_probe, "FEWEST", 30)
     monkeypatch.setattr(rate_probe, "SHARE", 60.1 / 12)
-    monkeypatch.setattr(rate_probe, "RATES", (1e-9, 3e-3))
+    monkeypatch.setattr(rate_probe, "RATES", (3e-3, 1e-9))
     return tiny_config({"train.optim_g.lr": "auto"})
 
 
@@ -102,6 +102,15 @@ def test_d3_the_chosen_rate_is_the_one_that_the_optimiser_gets(chosen: Path) -> 
     assert (entry["iteration"], entry["automation"], entry["setting"]) == (0, "learning_rate_choice", "lr")
     assert (entry["to"], entry["outcome"]) == (3e-3, "applied")
     assert set(read_steps(outcome.folder)["lr"]) == {3e-3}
+    assert list(replay(outcome.folder).differences()) == []
+
+
+def test_a_written_rate_is_held_to_the_others_and_kept(chosen: Path) -> None:
+    watched = "train.training_automations.intelligent_learning_rate_scheduler.enabled=true"
+    outcome = _train(chosen, "train.optim_g.lr=1e-9", watched)
+    entry = json.loads((outcome.folder / "journal.jsonl").read_text().splitlines()[0])
+    assert (entry["setting"], entry["from"], entry["to"], entry["outcome"]) == ("lr", 1e-9, 3e-3, "dry run")
+    assert read_steps(outcome.folder)["lr"].max() == 1e-9
     assert list(replay(outcome.folder).differences()) == []
 
 

@@ -1,7 +1,7 @@
-"""`lr: auto`: which of the rates that were tried before the run is taken."""
+"""Which of the rates that were tried before the run is the best: `lr: auto` takes it, a written rate is held to it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from paragonsr.automation.protocol import Decision, Facts, Observation
@@ -19,25 +19,40 @@ class RateChoice:
     A trial sees dozens of steps where the run has thousands, and prefers smaller rates than the run does: what the
     smaller one gains at once, the larger one gains over the run. So rates within AS_GOOD of the best count as equal,
     and the largest of them is taken. A rate whose trial came apart is never taken.
+
+    A rate that the user wrote stays. Where it is not within AS_GOOD of the best, the decision that would have been made
+    is journalled, as one that is not carried out.
+
+    Args:
+        written: the user's rate, which was among those tried; None with `lr: auto`.
     """
 
     name = "learning_rate_choice"
     watches = "the loss that each rate reaches in a short trial before the run"
     may_change = "lr"
 
+    def __init__(self, written: float | None = None) -> None:
+        self._written = written
+
     def observe(self, observation: Observation) -> Sequence[Decision]:
         """Choose when the trials have been made."""
         if not isinstance(observation, Facts) or observation.kind != TRIED:
             return ()
         losses = {float(rate): loss for rate, loss in observation.figures.items() if math.isfinite(loss)}
+        if self._written is not None:
+            return self._held_to(self._written, losses, observation.figures)
         if not losses:
             tried = "the run is too short for trials" if not observation.figures else "no rate held in its trial"
             return (Decision(self.name, "lr", USUAL, f"{tried}: the usual one is taken", dict(observation.figures)),)
-        best = min(losses.values())
-        rate = max(rate for rate, loss in losses.items() if loss <= (1 + AS_GOOD) * best)
-        shown = ", ".join(f"{float(tried):g}: {loss:.5f}" for tried, loss in observation.figures.items())
-        reason = f"the largest rate within {AS_GOOD:.1%} of the lowest loss in trials ({shown})"
-        return (Decision(self.name, "lr", rate, reason, dict(observation.figures)),)
+        reason = f"the largest rate within {AS_GOOD:.1%} of the lowest loss in trials ({_shown(observation.figures)})"
+        return (Decision(self.name, "lr", _best(losses), reason, dict(observation.figures)),)
+
+    def _held_to(self, written: float, losses: dict[float, float], tried: Mapping[str, float]) -> Sequence[Decision]:
+        """Name the rate that did better than the written one, if any did."""
+        if not losses or losses.get(written, math.inf) <= (1 + AS_GOOD) * min(losses.values()):
+            return ()
+        reason = f"the written {written:g} stays, though another did better in trials ({_shown(tried)}): see lr: auto"
+        return (Decision(self.name, "lr", _best(losses), reason, dict(tried), dry_run=True),)
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing: it chooses once."""
@@ -45,3 +60,12 @@ class RateChoice:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state_dict`."""
+
+
+def _best(losses: dict[float, float]) -> float:
+    lowest = min(losses.values())
+    return max(rate for rate, loss in losses.items() if loss <= (1 + AS_GOOD) * lowest)
+
+
+def _shown(tried: Mapping[str, float]) -> str:
+    return ", ".join(f"{float(rate):g}: {loss:.5f}" for rate, loss in tried.items())

@@ -27,6 +27,7 @@ from paragonsr.training.automations import (
     Circumstances,
     make_automations,
     measures_noise,
+    tries_rates,
     validations_every,
 )
 from paragonsr.training.board import Board
@@ -244,7 +245,7 @@ def _first_facts(
     facts = []
     if config.train.dynamic_loss_scheduling.enabled:
         facts.append(image_statistics(data.train))
-    if config.train.optim_g.lr == "auto":
+    if tries_rates(config):
         facts.append(try_rates(config, machine, network, sampler, partial(console.side_task, "trying rates")))
     return facts
 

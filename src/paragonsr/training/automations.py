@@ -19,7 +19,7 @@ from paragonsr.automation.rate_choice import RateChoice
 from paragonsr.automation.time_budget import TimeBudget
 from paragonsr.config import Config
 from paragonsr.config.budget import parse_budget
-from paragonsr.training.options import PlateauOptions
+from paragonsr.training.options import PlateauOptions, ProdigyOptions
 
 HALVES_EVERY = 50
 """Iterations between two steps that measure the gradient of half the batch, for the gradient-noise scale."""
@@ -51,8 +51,8 @@ def make_automations(config: Config, circumstances: Circumstances) -> list[Autom
     if balance.enabled:
         labels = [loss.label for loss in train.losses]
         chosen.append((balance, LossBalance(balance, labels, train.total_iter, circumstances.parameters)))
-    if train.optim_g.lr == "auto":
-        chosen.append((None, RateChoice()))
+    if tries_rates(config):
+        chosen.append((None, RateChoice(None if train.optim_g.lr == "auto" else train.optim_g.lr)))
     if sections.enabled:
         rate = sections.intelligent_learning_rate_scheduler
         clipping, stopping = sections.adaptive_gradient_clipping, sections.early_stopping
@@ -83,6 +83,13 @@ def schedule_end(config: Config) -> float:
         return 1.0
     factor = options.scheduler.build(total=options.total_iter, lr=base)
     return float(factor(options.total_iter - 1) / max(factor(i) for i in range(options.total_iter)))
+
+
+def tries_rates(config: Config) -> bool:
+    """Whether learning rates are tried before the run: to choose one, or to hold the written one to."""
+    optimiser, sections = config.train.optim_g, config.train.training_automations
+    watched = sections.enabled and sections.intelligent_learning_rate_scheduler.enabled
+    return optimiser.lr == "auto" or (watched and not isinstance(optimiser, ProdigyOptions))
 
 
 def validations_every(config: Config) -> int:

@@ -1,4 +1,4 @@
-"""`lr: auto`: a few rates, each tried for a moment from the same start on the same samples."""
+"""A few learning rates, each tried for a moment from the same start on the same samples."""
 
 import copy
 from collections.abc import Callable
@@ -43,11 +43,14 @@ def try_rates(
         progress: is told the number of steps made and to be made.
 
     Returns:
-        mean weighted loss of the last quarter of each trial, by the rate's repr; infinite where it came apart.
+        mean weighted loss of the last quarter of each trial, by the rate's repr; infinite where it came apart. A rate
+        that the configuration names is among them.
     """
     allowed = int(SHARE * config.train.total_iter)
-    count = min(allowed // FEWEST, len(RATES))
-    rates = RATES[:count] if count > 1 else ()
+    written = config.train.optim_g.lr
+    candidates = RATES if written == "auto" else (written, *(rate for rate in RATES[:-1] if rate != written))
+    count = min(allowed // FEWEST, len(candidates))
+    rates = candidates[:count] if count > 1 else ()
     steps = min(allowed // max(count, 1), MOST)
     losses: dict[str, float] = {}
     with torch.random.fork_rng(devices=[machine.device] if machine.device.type == "cuda" else []):
