@@ -55,7 +55,7 @@ automations() {
 }
 # Seeds that the rule of `lr: auto` was not made with.
 lr_auto() {
-    seed_settings --seeds 5 --first-seed 5 --budget 6000it --vary train.optim_g.lr=1e-3,2e-3,4e-3 --arm "auto: train.optim_g.lr=auto" "$@"
+    seed_settings --seeds 5 --first-seed 5 --budget 5400it --vary train.optim_g.lr=1e-3,2e-3,4e-3 --arm "auto: train.optim_g.lr=auto" "$@"
 }
 
 # What complexity selects: tiles of 256 pixels of the same photographs, all automations off, equal iterations, and a
