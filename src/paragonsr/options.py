@@ -6,9 +6,9 @@ stand on it, and `build` imports the code behind it only when it is wanted.
 """
 
 import importlib
-from typing import Annotated, Any, ClassVar, Union
+from typing import Annotated, Any, ClassVar, Union, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, model_validator
 from pydantic_core import CoreSchema
 
 ITERATIONS: dict[str, Any] = {"unit": "iterations"}
@@ -18,7 +18,35 @@ ITERATIONS: dict[str, Any] = {"unit": "iterations"}
 class Options(BaseModel):
     """Base of all options. Unknown keys and wrong types are errors; an instance never changes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_unwritten(cls, given: Any) -> Any:
+        """`key: ~` leaves a key at its default, unless empty is a value that it can have."""
+        if not isinstance(given, dict):
+            return given
+        return {key: value for key, value in given.items() if value is not None or not cls._has_default(key)}
+
+    @classmethod
+    def _has_default(cls, key: Any) -> bool:
+        field = cls.model_fields.get(key)
+        return field is not None and not field.is_required() and type(None) not in get_args(field.annotation)
+
+
+class MismatchError(ValueError):
+    """What a validator of a whole model raises about one of its keys, so that the message can name the key's line.
+
+    Args:
+        what: what is wrong.
+        place: the keys that lead from the model to the one it is about.
+    """
+
+    def __init__(self, what: str, *place: str) -> None:
+        super().__init__(what)
+        self.place = place
 
 
 class Variant(Options):

@@ -175,7 +175,7 @@ def _read(path: Path, overrides: list[str]) -> "CurationOptions":
 
     tree, lines = read_yaml(path)
     for text in overrides:
-        override(tree, text)
+        override(tree, text, lines)
     try:
         return CurationOptions.model_validate(tree)
     except ValidationError as error:

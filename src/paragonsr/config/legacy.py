@@ -6,7 +6,8 @@ the run something else than its owner asked for (a discriminator, on-the-fly deg
 
 from typing import Any
 
-from paragonsr.config.yaml import Key
+from paragonsr.archs.options import NETWORKS, ReleaseOptions
+from paragonsr.config.yaml import Key, place
 from paragonsr.data.options import IGNORED_KEYS as IGNORED_DATA
 from paragonsr.errors import UserError
 
@@ -76,12 +77,14 @@ IGNORED_PATH = (
 )
 IGNORED_VAL = {"suffix": "images carry the iteration"}
 IGNORED_LOGGER = {"wandb": "TensorBoard is the log", "save_checkpoint_freq_latest": "autosave_minutes does that"}
+IGNORED_RELEASE = {"use_content_aware": "this network has no content gain, and never had"}
 
 IGNORED_IN_AUTOMATIONS = "the earlier automation read it, or nothing did; see docs/automations.md for today's keys"
 
 AUTOMATION_NAMES = {
     "intelligentlearningratescheduler": "intelligent_learning_rate_scheduler",
     "dynamicbatchsizeoptimizer": "dynamic_batch_size_optimizer",
+    "dynamicbatchandpatchsizeoptimizer": "dynamic_batch_size_optimizer",
     "adaptivegradientclipping": "adaptive_gradient_clipping",
     "intelligentearlystopping": "early_stopping",
 }
@@ -89,7 +92,8 @@ DEAD_AUTOMATION_KEYS = frozenset(
     """fallback max_adjustments monitor_loss monitor_validation adaptation_threshold plateau_patience min_lr_factor
     max_lr_factor architecture_hints vram_history_size initial_threshold min_threshold max_threshold adjustment_factor
     monitoring_frequency min_epochs min_iterations max_no_improvement improvement_threshold warmup_iterations
-    lr_log_frequency convergence_log_frequency convergence_threshold min_sustained_convergence_for_log""".split()
+    lr_log_frequency convergence_log_frequency convergence_threshold min_sustained_convergence_for_log
+    min_lq_size max_lq_size use_vram_manager_integration""".split()
 )
 REFUSED = {
     "network_d": "training with a discriminator is not built here; remove network_d",
@@ -105,84 +109,132 @@ OTF_PREFIXES = (
 
 
 class Legacy:
-    """Rewrites one tree in place; `warnings` lists what was dropped or renamed, each once."""
+    """Rewrites one tree in place; `warnings` lists what was dropped or renamed, each once.
 
-    def __init__(self, tree: Tree, lines: dict[Key, int]) -> None:
-        self.tree, self.lines, self.warnings = tree, lines, list[str]()
+    Args:
+        tree: of the configuration.
+        lines: where each of its keys stands; keys that move take their line with them.
+        file: for messages.
+    """
+
+    def __init__(self, tree: Tree, lines: dict[Key, int], file: str) -> None:
+        self.tree, self.lines, self.file, self.warnings = tree, lines, file, list[str]()
 
     def rewrite(self) -> None:
         """Carry out all rules."""
         self._refuse()
         self._drop(self.tree, IGNORED_TOP, ())
-        for key in [k for k in self.tree if isinstance(k, str) and k.startswith(tuple(OTF_PREFIXES))]:
-            self._drop(self.tree, {key: "on-the-fly degradation is not built here, and it was off"}, ())
+        off = "on-the-fly degradation is not built here, and it was off"
+        self._drop(self.tree, {k: off for k in self.tree if str(k).startswith(tuple(OTF_PREFIXES))}, ())
         for phase, dataset in _mappings(self.tree.get("datasets")):
             self._drop(dataset, IGNORED_DATA, ("datasets", phase))
         for section, ignored in (("path", IGNORED_PATH), ("val", IGNORED_VAL), ("logger", IGNORED_LOGGER)):
             if isinstance(self.tree.get(section), dict):
                 self._drop(self.tree[section], ignored, (section,))
-            elif section in self.tree and self.tree[section] is None:
-                del self.tree[section]
+        if isinstance(self.tree.get("logger"), dict):
+            self._logger(self.tree["logger"])
+        if isinstance(self.tree.get("network_g"), dict):
+            self._network(self.tree["network_g"])
+        for section in ("training_automations", "dynamic_loss_scheduling"):
+            if section in self.tree:
+                self._move((section,), ("train", section))
         if isinstance(self.tree.get("train"), dict):
             self._train(self.tree["train"])
 
     def _refuse(self) -> None:
         for key, why in REFUSED.items():
             if self.tree.get(key):
-                raise UserError(f"{key}: {why}", where=f"line {self.lines.get((key,), '?')}")
+                raise UserError(f"{key}: {why}", where=place(self.file, self.lines.get((key,))))
             self.tree.pop(key, None)
 
     def _drop(self, section: Tree, ignored: dict[str, str], at: Key) -> None:
+        """Take keys out, and say so in one warning for all those of a section that have the same reason."""
+        dropped: dict[str, list[str]] = {}
         for key in [k for k in section if k in ignored]:
             if section.pop(key) is not None:
-                self._warn((*at, key), f"has no meaning here ({ignored[key]})")
+                dropped.setdefault(ignored[key], []).append(key)
+        for reason, keys in dropped.items():
+            where = self._where([(*at, key) for key in keys])
+            verb = "has" if len(keys) == 1 else "have"
+            self.warnings.append(f"{_dotted((*at, ', '.join(keys)))}{where} {verb} no meaning here ({reason})")
 
-    def _warn(self, at: Key, text: str) -> None:
-        line = self.lines.get(at)
-        name = ".".join(map(str, at))
-        self.warnings.append(f"{name} (line {line}) {text}" if line else f"{name} {text}")
+    def _where(self, keys: list[Key]) -> str:
+        numbers = sorted(self.lines[key] for key in keys if self.lines.get(key))
+        if not numbers:
+            return ""
+        return f" (line {numbers[0]})" if len(numbers) == 1 else f" (lines {numbers[0]} to {numbers[-1]})"
+
+    def _move(self, old: Key, new: Key) -> None:
+        """Put what stands at one place to another, unless something stands there, with its line and a warning."""
+        value = _parent(self.tree, old).pop(old[-1])
+        home = _parent(self.tree, new)
+        if isinstance(home, list):
+            home.append(value)
+        elif isinstance(home, dict):
+            home.setdefault(new[-1], value)
+        self.warnings.append(f"{_dotted(old)}{self._where([old])} was moved to {_dotted(new)}")
+        for key in [key for key in self.lines if key[: len(old)] == old]:
+            self.lines[(*new, *key[len(old) :])] = self.lines[key]
+
+    def _logger(self, logger: Tree) -> None:
+        if logger.get("save_checkpoint_format") == "pth":
+            where = self._where([("logger", "save_checkpoint_format")])
+            self.warnings.append(f"logger.save_checkpoint_format{where} is safetensors here, which others read as well")
+            del logger["save_checkpoint_format"]
+
+    def _network(self, network: Tree) -> None:
+        if "gradient_checkpointing" in network:
+            self._move(("network_g", "gradient_checkpointing"), ("network_g", "use_checkpointing"))
+        options = NETWORKS.get(str(network.get("type")).lower())
+        if options is not None and issubclass(options, ReleaseOptions):
+            self._drop(network, IGNORED_RELEASE, ("network_g",))
 
     def _train(self, train: Tree) -> None:
         self._drop(train, IGNORED_TRAIN, ("train",))
         for key in [k for k in train if isinstance(k, str) and k.endswith("_opt")]:
-            value = train.pop(key)
-            if isinstance(value, dict) and "type" in value:
-                train.setdefault("losses", []).append(value)
-                self._warn(("train", key), "was moved into train.losses")
+            if train[key] is None:
+                del train[key]
+            elif isinstance(train[key], dict) and "type" in train[key]:
+                losses = train.setdefault("losses", [])
+                self._move(("train", key), ("train", "losses", len(losses)))
         for index, loss in enumerate(train.get("losses") or []):
             if isinstance(loss, dict):
                 if loss.get("reduction") == "mean":
                     del loss["reduction"]  # every loss here is a mean
                 self._drop(loss, IGNORED_LOSS, ("train", "losses", index))
-        for section in ("training_automations", "dynamic_loss_scheduling"):
-            if section in self.tree:
-                train.setdefault(section, self.tree.pop(section))
-            if section in train and train[section] is None:
-                del train[section]
-        for section in ("training_config", "architecture_type"):
-            if isinstance(train.get("dynamic_loss_scheduling"), dict):
-                self._drop(
-                    train["dynamic_loss_scheduling"],
-                    {section: "the training images are measured"},
-                    ("train", "dynamic_loss_scheduling"),
-                )
+        if isinstance(train.get("dynamic_loss_scheduling"), dict):
+            measured = dict.fromkeys(("training_config", "architecture_type"), "the training images are measured")
+            self._drop(train["dynamic_loss_scheduling"], measured, ("train", "dynamic_loss_scheduling"))
         if isinstance(train.get("training_automations"), dict):
             train["training_automations"] = self._automations(train["training_automations"])
 
     def _automations(self, sections: Tree) -> Tree:
         renamed: Tree = {}
+        at: Key = ("train", "training_automations")
         for name, section in sections.items():
             today = AUTOMATION_NAMES.get(str(name).lower().replace("_", ""), name)
             renamed[today] = section
             if not isinstance(section, dict):
                 continue
-            at: Key = ("train", "training_automations", name)
             if "monitor_metric" in section:
                 section.setdefault("metric", section.pop("monitor_metric"))
             live = {"improvement_threshold"} if today == "intelligent_learning_rate_scheduler" else set()
-            self._drop(section, dict.fromkeys(DEAD_AUTOMATION_KEYS - live, IGNORED_IN_AUTOMATIONS), at)
+            self._drop(section, dict.fromkeys(DEAD_AUTOMATION_KEYS - live, IGNORED_IN_AUTOMATIONS), (*at, name))
+            for key in [key for key in self.lines if key[:3] == (*at, name)]:
+                self.lines[(*at, today, *key[3:])] = self.lines[key]
         return renamed
 
 
 def _mappings(tree: Any) -> list[tuple[str, Tree]]:
     return [(k, v) for k, v in tree.items() if isinstance(v, dict)] if isinstance(tree, dict) else []
+
+
+def _parent(tree: Tree, at: Key) -> Any:
+    here: Any = tree
+    for part in at[:-1]:
+        here = here.setdefault(part, {}) if isinstance(here, dict) else None
+    return here
+
+
+def _dotted(at: Key) -> str:
+    return ".".join(map(str, at))

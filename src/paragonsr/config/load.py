@@ -11,7 +11,7 @@ from paragonsr.config.budget import fitted, parse_budget, rescaling
 from paragonsr.config.legacy import Legacy
 from paragonsr.config.problems import describe
 from paragonsr.config.schema import Config
-from paragonsr.config.yaml import parse_scalar, read_yaml
+from paragonsr.config.yaml import ON_COMMAND_LINE, Key, parse_scalar, read_yaml
 from paragonsr.errors import UserError
 
 
@@ -39,8 +39,8 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Loaded:
     path = Path(path)
     tree, lines = read_yaml(path)
     for text in overrides:
-        override(tree, text)
-    legacy = Legacy(tree, lines)
+        override(tree, text, lines)
+    legacy = Legacy(tree, lines, str(path))
     legacy.rewrite()
     try:
         config = Config.model_validate(tree)
@@ -57,8 +57,13 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Loaded:
     return Loaded(config, path, tuple(warnings))
 
 
-def override(tree: dict[str, Any], text: str) -> None:
+def override(tree: dict[str, Any], text: str, lines: dict[Key, int]) -> None:
     """Change one key of a tree, as `load_config` does for each of its overrides.
+
+    Args:
+        tree: is changed.
+        text: "key=value".
+        lines: where each key stands; learns which one came from the command line.
 
     Raises:
         UserError: it is no override, or its place does not exist.
@@ -70,15 +75,19 @@ def override(tree: dict[str, Any], text: str) -> None:
         )
     *sections, last = name.split(".")
     here: Any = tree
+    at: Key = ()
     for section in sections:
+        at = (*at, _position(here, section, name) if isinstance(here, list) else section)
         here = _step(here, section, name)
     given = parse_scalar(value)
-    if isinstance(here, list):
-        here[_position(here, last, name)] = given
-    elif given is None:
+    at = (*at, _position(here, last, name) if isinstance(here, list) else last)
+    if given is None and isinstance(here, dict):
         here.pop(last, None)
     else:
-        here[last] = given
+        here[at[-1]] = given
+    for key in [key for key in lines if key[: len(at)] == at]:
+        del lines[key]
+    lines[at] = ON_COMMAND_LINE
 
 
 def _step(here: Any, part: str, name: str) -> Any:

@@ -1,6 +1,7 @@
 """What pydantic found, told to a person: file, line, key, what is wrong, and what was probably meant."""
 
 import difflib
+import re
 import types
 import typing
 from collections.abc import Iterator
@@ -8,30 +9,51 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from paragonsr.config.yaml import Key
-from paragonsr.options import Variant
+from paragonsr.config.yaml import Key, place
+from paragonsr.options import MismatchError, Variant
 
 
 def describe(error: ValidationError, model: type[BaseModel], file: str, lines: dict[Key, int]) -> str:
     """All problems, one line each, in the order of the file."""
-    found = []
+    problems: dict[Key, list[tuple[dict[str, Any], Any]]] = {}
     for problem in error.errors():
         if problem["type"] == "default_factory_not_called":
             continue  # only follows from another problem of the same section
-        place, owner = _place(model, problem["loc"])
-        line = _line(lines, (*place, "type") if problem["type"] == "union_tag_invalid" else place)
-        where = f"{file}:{line}" if line else file
-        name = ".".join(map(str, place)) or "the configuration"
-        found.append((line or 0, f"{where}: {name}: {_sentence(dict(problem), place, owner)}"))
+        at, owner = _place(model, problem["loc"])
+        told = problem.get("ctx", {}).get("error")
+        if isinstance(told, MismatchError):
+            at = (*at, *told.place)
+        problems.setdefault(at, []).append((dict(problem), owner))
+    found = []
+    for at, several in problems.items():
+        tag = several[0][0]["type"] == "union_tag_invalid"
+        line = _line(lines, (*at, "type") if tag else at)
+        name = ".".join(map(str, at)) or "the configuration"
+        for sentence in _sentences(several, at):
+            found.append((line or 0, f"{place(file, line)}: {name}: {sentence}"))
     return "\n".join(text for _, text in sorted(found, key=lambda item: item[0]))
 
 
-def _sentence(problem: dict[str, Any], place: Key, owner: Any) -> str:
+def _sentences(problems: list[tuple[dict[str, Any], Any]], at: Key) -> list[str]:
+    """What is wrong at one place; what a value could be instead, each kind of it a problem, is one sentence."""
+    kinds = {problem["type"] for problem, _ in problems}
+    if len(problems) == 1 or kinds & {"extra_forbidden", "value_error"}:
+        return [_sentence(problem, at, owner) for problem, owner in problems]
+    allowed = [
+        str(problem["ctx"]["expected"]) if problem["type"] == "literal_error" else _requirement(problem)
+        for problem, _ in problems
+    ]
+    first, *others = allowed
+    whole = ", or ".join([first, *(other.removeprefix("should be ") for other in others)])
+    return [whole + _unlike(problems[0][0]["input"])]
+
+
+def _sentence(problem: dict[str, Any], at: Key, owner: Any) -> str:
     kind, given = problem["type"], problem["input"]
     context = problem.get("ctx", {})
     if kind == "extra_forbidden":
         known = list(owner.model_fields) if isinstance(owner, type) and issubclass(owner, BaseModel) else []
-        return "there is no such key" + _did_you_mean(str(place[-1]), known)
+        return "there is no such key" + _did_you_mean(str(at[-1]), known)
     if kind == "missing":
         return "is required and missing"
     if kind == "union_tag_invalid":
@@ -43,10 +65,18 @@ def _sentence(problem: dict[str, Any], place: Key, owner: Any) -> str:
         return f"{given!r} is not one of {context['expected']}"
     if kind == "value_error":
         return str(context["error"])
-    message = problem["msg"].replace("Input should", "should").replace("valid ", "").replace("a integer", "an integer")
-    if isinstance(given, dict | list):
-        return message
-    return f"{message}, not {given!r}"
+    return _requirement(problem) + _unlike(given)
+
+
+def _requirement(problem: dict[str, Any]) -> str:
+    """What a value should be, from pydantic's "Input should be a valid integer"."""
+    text = re.sub(r"^(Input|List|String|Dictionary|Value) should", "should", problem["msg"])
+    text = re.sub(r" after validation, not \d+$", "", text)
+    return text.replace("valid ", "").replace("a integer", "an integer")
+
+
+def _unlike(given: Any) -> str:
+    return "" if isinstance(given, dict | list) else f", not {given!r}"
 
 
 def _did_you_mean(word: str, known: list[str]) -> str:
@@ -57,18 +87,18 @@ def _did_you_mean(word: str, known: list[str]) -> str:
     return f"; there are {', '.join(sorted(known))}" if known else ""
 
 
-def _line(lines: dict[Key, int], place: Key) -> int | None:
+def _line(lines: dict[Key, int], at: Key) -> int | None:
     """The line of a key, or of the nearest section around it."""
-    while place:
-        if place in lines:
-            return lines[place]
-        place = place[:-1]
+    while at:
+        if at in lines:
+            return lines[at]
+        at = at[:-1]
     return None
 
 
 def _place(model: Any, loc: Key) -> tuple[Key, Any]:
-    """Separate a pydantic location, which also names the chosen variants, into the user's keys and the last model."""
-    place: Key = ()
+    """Separate a pydantic location, which also names chosen variants and kinds, into the user's keys and the model."""
+    at: Key = ()
     here: Any = model
     owner: Any = model
     for part in loc:
@@ -77,7 +107,9 @@ def _place(model: Any, loc: Key) -> tuple[Key, Any]:
             here = variant
             owner = variant
             continue
-        place = (*place, part)
+        if isinstance(part, str) and _is_scalar_union(here):
+            continue  # the kind of value that was tried
+        at = (*at, part)
         inner = _model(here)
         if inner is not None:
             owner = inner
@@ -85,7 +117,7 @@ def _place(model: Any, loc: Key) -> tuple[Key, Any]:
             here = field.annotation if field else None
         else:
             here = _item(here)
-    return place, owner
+    return at, owner
 
 
 def _members(annotation: Any) -> list[Any]:
@@ -111,6 +143,12 @@ def _family(base: type[Variant]) -> Iterator[type[Variant]]:
 
 def _model(annotation: Any) -> type[BaseModel] | None:
     return next((m for m in _members(annotation) if isinstance(m, type) and issubclass(m, BaseModel)), None)
+
+
+def _is_scalar_union(annotation: Any) -> bool:
+    """Whether a value may be of several kinds none of which has keys."""
+    members = [m for m in _members(annotation) if m is not type(None)]
+    return len(members) > 1 and _model(annotation) is None and not any(typing.get_origin(m) is dict for m in members)
 
 
 def _item(annotation: Any) -> Any:

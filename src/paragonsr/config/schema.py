@@ -2,18 +2,18 @@
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from paragonsr.archs.options import NetworkChoice, NetworkOptions
 from paragonsr.data.options import DatasetChoice, DatasetOptions
-from paragonsr.options import Options
+from paragonsr.options import MismatchError, Options
 from paragonsr.training.options import LoggerOptions, PathOptions, PlateauOptions, TrainOptions, ValOptions
 
 
 class Config(Options):
     """One training run."""
 
-    name: str = Field(min_length=1, pattern=r"^[^/\\:*?\"<>|]+$")
+    name: str
     """Name of the experiment and of its folder."""
     scale: Literal[2, 3, 4, 8]
     """Enlargement; stated once, here."""
@@ -47,20 +47,29 @@ class Config(Options):
     val: ValOptions = ValOptions()
     logger: LoggerOptions = LoggerOptions()
 
+    @field_validator("name")
+    @classmethod
+    def _names_a_folder(cls, name: str) -> str:
+        if not name.strip(" .") or name != name.strip() or name.endswith(".") or set('/\\:*?"<>|') & set(name):
+            raise ValueError(f"{name!r} cannot be the name of a folder (on Windows, too)")
+        return name
+
     @model_validator(mode="after")
     def _sets(self) -> "Config":
         if "train" not in self.datasets:
-            raise ValueError("datasets has no `train`")
+            raise MismatchError("there is no `train`", "datasets")
         odd = [phase for phase in self.datasets if phase != "train" and not phase.startswith("val")]
         if odd:
-            raise ValueError(f"datasets may have `train` and names that begin with `val`, not {', '.join(odd)}")
+            raise MismatchError(f"may have `train` and names that begin with `val`, not {', '.join(odd)}", "datasets")
         if self.fair and isinstance(self.train.scheduler, PlateauOptions):
-            raise ValueError("fair wants a fixed schedule, and ReduceLROnPlateau reacts to the run")
+            raise MismatchError("wants a fixed schedule, and ReduceLROnPlateau reacts to the run", "fair")
         train = self.datasets["train"]
         if train.batch_size_per_gpu is None:
-            raise ValueError("datasets.train needs batch_size_per_gpu")
+            raise MismatchError(
+                "needs batch_size_per_gpu, the samples that are trained on at once", "datasets", "train"
+            )
         if train.lr_patch(self.scale) is None:
-            raise ValueError("datasets.train needs lq_size or gt_size, the side of a training patch")
+            raise MismatchError("needs lq_size or gt_size, the side of a training patch", "datasets", "train")
         self._check_early_stopping()
         return self
 
@@ -71,7 +80,10 @@ class Config(Options):
             return
         metrics = list(self.val.chosen_metrics())
         if self.val_sets and metrics and stopping.metric.removeprefix("val/") not in metrics:
-            raise ValueError(f"early_stopping.metric is {stopping.metric}, but val.metrics has {', '.join(metrics)}")
+            raise MismatchError(
+                f"is {stopping.metric}, but val.metrics has {', '.join(metrics)}",
+                *("train", "training_automations", "early_stopping", "metric"),
+            )
 
     def made_fair(self) -> "Config":
         """The same run without automations."""

@@ -10,11 +10,27 @@ from paragonsr.errors import UserError
 
 Key = tuple[str | int, ...]
 """Where a value stands: the keys and list positions that lead to it."""
+ON_COMMAND_LINE = 0
+"""Stands for the line of a key that was given on the command line."""
+
+
+def place(file: str, line: int | None) -> str:
+    """Where a key stands, for messages; None where no line is known."""
+    if line == ON_COMMAND_LINE:
+        return "command line"
+    return file if line is None else f"{file}:{line}"
 
 
 class _Loader(yaml.SafeLoader):
     """SafeLoader that also reads `1e-4` as a number: YAML 1.1 wants a dot there, and no user does."""
 
+    def construct_yaml_float(self, node: yaml.ScalarNode) -> float | int:
+        """A number with an exponent that is whole can count iterations too: `val_freq: !!float 5e3`."""
+        value: float = super().construct_yaml_float(node)
+        return int(value) if "e" in node.value.lower() and value.is_integer() else value
+
+
+_Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_yaml_float)
 
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:float"]
