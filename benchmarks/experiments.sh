@@ -55,7 +55,7 @@ automations() {
 }
 # Seeds that the rule of `lr: auto` was not made with.
 lr_auto() {
-    seed_settings --seeds 5 --first-seed 5 --budget 5400it --vary train.optim_g.lr=1e-3,2e-3,4e-3 --arm "auto: train.optim_g.lr=auto" "$@"
+    seed_settings --seeds 5 --first-seed 5 --budget 5400it --vary train.optim_g.lr=2e-3,4e-3 --arm "auto: train.optim_g.lr=auto" "$@"
 }
 
 # What complexity selects: tiles of 256 pixels of the same photographs, all automations off, equal iterations, and a
@@ -76,8 +76,6 @@ curation() {
         --arm "complexity >= 0.5: $(chosen complex "complexity >= 0.5")" \
         --arm "288 at random: $(chosen random "complexity >= 0" --order random:0 --limit 288)" \
         --arm "288 least complex: $(chosen least "complexity >= 0" --order complexity --limit 288)" \
-        --arm "without the least 10%: $(chosen drop10 "pct(complexity) >= 0.1")" \
-        --arm "without the least 20%: $(chosen drop20 "pct(complexity) >= 0.2")" \
         --arm "without the least 40%: $(chosen drop40 "pct(complexity) >= 0.4")" "$@"
 }
 curation_thresholds() {
