@@ -282,3 +282,58 @@ def test_an_exactly_reproduced_image_is_left_out_and_said_so(tiny_config: Config
     assert figure.exact == 1
     assert np.isfinite(figure.value)
     assert "(1 reproduced exactly, left out)" in (outcome.folder / "train.log").read_text()
+
+
+def _states(folder: Path) -> set[str]:
+    return {path.name for path in (folder / "training_states").iterdir()}
+
+
+def test_a_run_goes_back_to_a_state_and_is_resumed_by_the_same_command(tiny_config: Configure) -> None:
+    path = tiny_config({"logger.save_checkpoint_freq": 4, "train.total_iter": 12})
+    folder = _train(path).folder
+    best = (folder / "models" / "best.safetensors").read_bytes()
+    back = (f"path.resume_state={folder / 'training_states' / '4.state'}", "train.ema_decay=0.99")
+    assert _train(path, *back, "train.total_iter=9").iteration == 9
+    (aside,) = folder.glob("set_aside_*")
+    assert {file.name for file in aside.iterdir()} == {"8.state", "12.state", "best.safetensors"}
+    assert (aside / "best.safetensors").read_bytes() == best
+    assert _states(folder) == {"4.state", "8.state", "9.state"}
+    assert read_steps(folder)["iteration"].tolist() == list(range(1, 10))
+
+    outcome = _train(path, *back, "train.total_iter=14")
+    assert "resuming after iteration 9" in (folder / "train.log").read_text()
+    assert outcome.iteration == 14
+    assert outcome.weights.is_file()
+    assert read_steps(folder)["iteration"].tolist() == list(range(1, 15))
+    assert len(list(folder.glob("set_aside_*"))) == 1
+
+
+def test_a_run_begins_from_a_state_of_another(tiny_config: Configure) -> None:
+    path = tiny_config()
+    state = _train(path).folder / "training_states" / "12.state"
+    outcome = _train(path, f"path.resume_state={state}", "name=longer", "train.total_iter=13", "val.val_freq=100")
+    assert outcome.iteration == 13
+    assert outcome.weights.is_file(), "the best weights are of this run"
+    assert read_steps(outcome.folder)["iteration"].tolist() == [13]
+
+
+def test_a_state_of_another_network_is_refused_by_name(tiny_config: Configure) -> None:
+    path = tiny_config()
+    state = _train(path).folder / "training_states" / "12.state"
+    with pytest.raises(UserError) as caught:
+        _train(path, f"path.resume_state={state}", "name=other", "train.optim_g.type=NAdam", "network_g.num_feat=8")
+    said = str(caught.value)
+    assert "12.state: this experiment was begun with other settings" in said
+    assert "network_g.num_feat: was 16, is 8" in said
+    assert "train.optim_g.type: was 'AdamW', is 'NAdam'" in said
+    assert "pretrain_network_g" in said
+    assert not (path.parent / "experiments" / "other" / "run.json").exists()
+
+
+def test_a_damaged_description_of_the_run(tiny_config: Configure) -> None:
+    path = tiny_config()
+    file = _train(path).folder / "run.json"
+    file.write_text("{")
+    with pytest.raises(UserError, match="is damaged"):
+        _train(path)
+    assert _train(path, fresh=True).iteration == 12

@@ -34,7 +34,7 @@ from paragonsr.training.board import Board
 from paragonsr.training.compiling import compiled_if_it_pays
 from paragonsr.training.console import Console
 from paragonsr.training.ema import Average
-from paragonsr.training.folder import RunFolder
+from paragonsr.training.folder import RunFolder, require_same
 from paragonsr.training.hardware import Hardware
 from paragonsr.training.keeping import Keeper
 from paragonsr.training.loop import Training
@@ -103,7 +103,7 @@ def assemble(
         stack: closes what must be closed at the end.
     """
     options = config.train
-    resumed = _resumed(config, folder, console)
+    resumed = _resumed(config, data, folder, machine, console)
     if resumed is None and config.path.pretrain_network_g:
         _pretrain(config, network, console)
     if machine.leads:
@@ -153,6 +153,7 @@ def assemble(
         partial(_metadata, config),
         options.training_automations.early_stopping,
         config.logger.autosave_minutes * 60,
+        _stamp(config, data, resumed),
         averaged=options.ema_decay > 0,
     )
     trial = Trial(folder.path if machine.leads else None)
@@ -219,10 +220,11 @@ def learning_rate(config: Config) -> Callable[[float, float], float]:
     return lambda position, base: base * factor(base)(position)
 
 
-def _resumed(config: Config, folder: RunFolder, console: Console) -> Resumed | None:
+def _resumed(config: Config, data: Data, folder: RunFolder, machine: Hardware, console: Console) -> Resumed | None:
+    store = Store(folder.path, config.logger.keep_last)
     if config.path.resume_state:
-        return read_state(Path(config.path.resume_state))
-    found = Store(folder.path, config.logger.keep_last).newest()
+        return _resumed_from(Path(config.path.resume_state), store, config, data, machine, console)
+    found = store.newest()
     if found is None:
         if folder.read():
             console.say("an earlier run of this name left no resume state: beginning anew", "yellow")
@@ -231,6 +233,30 @@ def _resumed(config: Config, folder: RunFolder, console: Console) -> Resumed | N
     for trouble in troubles:
         console.say(trouble, "red")
     return tensors, rest
+
+
+def _resumed_from(path: Path, store: Store, config: Config, data: Data, machine: Hardware, console: Console) -> Resumed:
+    """The state that the user names; or, when this run has been there already, the newest that goes back to it."""
+    tensors, rest = read_state(path)
+    if "config" in rest:
+        fix = "take them back, or begin a new run from its weights: path.pretrain_network_g=..."
+        require_same(rest["config"], rest["images"], config, data.train.fingerprint, str(path), fix)
+    begun = store.newest(origin=rest["digest"])
+    if begun is not None:
+        return begun[:2]
+    with machine.leader_first():
+        place = store.set_aside(rest["iteration"], kept=path) if machine.leads else None
+    if place is not None:
+        console.say(f"what came after iteration {rest['iteration']}, and the best weights so far, are now in {place}")
+    own = path.resolve().parent == store.states.resolve()
+    # The weights that were best belong to what is left behind: the best counts anew.
+    return tensors, rest | {"origin": rest["digest"], "best": None, "positions": rest["positions"] if own else {}}
+
+
+def _stamp(config: Config, data: Data, resumed: Resumed | None) -> dict[str, Any]:
+    """What a state says about its run: how it was begun, and the named state that it goes back to, if there is one."""
+    origin = resumed[1].get("origin") if resumed else None
+    return {"config": config.model_dump(), "images": data.train.fingerprint, "origin": origin}
 
 
 def image_statistics(images: PackedStore) -> Facts:

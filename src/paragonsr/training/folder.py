@@ -19,7 +19,7 @@ from paragonsr.files import write_atomically
 SUBFOLDERS = ("models", "training_states", "visualization", "tb")
 
 RUNTIME_KEYS = (
-    "num_gpu num_threads deterministic use_amp amp_bf16 use_channels_last fast_matmul use_compile detect_anomaly "
+    "name num_gpu num_threads deterministic use_amp amp_bf16 use_channels_last fast_matmul use_compile detect_anomaly "
     "path val logger "
     "train.total_iter train.scheduler train.training_automations train.dynamic_loss_scheduling "
     "datasets.train.num_worker_per_gpu datasets.train.prefetch_factor datasets.train.store_root datasets.train.name "
@@ -89,11 +89,22 @@ class RunFolder:
             self._lock = None
 
     def read(self) -> dict[str, Any] | None:
-        """run.json of an earlier session, if there was one."""
+        """run.json of an earlier session, if there was one.
+
+        Raises:
+            UserError: it is damaged.
+        """
+        file = self.path / "run.json"
         try:
-            return json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+            return json.loads(file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
+        except ValueError as error:
+            raise UserError(
+                f"this description of an earlier run is damaged ({error})",
+                where=str(file),
+                fix="put it right, or start anew with --fresh (the old folder is archived)",
+            ) from None
 
     def write(self, description: dict[str, Any]) -> None:
         """Replace run.json."""
@@ -106,22 +117,38 @@ class RunFolder:
             UserError: naming every key that differs, or that the training images differ.
         """
         earlier = self.read()
-        if earlier is None:
-            return
-        before, now = flat(earlier["config"]), flat(config.model_dump())
-        differing = [
-            f"{key}: was {before.get(key)!r}, is {now.get(key)!r}"
-            for key in sorted(before.keys() | now.keys())
-            if before.get(key) != now.get(key) and not _may_change(key)
-        ]
-        if earlier["data"]["train"] != fingerprint:
-            differing.append(f"the training images: fingerprint was {earlier['data']['train']}, is {fingerprint}")
-        if differing:
-            raise UserError(
-                "this experiment was begun with other settings:\n    " + "\n    ".join(differing),
-                where=str(self.path),
-                fix="take them back to resume it, or start anew with --fresh (the old folder is archived)",
-            )
+        if earlier is not None:
+            fix = "take them back to resume it, or start anew with --fresh (the old folder is archived)"
+            require_same(earlier["config"], earlier["data"]["train"], config, fingerprint, str(self.path), fix)
+
+
+def require_same(
+    earlier: dict[str, Any], earlier_fingerprint: str, config: Config, fingerprint: str, where: str, fix: str
+) -> None:
+    """Refuse to go on with what was begun as another run.
+
+    Args:
+        earlier: the configuration it was begun with.
+        earlier_fingerprint: of its training images.
+        config: that of today.
+        fingerprint: of today's training images.
+        where, fix: for the message.
+
+    Raises:
+        UserError: naming every key that differs, or that the training images differ.
+    """
+    before, now = flat(earlier), flat(config.model_dump())
+    differing = [
+        f"{key}: was {before.get(key)!r}, is {now.get(key)!r}"
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key) != now.get(key) and not _may_change(key)
+    ]
+    if earlier_fingerprint != fingerprint:
+        differing.append(f"the training images: fingerprint was {earlier_fingerprint}, is {fingerprint}")
+    if differing:
+        raise UserError(
+            "this experiment was begun with other settings:\n    " + "\n    ".join(differing), where=where, fix=fix
+        )
 
 
 def _may_change(key: str) -> bool:

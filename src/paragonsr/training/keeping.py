@@ -27,6 +27,7 @@ class Keeper:
         metadata: what is written into the header of the weights.
         options: which figure decides, and whether the best weights are kept.
         autosave_seconds: time between two rolling states.
+        stamp: what each state says about the run that it belongs to.
         averaged: whether the kept weights are a moving average, which their name says.
     """
 
@@ -40,13 +41,14 @@ class Keeper:
         metadata: Callable[[TrainingState], dict[str, Any]],
         options: EarlyStoppingOptions,
         autosave_seconds: float,
+        stamp: dict[str, Any],
         *,
         averaged: bool,
     ) -> None:
         self._folder, self._store, self._recorder = folder, store, recorder
         self._journal, self._board, self._metadata = journal, board, metadata
         self._metric, self._autosave_seconds = options.metric.removeprefix("val/"), autosave_seconds
-        self._keeps_best = options.save_best
+        self._keeps_best, self._stamp = options.save_best, stamp
         self._stem = "net_g_ema" if averaged else "net_g"
         self._last = time.monotonic()
 
@@ -107,4 +109,4 @@ class Keeper:
         self._board.flush()
         tensors, rest = state.save()
         rest["positions"] = record.positions(self._folder.path)
-        self._store.save_state(name, tensors, rest)
+        self._store.save_state(name, tensors, rest | self._stamp)

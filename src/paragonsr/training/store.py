@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,9 @@ def write_state(path: Path, tensors: dict[str, Tensor], rest: dict[str, Any]) ->
 def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read and verify what `write_state` wrote. Nothing in the file is executed.
 
+    Returns:
+        the tensors, and the rest with the state's own `digest`, by which it is known.
+
     Raises:
         UserError: missing, truncated, damaged, or no resume state.
     """
@@ -46,7 +50,7 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     text = metadata["paragonsr.state"]
     if metadata.get("digest") != _digest(tensors, text):
         raise _damaged(path, "its content does not match its digest")
-    return tensors, json.loads(text)
+    return tensors, json.loads(text) | {"digest": metadata["digest"]}
 
 
 def _damaged(path: Path, why: str) -> UserError:
@@ -95,8 +99,34 @@ class Store:
     def _numbers(self) -> list[int]:
         return sorted(int(path.stem) for path in self.states.glob("*.state") if path.stem.isdigit())
 
-    def newest(self) -> tuple[dict[str, Tensor], dict[str, Any], list[str]] | None:
+    def set_aside(self, after: int, kept: Path) -> Path | None:
+        """Move what a run made after an iteration that it goes back to, with its best weights, into a folder apart.
+
+        Nothing is lost, and a later resume does not take the abandoned states for those of the run as it goes on.
+
+        Args:
+            after: the iteration.
+            kept: the state that it goes back to, which stays where it is.
+
+        Returns:
+            the folder; None where there was nothing to move.
+        """
+        abandoned = [self.states / f"{number}.state" for number in self._numbers() if number > after]
+        abandoned += [self.states / f"{AUTOSAVE}.state", self.models / "best.safetensors"]
+        abandoned = [path for path in abandoned if path.exists() and path.resolve() != kept.resolve()]
+        if not abandoned:
+            return None
+        place = self.states.parent / f"set_aside_{time.strftime('%Y%m%d_%H%M%S')}"
+        place.mkdir()
+        for path in abandoned:
+            path.rename(place / path.name)
+        return place
+
+    def newest(self, origin: str | None = None) -> tuple[dict[str, Tensor], dict[str, Any], list[str]] | None:
         """The most advanced readable state, and a sentence for each unreadable one; None if there is no state.
+
+        Args:
+            origin: digest of a state; only those that go back to it count.
 
         Raises:
             UserError: there are states, and none can be read.
@@ -112,11 +142,13 @@ class Store:
             except UserError as error:
                 troubles.append(error)
                 continue
+            if origin is not None and rest.get("origin") != origin:
+                continue
             if found is None or rest["iteration"] > found[1]["iteration"]:
                 found = tensors, rest
             if path.stem != AUTOSAVE:
                 break
-        if found is None and troubles:
+        if found is None and troubles and origin is None:
             raise troubles[0]
         notes = [f"{trouble.where}: {trouble.what}; going on from an older state" for trouble in troubles]
         return (*found, notes) if found else None
