@@ -52,7 +52,10 @@ def test_d28_what_a_run_writes_and_under_which_names(tiny_config: Configure) -> 
     assert set(described["data"]) == {"train", "val"}
     assert described["best"]["protocol"] == "psnr_y/crop=2/bt601-studio/uint8/mean-of-images"
     assert (folder / "visualization" / "comparison.png").is_file()
-    assert "iter 12/12" in (folder / "train.log").read_text()
+    log = (folder / "train.log").read_text()
+    assert "iter 12/12" in log
+    assert "validation on val, 2 images: psnr psnr_y/crop=2/bt601-studio/uint8/mean-of-images" in log
+    assert f"paragonsr2_nano x2, {described['parameters']} parameters, on cpu in float32; 6 images" in log
 
     events = EventAccumulator(str(folder / "tb"))
     events.Reload()
@@ -171,8 +174,12 @@ def test_gradient_clipping_is_in_force(tiny_config: Configure) -> None:
 def test_a_finished_run_is_extended(tiny_config: Configure) -> None:
     path = tiny_config()
     _train(path)
+    assert _train(path).iteration == 12
+    log = path.parent / "experiments" / "tiny" / "train.log"
+    assert "this run has ended: a larger train.total_iter extends it" in log.read_text()
     outcome = _train(path, "train.total_iter=18")
     assert outcome.iteration == 18
+    assert "  best " in log.read_text().partition("iter 16/18")[2].splitlines()[0], "the best is known from the start"
     assert len(read_steps(outcome.folder)["lr"]) == 18
 
 
@@ -219,6 +226,15 @@ def test_pretrained_weights_are_the_beginning(tiny_config: Configure) -> None:
     expected = load_file(first.weights)
     for name, value in _weights(second).items():
         torch.testing.assert_close(value, expected[name], atol=1e-6, rtol=1e-5)
+
+
+def test_a_warm_start_lists_what_it_skips_in_one_line(tiny_config: Configure) -> None:
+    weights = _train(tiny_config()).weights
+    path = tiny_config({"path.pretrain_network_g": str(weights), "path.strict_load_g": False}, name="deeper")
+    outcome = _train(path, "network_g.num_blocks=4", "train.total_iter=1")
+    (line,) = [text for text in (outcome.folder / "train.log").read_text().splitlines() if "do not fit" in text]
+    skipped = set(line.rpartition(": ")[2].split(", "))
+    assert skipped == load_file(outcome.weights).keys() - load_file(weights).keys() | {"body.6.weight", "body.6.bias"}
 
 
 def test_several_validation_sets_and_the_first_decides(

@@ -24,6 +24,7 @@ def check(
         typer.echo(f"note: {note}")
     sound = _data(loaded.config)
     _learning_rate(loaded.config)
+    _automations(loaded.config)
     if measure:
         _estimate(loaded.config)
     if not sound:
@@ -52,6 +53,14 @@ def _learning_rate(config: "Config") -> None:
     rate, base = learning_rate(config), config.train.optim_g.first_lr
     curve = "  ".join(f"{point}: {rate(point - 1, base):.2e}" for point in points)
     typer.echo(f"learning rate by iteration  {curve}")
+
+
+def _automations(config: "Config") -> None:
+    from paragonsr.training.explain import acting
+
+    typer.echo("automations (paragonsr explain says more)")
+    for line in acting(config):
+        typer.echo(f"  {line}")
 
 
 def _estimate(config: "Config") -> None:

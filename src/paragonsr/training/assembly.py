@@ -184,6 +184,7 @@ def assemble(
     if resumed is not None:
         state.load(*resumed)
         console.say(f"resuming after iteration {state.iteration}", "green")
+        reporter.resume(state.best)
     return Training(
         plan=_plan(config),
         reference_batch=config.batch * machine.world,
@@ -281,8 +282,9 @@ def _pretrain(config: Config, network: nn.Module, console: Console) -> None:
     assert path is not None
     skipped = load_into(network, config.network, config.scale, path, strict=config.path.strict_load_g)
     console.say(f"starting from {path}", "green")
-    for name in skipped:
-        console.say(f"pretrain_network_g: {name} does not fit and keeps its initial values", "yellow")
+    if skipped:
+        count = f"{len(skipped)} of {len(network.state_dict())} tensors do not fit and keep their initial values"
+        console.say(f"pretrain_network_g: {count}: {', '.join(skipped)}", "yellow")
 
 
 def _for_training(

@@ -11,6 +11,14 @@ from paragonsr.training.automations import Circumstances, calibration_table, mak
 from paragonsr.training.hardware import hardware
 
 
+def acting(config: Config) -> Iterator[str]:
+    """One line for each automation that would act, and what it may change; `explanation` says more."""
+    parameters = sum(p.numel() for p in config.network.build(scale=config.scale).parameters())
+    automations = make_automations(config, Circumstances(parameters, world=1))
+    width = max(len(automation.name) for automation in automations)
+    yield from (f"{automation.name:{width}}  may change {automation.may_change}" for automation in automations)
+
+
 def explanation(config: Config) -> Iterator[str]:
     """Lines for a person: network and images, calibration, then one paragraph for each automation."""
     with hardware(config) as machine:

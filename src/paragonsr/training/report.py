@@ -35,6 +35,11 @@ class Reporter:
         """A message to the user."""
         self._console.say(text, style)
 
+    def resume(self, best: Best | None) -> None:
+        """Show what the run has reached already."""
+        if best is not None:
+            self._shown["best"] = _best(best)
+
     def observe(self, observation: Observation, best: Best | None, *, line: bool) -> None:
         """Record and show one observation; with `line`, also as a plain line."""
         if self._recorder is not None:
@@ -50,7 +55,7 @@ class Reporter:
             if best is not None:
                 first = next(iter(observation.figures.values()))
                 self._shown["val"] = f"{best.metric} {first[best.metric].value:.3f}"
-                self._shown["best"] = f"{best.value:.3f} @ {best.iteration}"
+                self._shown["best"] = _best(best)
         line = line and isinstance(observation, Steps)
         self._console.figures(observation.iteration, self._shown, line=line)
 
@@ -83,6 +88,10 @@ def shown(value: float | int | bool | Decay | None) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     return str(value)
+
+
+def _best(best: Best) -> str:
+    return f"{best.value:.3f} @ {best.iteration}"
 
 
 def _figure(metric: str, figure: Figure) -> str:

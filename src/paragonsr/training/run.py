@@ -1,7 +1,7 @@
 """One training run, from its configuration to its end."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from paragonsr.config import Config
 from paragonsr.training.assembly import Data, assemble, open_data
 from paragonsr.training.console import Console
 from paragonsr.training.folder import RunFolder, environment
-from paragonsr.training.hardware import hardware
+from paragonsr.training.hardware import Hardware, hardware
 from paragonsr.training.loop import Training
 from paragonsr.training.pictures import comparison_picture
 from paragonsr.training.planning import planned
@@ -65,8 +65,13 @@ def train(config: Config, *, fresh: bool = False, notes: tuple[str, ...] = ()) -
         console = stack.enter_context(Console(folder.path / "train.log" if machine.leads else None))
         for note in (*notes, *machine.notes, *filter(None, (beginning, plan))):
             console.say(note, "yellow")
+        for line in _heading(config, machine, data, network):
+            console.say(line)
         training = assemble(config, machine, network, data, folder, console, stack)
-        console.begin(training.state.iteration, training.controls.settings.total_iter)
+        total = training.controls.settings.total_iter
+        if training.state.iteration >= total:
+            console.say("this run has ended: a larger train.total_iter extends it, --fresh begins anew", "yellow")
+        console.begin(training.state.iteration, total)
         outcome = _carry_out(training, folder, _description(config, data, network))
         if machine.leads and outcome.reason != "interrupted" and training.validator.sets:
             outcome = _with_picture(outcome, config, training)
@@ -84,6 +89,19 @@ def _from_where_it_begins(config: Config) -> tuple[Config, str | None]:
         return config, None
     shown = ", ".join(f"{name}: {getattr(options, name)}" for name in changed)
     return config.model_copy(update={"network_g": options}), f"network_g as {path} was trained: {shown}"
+
+
+def _heading(config: Config, machine: Hardware, data: Data, network: nn.Module) -> Iterator[str]:
+    """What is trained, where, on what, and by which protocol each figure is measured."""
+    parameters = sum(p.numel() for p in network.parameters())
+    precision = str(machine.dtype or torch.float32).removeprefix("torch.")
+    where = f"on {machine.device} in {precision}" + (f", {machine.world} processes" if machine.world > 1 else "")
+    step = f"{config.batch * machine.world} patches of {config.patch} x {config.patch} a step"
+    yield f"{config.network.tag()} x{config.scale}, {parameters} parameters, {where}; {len(data.train)} images, {step}"
+    metrics = config.val.chosen_metrics().items()
+    measured = ", ".join(f"{name} {metric.protocol(config.scale)}" for name, metric in metrics) or "not measured"
+    for phase, packed in data.validation.items():
+        yield f"validation on {config.datasets[phase].name or phase}, {len(packed)} images: {measured}"
 
 
 def _description(config: Config, data: Data, network: nn.Module) -> dict[str, Any]:
