@@ -6,6 +6,7 @@ python plain_loop.py IN OUT WEIGHTS
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,16 +17,28 @@ import paragonsr.spandrel
 paragonsr.spandrel.install()
 import spandrel  # noqa: E402 - `install` finds a way around a torchvision that does not fit this torch
 
-source, out, weights = (Path(argument) for argument in sys.argv[1:])
-model = spandrel.ModelLoader().load_from_file(weights).eval()
-out.mkdir()
-pixels, begun = 0, time.perf_counter()
-for file in sorted(source.iterdir()):
-    image = np.asarray(Image.open(file).convert("RGB"))
-    with torch.inference_mode():
-        sr = model(torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 255)
-    sr = (sr[0].clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
-    Image.fromarray(sr).save(out / f"{file.stem}.png")
-    pixels += sr.shape[0] * sr.shape[1]
-seconds = time.perf_counter() - begun
-print(f"{pixels / 1e6:.4f} MP in {seconds:.4f} s")
+
+def load(weights: Path) -> Any:
+    """A descriptor of spandrel's, which is called like the network."""
+    return spandrel.ModelLoader().load_from_file(weights).eval()
+
+
+def upscale(model: Any, source: Path, out: Path) -> float:
+    """All images of a folder. Returns the megapixels written."""
+    out.mkdir()
+    pixels = 0
+    for file in sorted(source.iterdir()):
+        image = np.asarray(Image.open(file).convert("RGB"))
+        with torch.inference_mode():
+            sr = model(torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 255)
+        sr = (sr[0].clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+        Image.fromarray(sr).save(out / f"{file.stem}.png")
+        pixels += sr.shape[0] * sr.shape[1]
+    return pixels / 1e6
+
+
+if __name__ == "__main__":
+    source, out, weights = (Path(argument) for argument in sys.argv[1:])
+    model, begun = load(weights), time.perf_counter()
+    megapixels, seconds = upscale(model, source, out), time.perf_counter() - begun
+    print(f"{megapixels:.2f} MP in {seconds:.2f} s")

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from unittest.mock import ANY
 
 import numpy as np
 import pytest
@@ -203,7 +204,14 @@ def test_an_image_beyond_memory_goes_through_a_file_of_the_disk(
     monkeypatch.setattr(folder, "IN_MEMORY", 1000)
     monkeypatch.setattr(folder, "SMALL", 10)
     image = _write(tmp_path / "in.png", 90, 61)
-    upscale_files(upscaler, plan(tmp_path / "in.png", tmp_path / "out/out.png"), tile=32)
+    told: list[tuple[float, float]] = []
+
+    def note(summary: folder.Summary) -> None:
+        told.append((summary.under_way, summary.megapixels + summary.megapixels_under_way))
+
+    upscale_files(upscaler, plan(tmp_path / "in.png", tmp_path / "out/out.png"), tile=32, progress=note)
+    assert told[:2] == [(pytest.approx(58 / 180), pytest.approx(58 * 122 / 1e6)), (pytest.approx(118 / 180), ANY)]
+    assert told[-1] == (0, pytest.approx(180 * 122 / 1e6))
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out/out.png")), _twice(image))
     assert [f.name for f in (tmp_path / "out").iterdir()] == ["out.png"]
     network = upscaler.network

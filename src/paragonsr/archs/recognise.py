@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from paragonsr.archs.network_options import NetworkOptions
 from paragonsr.archs.options import NETWORKS, ParagonOptions
@@ -38,13 +39,20 @@ def recognise(
             bodies += [{"fast_body_mode": True}, {"fast_body_mode": False}]
         for body in bodies:
             made = make_options(where, kind, known | body | options)
-            with torch.device("meta"):
+            with torch.device("meta"), _Unfilled():
                 network = made.build(scale=scale)
             if shapes(with_taps_of(network, state)) == shapes(network.state_dict()):
                 return made, scale
         if arch:
             return make_options(where, kind, known | options), scale
     return None
+
+
+class _Unfilled(TorchFunctionMode):
+    """Skips the draw of initial values: on tensors without memory torch takes a second for it, to load its compiler."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return args[0] if func is Tensor.normal_ else func(*args, **(kwargs or {}))
 
 
 def make_options(where: str, kind: type[Kind], values: dict[str, Any]) -> Kind:

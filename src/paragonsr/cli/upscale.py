@@ -47,8 +47,9 @@ def upscale(
         task = bar.add_task("", total=len(jobs))
 
         def told(summary: Summary) -> None:
-            speed = summary.megapixels / (time.perf_counter() - begun)
-            finished = summary.done + summary.skipped + len(summary.failed)
+            megapixels = summary.megapixels + summary.megapixels_under_way
+            speed = megapixels / (time.perf_counter() - begun)
+            finished = summary.done + summary.skipped + len(summary.failed) + summary.under_way
             bar.update(task, completed=finished, description=f"{speed:.2f} MP/s")
 
         summary = upscale_files(upscaler, jobs, tile=side, overwrite=overwrite, progress=told)

@@ -48,6 +48,10 @@ class Summary:
     """File -> why it could not be upscaled."""
     megapixels: float = 0.0
     """Millions of pixels written."""
+    under_way: float = 0.0
+    """Share of the image being computed that is computed."""
+    megapixels_under_way: float = 0.0
+    """Millions of its SR pixels that are computed."""
 
 
 def plan(source: Path, out: Path, ending: str | None = None) -> list[Job]:
@@ -123,7 +127,7 @@ def upscale_files(
         jobs: of `plan`.
         tile: as of `Upscaler.upscale`.
         overwrite: do also what is done.
-        progress: is told after each file.
+        progress: is told after each file, and between rows of tiles of a large one.
     """
     summary = Summary()
     with (
@@ -138,11 +142,15 @@ def upscale_files(
                 try:
                     future.result()
                 except UserError as error:
-                    summary.failed[job.source] = error.what
+                    summary.failed[job.source] = f"{error.where} {error.what}"
                 else:
                     summary.done += 1
                     summary.megapixels += megapixels
                 progress(summary)
+
+        def computed(share: float, megapixels: float) -> None:
+            summary.under_way, summary.megapixels_under_way = share, share * megapixels
+            progress(summary)
 
         for group in _groups(jobs, readers, upscaler.scale, overwrite):
             if isinstance(group, Skipped):
@@ -151,7 +159,7 @@ def upscale_files(
                 summary.failed[group.job.source] = group.why
             else:
                 try:
-                    images = _compute(upscaler, group, tile)
+                    images = _compute(upscaler, group, tile, computed)
                 except (UserError, RuntimeError, MemoryError) as error:
                     if not isinstance(error, UserError) and not is_out_of_memory(error):
                         raise
@@ -163,7 +171,7 @@ def upscale_files(
                         writing.append((job, sr.shape[0] * sr.shape[1] / 1e6, future))
                     # A large image is written before the next one is begun: memory holds one.
                     settle(0 if images[0].nbytes > SMALL * 64 else AHEAD)
-            progress(summary)
+            computed(0, 0)
         settle(0)
     return summary
 
@@ -245,17 +253,21 @@ def _alike(one: Picture, other: Picture) -> bool:
     return "pixels" in vars(one) and one.pixels.shape == other.pixels.shape and one.dtype == other.dtype
 
 
-def _compute(upscaler: Upscaler, group: Group, tile: Tile) -> list[Pixels]:
-    """The SR images, in the type that their files take."""
+def _compute(upscaler: Upscaler, group: Group, tile: Tile, computed: Callable[[float, float], None]) -> list[Pixels]:
+    """The SR images, in the type that their files take; `computed` is told a share and the megapixels of the whole."""
     job, first = group[0]
     scale = upscaler.scale
     shape = (len(group), first.height * scale, first.width * scale, first.channels)
     out = _array(shape, np.dtype(first.dtype_in(job.target)), job.target.parent)
-    if len(group) > 1 or "pixels" in vars(first):
-        batch = np.stack([picture.pixels for _, picture in group])
-        upscaler.upscale_into(out, lambda y, x: batch[:, y, x], first.height, first.width, tile=tile)
-    else:
-        upscaler.upscale_into(out, lambda y, x: first.read(y, x)[None], first.height, first.width, tile=tile)
+    batch = np.stack([picture.pixels for _, picture in group]) if "pixels" in vars(first) else None
+
+    def read(rows: slice, columns: slice) -> np.ndarray:
+        return first.read(rows, columns)[None] if batch is None else batch[:, rows, columns]
+
+    def progress(share: float) -> None:
+        computed(share, math.prod(shape[:3]) / 1e6)
+
+    upscaler.upscale_into(out, read, first.height, first.width, tile=tile, progress=progress)
     return list(out)
 
 

@@ -111,6 +111,7 @@ class Upscaler:
         *,
         tile: Tile = "auto",
         overlap: int | None = None,
+        progress: Callable[[float], None] = lambda share: None,
     ) -> None:
         """Upscale images that need not be in memory, into an array that need not be either.
 
@@ -123,6 +124,8 @@ class Upscaler:
             width: of the LR images.
             tile: as of `upscale`.
             overlap: as of `upscale`.
+            progress: is told between rows of tiles which share of the rows is done, in (0, 1); from the beginning again
+                where memory ran out and tiles were halved.
         """
         context = self.overlap if overlap is None else overlap
         side = self.tile_side(tile, context)
@@ -136,7 +139,10 @@ class Upscaler:
                 tile=side,
                 overlap=context,
             ):
-                out[:, top : top + rows.shape[-2]] = _samples(rows, out.dtype)
+                below = top + rows.shape[-2]
+                out[:, top:below] = _samples(rows, out.dtype)
+                if below < out.shape[1]:
+                    progress(below / out.shape[1])
 
         with self._autocast():
             with_room(attempt, side or max(height, width), self.device)

@@ -117,10 +117,10 @@ class Picture:
         longest, side = LARGEST_SIDE.get(name), max(self.height, self.width) * scale
         if longest is not None and side > longest:
             raise UserError(
-                f"would be {side} pixels long, {name} holds {longest}", where=str(self.path), fix="Use --format png."
+                f"would be {side} pixels long, {name} holds {longest}: use --format png", where=str(self.path)
             )
         if name == "jpeg" and self.channels in (2, 4):
-            raise UserError("has an alpha channel, JPEG holds none", where=str(self.path), fix="Use --format png.")
+            raise UserError("has an alpha channel, JPEG holds none: use --format png", where=str(self.path))
 
     def dtype_in(self, target: Path) -> type[np.uint8] | type[np.uint16]:
         """Type of the samples in a file of that name: as here, but 8 bits where the format has no more."""
