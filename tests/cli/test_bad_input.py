@@ -187,6 +187,19 @@ def test_a_mistake_in_the_file(tiny_config: Configure, refused: Callable[..., st
     assert not (path.parent / "experiments").exists()
 
 
+def test_ctrl_c_before_training_ends_with_one_line(
+    tiny_config: Configure, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("paragonsr.training.run.open_data", interrupted)
+    with pytest.raises(SystemExit) as caught:
+        main(["train", str(tiny_config())])
+    assert caught.value.code == 130
+    assert capsys.readouterr().err == "interrupted; what was saved stays, and the same command goes on from there\n"
+
+
 def test_debug_shows_where(tiny_config: Configure, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["train", str(tiny_config()), "scale=5", "--debug"])

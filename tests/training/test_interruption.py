@@ -120,14 +120,14 @@ def _newest(folder: Path) -> int:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_finishes_the_step_saves_and_says_how_to_resume(tiny_config: Configure, number: int) -> None:
     path = tiny_config({"train.total_iter": 100_000, "val.val_freq": 100_000, "logger.save_checkpoint_freq": 100_000})
-    folder = path.parent / "experiments" / "tiny"
-    process = _start(path)
+    folder = path.parent / "experiments" / "other name"
+    process = _start(path, "name=other name", "logger.print_freq=5")
     log = folder / "observations.bin"
     _wait_for(lambda: log.exists() and log.stat().st_size > 0, process)
     time.sleep(1)
     process.send_signal(number)
     out = _finish(process)
-    assert f"resume with: paragonsr train {path}" in out
+    assert f"resume with: paragonsr train {path} 'name=other name' logger.print_freq=5\n" in out
     state = json.loads((folder / "run.json").read_text())
     assert state["state"] == "interrupted"
     assert read_state(folder / "training_states" / "autosave.state")[1]["iteration"] == state["iteration"] > 0
@@ -212,6 +212,7 @@ def test_two_processes_by_torchrun_train_as_one(tiny_config: Configure) -> None:
         timeout=240,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("finished after iteration 12") == 1, "one of them speaks"
     one, other = (read_steps(alone.parent / "experiments" / name) for name in ("alone", "together"))
     assert one["samples_seen"].tolist() == other["samples_seen"].tolist()
     for figure in ("loss/l1", "loss/mse", "grad_norm"):

@@ -1,5 +1,6 @@
 """paragonsr demo"""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -20,4 +21,4 @@ def demo(
     loaded = load_config(config, [*folders, *(overrides or [])])
     make_demo_images(images)
     outcome = carry_out(loaded.config, loaded.warnings, fresh=False)
-    announce(outcome, resume="paragonsr demo")
+    announce(outcome, resume=shlex.join(["paragonsr", "demo", *(overrides or [])]))

@@ -1,5 +1,7 @@
 """paragonsr train CONFIG"""
 
+import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,14 +34,26 @@ def train(
     if path is None:
         raise UserError("which configuration?", fix="python train.py options/train/demo.yml")
     loaded = load_config(path, values)
-    announce(carry_out(loaded.config, loaded.warnings, fresh=fresh), resume=f"paragonsr train {path}")
+    announce(carry_out(loaded.config, loaded.warnings, fresh=fresh), resume=_command([str(path), *values]))
+
+
+def _command(arguments: list[str]) -> str:
+    """The command that goes on with this run, overrides included."""
+    processes = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    if processes == "1":
+        return shlex.join(["paragonsr", "train", *arguments])
+    return shlex.join(["torchrun", f"--nproc-per-node={processes}", "train.py", *arguments])
 
 
 def carry_out(config: "Config", warnings: tuple[str, ...], *, fresh: bool) -> "Outcome":
     """Train a checked configuration and say what became of its automations."""
     from paragonsr.training.run import train as run
 
-    return run(config, fresh=fresh, notes=(*warnings, *idle(config)))
+    try:
+        return run(config, fresh=fresh, notes=(*warnings, *idle(config)))
+    except KeyboardInterrupt:  # before training has begun, or the second one: it does not wait for the step
+        typer.echo("interrupted; what was saved stays, and the same command goes on from there", err=True)
+        raise typer.Exit(130) from None
 
 
 def idle(config: "Config") -> list[str]:
@@ -54,7 +68,9 @@ def idle(config: "Config") -> list[str]:
 
 
 def announce(outcome: "Outcome", *, resume: str) -> None:
-    """Say how the run ended and where its fruits lie."""
+    """Say how the run ended and where its fruits lie; of several processes the first speaks."""
+    if os.environ.get("RANK", "0") != "0":
+        return
     if outcome.reason == "interrupted":
         typer.echo(f"interrupted after iteration {outcome.iteration}; resume with: {resume}")
         return
