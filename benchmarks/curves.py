@@ -8,31 +8,12 @@ The shades are 95% t-intervals. Needs chromium, which draws the plots.
 import argparse
 from pathlib import Path
 
-import numpy as np
 from automation_plots import draw
 from bokeh.layouts import row
 
 from paragonsr.evidence.course import carried_out
-from paragonsr.evidence.plots import Shaded, shaded_curves
-from paragonsr.evidence.statistics import paired_difference
-
-
-def measured(comparison: Path, set_name: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Iterations of the validations, and for every arm its figures: seeds x validations."""
-    curves: dict[str, np.ndarray] = {}
-    iterations = np.empty(0)
-    for arm, runs in carried_out(comparison).items():
-        found = [run.curve("psnr", set_name) for run in runs]
-        iterations = found[0][0]
-        curves[arm] = np.stack([values for _, values in found])
-    return iterations, curves
-
-
-def differences(iterations: np.ndarray, values: np.ndarray, to: np.ndarray) -> Shaded:
-    """Of two arms, at every validation."""
-    found = [paired_difference(list(one), list(other)) for one, other in zip(values.T, to.T, strict=True)]
-    mean = np.array([difference.mean for difference in found])
-    return Shaded(iterations, mean, np.array([d.low for d in found]), np.array([d.high for d in found]))
+from paragonsr.evidence.curves import difference_curve, mean_curve
+from paragonsr.evidence.plots import shaded_curves
 
 
 def main() -> None:
@@ -43,14 +24,14 @@ def main() -> None:
     parser.add_argument("--first", help="what to call the first arm")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
-    iterations, curves = measured(given.comparison, given.set)
-    (first, base), *others = curves.items()
+    runs = carried_out(given.comparison)
+    (first, base), *others = runs.items()
     label = given.first or first
-    means = {label if arm == first else arm: Shaded(iterations, values.mean(0)) for arm, values in curves.items()}
-    against = {arm: differences(iterations, values, base) for arm, values in others}
+    means = {label if arm == first else arm: mean_curve(of_arm, "psnr", given.set) for arm, of_arm in runs.items()}
+    against = {arm: difference_curve(of_arm, base, "psnr", given.set) for arm, of_arm in others}
     plots = (
-        shaded_curves(f"PSNR-Y on {given.set}, mean of the seeds", "iteration", "dB", means),
-        shaded_curves(f"difference to {label}", "iteration", "dB", against),
+        shaded_curves(f"PSNR-Y on {given.set}, mean of the seeds", "iteration", "dB", means, legend=True),
+        shaded_curves(f"difference to {label}", "iteration", "dB", {label: None, **against}, legend=True),
     )
     for plot in plots:
         plot.update(width=480, height=400, sizing_mode="fixed")

@@ -4,9 +4,11 @@ import json
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+
+from paragonsr.errors import UserError
 
 
 class Column(StrEnum):
@@ -24,12 +26,25 @@ class Column(StrEnum):
 def runs(
     folder: Annotated[Path, typer.Argument(help="Where the runs are.")] = Path("experiments"),
     sort: Annotated[Column, typer.Option(help="Column to sort by.")] = Column.STARTED,
+    reverse: Annotated[bool, typer.Option("--reverse", help="The largest, latest or last first.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """All runs of a folder: state, iteration, best figure, network, time."""
+    """All runs of a folder: state, iteration, best figure, network, time.
+
+    States: running, interrupted (by Ctrl-C), crashed, killed (its process is gone), ended.
+    """
     from paragonsr.evidence.runs import find_runs
 
-    rows = sorted((run.summary() for run in find_runs(folder)), key=lambda row: _key(row[sort.value]))
+    rows = []
+    for run in find_runs(folder):
+        try:
+            rows.append(run.summary())
+        except UserError as error:  # one damaged folder hides no other
+            typer.echo(f"left out: {error}", err=True)
+    known = sorted(
+        (row for row in rows if row[sort.value] is not None), key=lambda row: row[sort.value], reverse=reverse
+    )
+    rows = known + [row for row in rows if row[sort.value] is None]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
@@ -41,7 +56,3 @@ def runs(
     widths = [max(len(line[i]) for line in shown) for i in range(len(shown[0]))]
     for line in shown:
         typer.echo("  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
-
-
-def _key(value: Any) -> tuple[bool, Any]:
-    return (value is None, 0 if value is None else value)

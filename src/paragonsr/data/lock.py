@@ -1,8 +1,11 @@
-"""A lock between processes that its owner's death releases."""
+"""A lock between processes that its owner's death releases.
+
+The lock is the operating system's, on an open file: a process that is killed leaves none behind.
+"""
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,32 +14,70 @@ if os.name == "nt":
 
     def _try(handle: int) -> None:
         msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
+
+    _look = _try
 else:
     import fcntl
 
     def _try(handle: int) -> None:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
+    def _look(handle: int) -> None:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
 
-@contextmanager
-def locked(path: Path, poll_seconds: float = 0.1) -> Iterator[None]:
-    """Hold the lock file while the block runs; wait for it as long as another process lives and holds it.
 
-    The lock is the operating system's, on an open file: a process that is killed leaves none behind.
+TRIES, PAUSE = 5, 0.02
+"""A lock is tried for so often, with pauses of so many seconds: someone who only looks holds it for an instant."""
+
+
+def claim(path: Path) -> int | None:
+    """Lock the file, making it if need be, until the handle is closed or this process ends.
+
+    Returns:
+        the handle; None where another process holds the lock.
 
     Raises:
         OSError: the file cannot be made.
     """
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    for _ in range(TRIES):
+        if _succeeds(_try, handle):
+            return handle
+        time.sleep(PAUSE)
+    os.close(handle)
+    return None
+
+
+def is_claimed(path: Path) -> bool:
+    """Whether another process holds the lock; not where there is no such file, or none that may be opened."""
     try:
-        while True:
-            try:
-                _try(handle)
-                break
-            except OSError as error:
-                if not isinstance(error, BlockingIOError | PermissionError):
-                    raise
-                time.sleep(poll_seconds)
+        handle = os.open(path, os.O_RDWR)
+    except (FileNotFoundError, PermissionError):
+        return False
+    try:
+        return not _succeeds(_look, handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def locked(path: Path, poll_seconds: float = 0.1) -> Iterator[None]:
+    """Hold the lock file while the block runs; wait for it as long as another process lives and holds it.
+
+    Raises:
+        OSError: the file cannot be made.
+    """
+    while (handle := claim(path)) is None:
+        time.sleep(poll_seconds)
+    try:
         yield
     finally:
         os.close(handle)
+
+
+def _succeeds(lock: Callable[[int], None], handle: int) -> bool:
+    try:
+        lock(handle)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True

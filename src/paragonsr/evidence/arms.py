@@ -1,6 +1,6 @@
 """The arms of a comparison: which configurations are trained against each other, and what differs between them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -10,11 +10,14 @@ import yaml
 
 from paragonsr.config import Config, load_config
 from paragonsr.errors import UserError
+from paragonsr.evidence.options import Kind
 from paragonsr.training.folder import flat
 
 SET_BY_THE_COMPARISON = ("name", "manual_seed", "path.experiments_root", "path.pretrain_network_g")
-DATA = ("scale", "datasets.train.")
-VALIDATION = ("val.metrics", "val.metrics_enabled", "val.val_enabled", "datasets.val")
+NOT_THE_IMAGES = (
+    "name store_root batch_size_per_gpu accum_iter lq_size gt_size use_hflip use_rot num_worker_per_gpu prefetch_factor"
+).split()
+"""Keys of a training set that say how it is used, not which images it holds."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +29,20 @@ class Arm:
     notes: tuple[str, ...] = ()
     """What there is to say about its configuration: what was ignored, what a budget rescaled."""
 
+    @property
+    def file_name(self) -> str:
+        """Its name as far as file names may hold it."""
+        return file_name(self.name)
+
     def keys(self) -> dict[str, Any]:
         """Every key that says what is trained, by its dotted name."""
         leaves = flat(self.config.model_dump())
         return {key: value for key, value in leaves.items() if key not in SET_BY_THE_COMPARISON}
+
+
+def file_name(arm: str) -> str:
+    """The name of an arm as far as file names may hold it."""
+    return "".join(c if c.isalnum() or c in "-_.=+" else "_" for c in arm)
 
 
 def make_arms(
@@ -79,37 +92,77 @@ def differing_keys(arms: Sequence[Arm]) -> dict[str, list[Any]]:
     return {name: given for name, given in values.items() if any(value != given[0] for value in given)}
 
 
-def check_comparable(arms: Sequence[Arm], allowed: Sequence[str]) -> None:
-    """See that the arms are measured alike and trained on the same images.
+def check_comparable(arms: Sequence[Arm], allowed: Collection[Kind] = ()) -> None:
+    """See that the arms are measured alike and at the same points, and trained on the same images.
 
     Args:
         arms: all of them.
-        allowed: "data" or "validation", where a difference is the point of the comparison.
+        allowed: where a difference is the point of the comparison.
 
     Raises:
-        UserError: naming the keys that differ.
+        UserError: naming the keys that differ, or there is nothing that all arms measure.
     """
     differing = differing_keys(arms)
-    for what, prefixes in (("data", DATA), ("validation", VALIDATION)):
-        bad = [name for name in differing if name.startswith(prefixes) and not _of_the_step(name)]
-        if bad and what not in allowed:
+    for kind in Kind:
+        bad = [name for name in differing if _kind(name) is kind]
+        if kind is Kind.VALIDATION and "val.val_freq" in differing and len(set(map(_validations, arms))) > 1:
+            bad.append("val.val_freq")
+        if bad and kind not in allowed:
             listed = "".join(f"\n    {name}: {' | '.join(map(repr, differing[name]))}" for name in bad)
             raise UserError(
-                f"the arms differ in their {what}, so that their figures do not compare:{listed}",
+                f"the arms differ in their {kind}, so that their figures do not compare:{listed}",
                 where="paragonsr compare",
-                fix=f"make them equal, or say --allow {what} where that is what you compare",
+                fix=f"make them equal, or say --allow {kind} where that is what you compare",
             )
+    if not set.intersection(*(_measured(arm.config) for arm in arms)):
+        raise UserError(
+            "there is no metric on a validation set that all arms have, so that nothing can be compared",
+            where="paragonsr compare",
+            fix="give all arms a set of the same name in datasets (val...), val.val_enabled and metrics",
+        )
 
 
-def _of_the_step(name: str) -> bool:
-    """Keys of the training set that say how it is used, not which images it holds."""
-    used = "batch_size_per_gpu accum_iter lq_size gt_size use_hflip use_rot num_worker_per_gpu prefetch_factor"
-    return name.removeprefix("datasets.train.") in used.split()
+def _kind(key: str) -> Kind | None:
+    """What a key is about that arms may not differ in; None where they may."""
+    if key.startswith("datasets.train."):
+        return None if key.removeprefix("datasets.train.") in NOT_THE_IMAGES else Kind.DATA
+    if key == "scale":
+        return Kind.DATA
+    measuring = ("val.metrics", "val.val_enabled", "val.tile_", "datasets.val")
+    return Kind.VALIDATION if key.startswith(measuring) and not key.endswith(".store_root") else None
+
+
+def _validations(arm: Arm) -> int:
+    """How many validations the run has; where the totals differ, so may the iterations between them."""
+    return -(-arm.config.train.total_iter // arm.config.val.val_freq)
+
+
+def _measured(config: Config) -> set[tuple[str, str]]:
+    """Name of the set and of the metric of all figures that a validation gives."""
+    sets = [options.name or phase for phase, options in config.val_sets.items()]
+    return set(product(sets, config.val.chosen_metrics()))
+
+
+def said_once(texts: Mapping[str, Sequence[str]]) -> list[str]:
+    """What there is to say about arms, each text once, with the names of its arms where it is not for all of them.
+
+    Args:
+        texts: name of every arm -> what there is to say about it.
+    """
+    found = []
+    for text in dict.fromkeys(text for of_arm in texts.values() for text in of_arm):
+        names = [name for name, of_arm in texts.items() if text in of_arm]
+        found.append(text if len(names) == len(texts) else f"{', '.join(names)}: {text}")
+    return found
 
 
 def _add(arms: dict[str, Arm], name: str, file: Path, overrides: Sequence[str]) -> None:
-    if name in arms:
-        raise UserError(f"two arms would be called {name!r}", where="paragonsr compare", fix="rename one of them")
+    if file_name(name) in map(file_name, arms):
+        raise UserError(
+            f"two arms would be called {name!r}" + (f" in file names, {file_name(name)}" if name not in arms else ""),
+            where="paragonsr compare",
+            fix="rename one of them",
+        )
     loaded = load_config(file, overrides)
     arms[name] = Arm(name, loaded.config, loaded.warnings)
 

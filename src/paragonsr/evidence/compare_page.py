@@ -1,61 +1,73 @@
 """The page of a comparison: what differs, what came out, curves with intervals."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from paragonsr.evidence.arms import Arm
 from paragonsr.evidence.course import Leg
+from paragonsr.evidence.curves import difference_curve, in_seconds, mean_curve
 from paragonsr.evidence.page import Page
-from paragonsr.evidence.plots import Shaded, shaded_curves
-from paragonsr.evidence.results import Results, cost_table, outcome_table
+from paragonsr.evidence.plots import Paired, intervals, lines, shaded_curves
+from paragonsr.evidence.results import Results, measured, runs_of
 from paragonsr.evidence.runs import Run
-from paragonsr.evidence.statistics import CONFIDENCE, FEWEST
+from paragonsr.evidence.tables import changes_of, cost_table, digits_of, no_interval, outcome_tables, seeds
+
+READING = (
+    "Differences are paired by seed; bars and shades are 95% t-intervals, small dots single seeds. Detectable is the "
+    "smallest true difference that so many seeds would find in four comparisons of five; to first is when an arm "
+    "reaches the final figure of the first one. Curves are means over the seeds; a run that stopped early keeps its "
+    "last figure. A click on a name hides its curves."
+)
 
 
 def compare_page(found: Results, arms: Sequence[Arm], legs: Sequence[Leg]) -> str:
     """The HTML."""
-    seeds = f"{found.seeds} seed{'s' * (found.seeds > 1)}"
-    page = Page("Comparison", f"{' against '.join(found.arms)}; {seeds} each, the same for all arms")
+    so_far = seeds(found.seeds) + (f" of {found.of} so far" if found.seeds < found.of else "")
+    page = Page("Comparison", f"{len(found.arms)} arms, {so_far} each, the same for all arms")
     page.heading("What differs")
-    page.table(("key", *found.arms), [(key, *values) for key, values in found.differing.items()])
+    page.table(
+        ("arm", "its keys, and where the others differ from them"),
+        [(arm, "\n".join(changes)) for arm, changes in zip(found.arms, changes_of(found), strict=True)],
+    )
     page.heading("What came out")
-    header, *rows = outcome_table(found)
-    page.table(header, rows)
-    if found.seeds < FEWEST:
-        page.text(f"With {seeds} no interval can be given: repeat with --seeds {FEWEST} or more.")
+    for sentence in no_interval(found):
+        page.text(f"{sentence[0].upper()}{sentence[1:]}.")
+    page.text(READING)
+    runs, tables = runs_of(arms, legs), outcome_tables(found)
+    page.legend(dict(zip(found.arms, lines(len(found.arms)), strict=True)))
+    for set_name, metric in measured(runs):
+        page.subheading(f"{set_name}: {metric}")
+        header, *rows = tables[set_name, metric]
+        page.table(header, rows)
+        page.plots(_plots(found, runs, set_name, metric))
+    page.heading("What it cost")
     header, *rows = cost_table(found)
     page.table(header, rows)
-    page.heading("Curves")
-    page.text(
-        "Mean over the seeds; the shade is the 95% t-interval of the mean." if found.seeds >= FEWEST else "Means."
-    )
-    runs = {arm.name: [leg.run for leg in legs if leg.arm.name == arm.name] for arm in arms}
-    last = next(iter(runs.values()))[0].validations[-1]
-    for set_name, metrics in last.figures.items():
-        figures = []
-        for metric in metrics:
-            by_iteration = {name: _mean_curve(of_arm, metric, set_name) for name, of_arm in runs.items()}
-            by_second = {name: _in_seconds(curve, runs[name]) for name, curve in by_iteration.items()}
-            figures.append(shaded_curves(f"{set_name}: {metric}", "iteration", metric, by_iteration))
-            figures.append(shaded_curves(f"{set_name}: {metric}", "seconds of training", metric, by_second))
-        page.plots(figures)
     page.heading("Measured by")
     page.table(("metric", "protocol"), list(found.protocols.items()))
     return page.html()
 
 
-def _mean_curve(runs: Sequence[Run], metric: str, set_name: str) -> Shaded:
-    iterations = runs[0].curve(metric, set_name)[0]
-    values = np.stack([run.curve(metric, set_name)[1] for run in runs])
-    mean = values.mean(axis=0)
-    if len(runs) < FEWEST:
-        return Shaded(iterations, mean)
-    half = stats.t.ppf((1 + CONFIDENCE) / 2, len(runs) - 1) * values.std(axis=0, ddof=1) / np.sqrt(len(runs))
-    return Shaded(iterations, mean, mean - half, mean + half)
+def _plots(found: Results, runs: Mapping[str, Sequence[Run]], set_name: str, metric: str) -> list[Any]:
+    first, *others = runs
+    digits = digits_of(found.protocols[metric])
+    means = {name: mean_curve(of_arm, metric, set_name) for name, of_arm in runs.items()}
+    in_time = {name: in_seconds(curve, runs[name]) for name, curve in means.items()}
+    differences = {name: difference_curve(runs[name], runs[first], metric, set_name) for name in others}
+    return [
+        intervals("final difference to the first arm", metric, _paired(found, set_name, metric), digits),
+        shaded_curves("difference to the first arm", "iteration", metric, {first: None, **differences}, digits),
+        shaded_curves(metric, "iteration", metric, means, digits),
+        shaded_curves(metric, "seconds of training", metric, in_time, digits),
+    ]
 
 
-def _in_seconds(curve: Shaded, runs: Sequence[Run]) -> Shaded:
-    seconds = np.mean([run.seconds_at(curve.x) for run in runs], axis=0)
-    return Shaded(seconds, curve.y, curve.low, curve.high)
+def _paired(found: Results, set_name: str, metric: str) -> dict[str, Paired | None]:
+    """Each arm's differences to the first; None for the first, and where there is none."""
+    outcomes = [o for o in found.outcomes if (o.set_name, o.metric) == (set_name, metric)]
+    return {
+        o.arm: Paired(o.difference, tuple(np.subtract(o.finals, outcomes[0].finals))) if o.difference else None
+        for o in outcomes
+    }

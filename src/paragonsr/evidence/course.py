@@ -1,9 +1,9 @@
 """Carrying a comparison out: one process per run, arms taking turns, finished runs kept."""
 
-import glob
 import json
-import subprocess
+import re
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +13,13 @@ import torch
 
 from paragonsr.archs.weights import save_metadata, save_weights
 from paragonsr.config import Config
-from paragonsr.config.budget import fitted, parse_budget, rescaling
+from paragonsr.data.lock import is_claimed
 from paragonsr.errors import UserError
-from paragonsr.evidence.arms import Arm, write_config
+from paragonsr.evidence.arms import Arm, file_name, write_config
+from paragonsr.evidence.planning import PLAN
+from paragonsr.evidence.process import POLL, run_to_its_end
 from paragonsr.evidence.runs import Run
-from paragonsr.files import write_atomically
-from paragonsr.training.estimate import estimate
-
-ROUNDS = 4
-"""How often the speed of each arm is measured, the arms taking turns, when a budget of seconds is planned. The fastest
-round counts: other processes can only slow an arm down."""
+from paragonsr.training.record import LOCK
 
 
 @dataclass(frozen=True)
@@ -41,28 +38,23 @@ class Leg:
     @property
     def name(self) -> str:
         """Name of the run."""
-        return f"{_folder_name(self.arm.name)}_seed{self.seed}"
+        return f"{self.arm.file_name}_seed{self.seed}"
 
     @property
     def done(self) -> bool:
         """Whether it was trained to its end."""
         run = self.run
-        return (run.folder / "run.json").exists() and run.ended
-
-
-def _folder_name(arm: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_.=+" else "_" for c in arm)
+        return run.exists and run.ended
 
 
 def carried_out(folder: Path) -> dict[str, list[Run]]:
     """The ended runs of every arm of a comparison that lies in this folder, by seed."""
-    found = {}
-    for arm in json.loads((folder / "plan.json").read_text(encoding="utf-8"))["arms"]:
-        by_seed = {
-            int(path.name.rpartition("_seed")[2]): Run(path)
-            for path in (folder / "runs").glob(f"{glob.escape(_folder_name(arm))}_seed*")
-        }
-        found[arm] = [run for _, run in sorted(by_seed.items()) if run.ended]
+    found: dict[str, list[Run]] = {}
+    for arm in json.loads((folder / PLAN).read_text(encoding="utf-8"))["arms"]:
+        name = re.compile(re.escape(file_name(arm)) + r"_seed(\d+)")
+        folders = [(match, path) for path in (folder / "runs").iterdir() if (match := name.fullmatch(path.name))]
+        runs = [Run(path) for _, path in sorted((int(match[1]), path) for match, path in folders)]
+        found[arm] = [run for run in runs if run.exists and run.ended]
     return found
 
 
@@ -73,39 +65,47 @@ def legs(arms: Sequence[Arm], seeds: Sequence[int], folder: Path) -> Iterator[Le
             yield Leg(arm, seed, folder)
 
 
-def planned(arms: Sequence[Arm], folder: Path, say: Callable[[str], None]) -> list[Arm]:
-    """The arms with budgets of seconds turned into iterations, once for all seeds; kept in plan.json.
-
-    Arms may be added to a comparison later; those that it has must be as they were.
-
-    Raises:
-        UserError: the folder holds another comparison.
-    """
-    wanted = json.loads(json.dumps({arm.name: arm.keys() for arm in arms}))
-    file = folder / "plan.json"
-    plan = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"arms": {}, "totals": {}}
-    if any(keys != wanted.get(name) for name, keys in plan["arms"].items()):
-        raise UserError("this folder holds a comparison of other arms", where=str(folder), fix="give another --out")
-    added = [arm for arm in arms if arm.name not in plan["arms"]]
-    if added:
-        measured = {_step(arm): plan["totals"][arm.name] for arm in arms if arm.name in plan["arms"]}
-        alike = {arm.name: measured[_step(arm)] for arm in added if _step(arm) in measured}
-        new = _totals([arm for arm in added if arm.name not in alike], say)
-        plan = {"arms": wanted, "totals": plan["totals"] | alike | new}
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(file, json.dumps(plan, indent=2).encode())
-    return [Arm(arm.name, _in_iterations(arm.config, plan["totals"][arm.name])) for arm in arms]
-
-
-def carry_out(leg: Leg, first: Arm) -> None:
+def carry_out(leg: Leg, first: Arm, tell: Callable[[str], None]) -> None:
     """Train one run to its end in a process of its own, going on where an earlier one stopped.
+
+    Args:
+        leg: the run.
+        first: the arm whose initial weights it shares where the networks agree.
+        tell: is given what the run says, line by line.
 
     Raises:
         UserError: the run failed; the message ends with what it said.
+        KeyboardInterrupt: Ctrl-C or a signal to end, after the run has saved its state.
     """
+    _wait_for_another(leg, tell)
+    if leg.done:
+        return
+    file = _written(leg, first)
+    log = file.with_suffix(".log")
+    code = run_to_its_end([sys.executable, "-m", "paragonsr", "train", str(file)], log, tell)
+    if code or not leg.done:
+        killed = f" (killed by signal {-code}; 9 is what Linux sends when memory runs out)" if code < 0 else ""
+        said = log.read_text(encoding="utf-8", errors="replace").strip()[-2000:]
+        raise UserError(
+            f"the run {leg.name} did not end{killed}" + (f":\n{said}" if said else ""),
+            where=str(leg.run.folder),
+            fix="mend it and give the same command again: finished runs are kept, this one goes on",
+        )
+
+
+def _wait_for_another(leg: Leg, tell: Callable[[str], None]) -> None:
+    """A comparison that was killed may have left the process of this run behind, which trains on."""
+    lock = leg.run.folder / LOCK
+    if is_claimed(lock):
+        tell("another process is training this run already; waiting for its end")
+        while is_claimed(lock):
+            time.sleep(POLL)
+
+
+def _written(leg: Leg, first: Arm) -> Path:
+    """The file of the run's configuration, and beside it the weights that it starts from where it shares some."""
     configs = leg.folder / "configs"
     configs.mkdir(parents=True, exist_ok=True)
-    changes: dict[str, Any] = {"name": leg.name, "manual_seed": leg.seed}
     path = leg.arm.config.path.model_copy(update={"experiments_root": str(leg.folder / "runs")})
     if leg.arm.config.network != first.config.network:
         initial = _initial_weights(leg, first)
@@ -113,49 +113,10 @@ def carry_out(leg: Leg, first: Arm) -> None:
             weights = configs / f"{leg.name}.safetensors"
             save_weights(weights, initial, save_metadata(leg.arm.config.network, leg.arm.config.scale))
             path = path.model_copy(update={"pretrain_network_g": str(weights)})
-    config = leg.arm.config.model_copy(update=changes | {"path": path})
+    changes: dict[str, Any] = {"name": leg.name, "manual_seed": leg.seed, "path": path}
     file = configs / f"{leg.name}.yml"
-    write_config(config, file)
-    done = subprocess.run(
-        [sys.executable, "-m", "paragonsr", "train", str(file)], capture_output=True, text=True, check=False
-    )
-    if done.returncode or not leg.done:
-        raise UserError(
-            f"the run {leg.name} did not end:\n{(done.stdout + done.stderr).strip()[-2000:]}",
-            where=str(leg.run.folder),
-            fix="mend it and give the same command again: finished runs are kept, this one goes on",
-        )
-
-
-def _step(arm: Arm) -> str:
-    """What a training step depends on before any automation acts: arms that agree in it take equally long."""
-    config = arm.config.made_fair()
-    train = config.train
-    parts = [config.network, config.train_set, train.losses, train.optim_g.tag(), config.use_amp, config.num_threads]
-    return repr((parts, train.budget, config.scale, config.num_gpu, config.use_channels_last, config.use_compile))
-
-
-def _totals(arms: Sequence[Arm], say: Callable[[str], None]) -> dict[str, int]:
-    budgets = {arm.name: parse_budget(arm.config.train.budget) if arm.config.train.budget else None for arm in arms}
-    timed = [arm for arm in arms if (b := budgets[arm.name]) is not None and b.unit == "seconds"]
-    steps = {arm.name: _step(arm) for arm in timed}
-    times: dict[str, list[float]] = {step: [] for step in steps.values()}
-    for _ in range(ROUNDS):
-        for arm in timed:
-            times[steps[arm.name]].append(estimate(arm.config).seconds)
-    totals = {arm.name: arm.config.train.total_iter for arm in arms}
-    for arm in timed:
-        budget, seconds = budgets[arm.name], min(times[steps[arm.name]])
-        assert budget is not None
-        totals[arm.name] = max(1, int(budget.amount / seconds))
-        plan = rescaling(arm.config, fitted(arm.config, totals[arm.name]))
-        say(f"{arm.name}: {seconds * 1e3:.1f} ms per step measured; {plan}")
-    return totals
-
-
-def _in_iterations(config: Config, total: int) -> Config:
-    config = fitted(config, total)
-    return config.model_copy(update={"train": config.train.model_copy(update={"budget": None})})
+    write_config(leg.arm.config.model_copy(update=changes), file)
+    return file
 
 
 def _initial_weights(leg: Leg, first: Arm) -> dict[str, torch.Tensor] | None:

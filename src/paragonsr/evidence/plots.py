@@ -2,14 +2,42 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from bokeh.models import ColumnDataSource, HoverTool, Legend, NumeralTickFormatter
-from bokeh.plotting import figure
 
+from paragonsr.errors import UserError
+from paragonsr.evidence.curves import Shaded
+from paragonsr.evidence.statistics import Difference
+
+try:
+    from bokeh.models import (
+        BasicTickFormatter,
+        ColumnDataSource,
+        FixedTicker,
+        HoverTool,
+        Legend,
+        NumeralTickFormatter,
+        PrintfTickFormatter,
+        Span,
+    )
+    from bokeh.plotting import figure
+except ImportError:
+    raise UserError("pages need the package bokeh", fix="pip install 'paragonsr[evidence]'") from None
+
+DASHES = ("solid", "dashed", "dotted")
 COLOURS = ("#2f8fd8", "#e07b1a", "#2ca25f", "#d2539c", "#8a79d6", "#b8860b", "#17a2a2", "#c44e52")
 QUIET, MARKED = "#8a8a93", "#e0483e"
 WIDTH, HEIGHT = 500, 300
+
+
+@dataclass(frozen=True)
+class Paired:
+    """An arm held to the first one."""
+
+    difference: Difference
+    seeds: tuple[float, ...]
+    """Each seed's difference."""
 
 
 @dataclass(frozen=True)
@@ -21,14 +49,16 @@ class Mark:
     why: str
 
 
-@dataclass(frozen=True)
-class Shaded:
-    """A curve with an interval around it; low and high are None where none can be given."""
+class Line(NamedTuple):
+    """How one of several curves is drawn; also CSS knows these words."""
 
-    x: np.ndarray
-    y: np.ndarray
-    low: np.ndarray | None = None
-    high: np.ndarray | None = None
+    colour: str
+    dash: str
+
+
+def lines(count: int) -> list[Line]:
+    """Lines that can be told apart: colours first, then dashes."""
+    return [Line(COLOURS[i % len(COLOURS)], DASHES[i // len(COLOURS) % len(DASHES)]) for i in range(count)]
 
 
 def _blank(title: str, x: str, y: str, *, log: bool = False) -> figure:
@@ -64,21 +94,75 @@ def _with_legend(plot: figure, curves: int) -> figure:
         legend.label_text_color, legend.label_text_font_size = QUIET, "11px"
         legend.click_policy, legend.spacing, legend.padding = "hide", 14, 2
         plot.add_layout(legend, "below")
-        legend.orientation = "horizontal"
+        legend.orientation, legend.ncols = "horizontal", min(curves, 3)
     return plot
 
 
-def shaded_curves(title: str, x: str, y: str, curves: Mapping[str, Shaded]) -> figure:
-    """Mean curves of several arms with their intervals."""
+def shaded_curves(
+    title: str,
+    x: str,
+    y: str,
+    curves: Mapping[str, Shaded | None],
+    digits: int = 4,
+    marks: Sequence[Mark] = (),
+    *,
+    legend: bool = False,
+) -> figure:
+    """Mean curves with their intervals; each carries its name as a tag. None keeps a line's look for another plot."""
     plot = _blank(title, x, y)
-    for colour, (name, curve) in zip(_colours(len(curves)), curves.items(), strict=True):
+    points = []
+    # Many shades on top of each other would hide the curves.
+    alpha = 0.18 if len(curves) <= 3 else 0.08
+    heights = np.full(len(marks), np.nan)
+    for (colour, dash), (name, curve) in zip(lines(len(curves)), curves.items(), strict=True):
+        if curve is None:
+            plot.add_layout(Span(location=0, dimension="width", line_color=colour, line_width=1.5, line_dash=dash))
+            continue
+        interval = ["" for _ in curve.x]
         if curve.low is not None and curve.high is not None:
-            plot.varea(curve.x, curve.low, curve.high, fill_color=colour, fill_alpha=0.18, legend_label=name)
-        source = ColumnDataSource({"x": curve.x, "y": curve.y, "name": [name] * len(curve.x)})
-        line = plot.line("x", "y", source=source, color=colour, line_width=2, legend_label=name)
-        plot.scatter("x", "y", source=source, color=colour, size=4, legend_label=name)
-        plot.add_tools(HoverTool(renderers=[line], tooltips=[("", "@name"), (x, "@x{0,0}"), (y, "@y{0.0000}")]))
+            plot.varea(curve.x, curve.low, curve.high, fill_color=colour, fill_alpha=alpha, tags=[name])
+            interval = [
+                f" [{low:.{digits}f}, {high:.{digits}f}]" for low, high in zip(curve.low, curve.high, strict=True)
+            ]
+        shown = [f"{value:.{digits}f}{around}" for value, around in zip(curve.y, interval, strict=True)]
+        source = ColumnDataSource({"x": curve.x, "y": curve.y, "name": [name] * len(curve.x), "shown": shown})
+        named = {"legend_label": name} if legend else {}
+        plot.line("x", "y", source=source, color=colour, line_width=2, line_dash=dash, tags=[name], **named)
+        points.append(plot.scatter("x", "y", source=source, color=colour, size=4, tags=[name]))
+        heights = np.where(np.isnan(heights), np.interp([mark.iteration for mark in marks], curve.x, curve.y), heights)
+    plot.add_tools(HoverTool(renderers=points, tooltips=[("", "@name"), (x, "@x{0,0}"), (y, "@shown")]))
+    _marked(plot, marks, heights)
     return _with_legend(plot, len(curves))
+
+
+def intervals(title: str, x: str, found: Mapping[str, Paired | None], digits: int) -> figure:
+    """Differences to the first arm, one below the other: each seed's, their mean, its interval; None for the first."""
+    plot = _blank(title, x, "")
+    plot.xaxis.formatter = BasicTickFormatter()
+    plot.ygrid.grid_line_color = None
+    plot.y_range.update(start=-len(found) + 0.4, end=0.6)
+    plot.yaxis.ticker = FixedTicker(ticks=[-i for i in range(len(found))])
+    plot.yaxis.major_label_overrides = {-i: _shortened(name) for i, name in enumerate(found)}
+    plot.yaxis.major_tick_line_color = None
+    means = []
+    for i, ((colour, dash), (name, paired)) in enumerate(zip(lines(len(found)), found.items(), strict=True)):
+        if paired is None:
+            plot.add_layout(Span(location=0, dimension="height", line_color=colour, line_width=1.5, line_dash=dash))
+            continue
+        plot.scatter(paired.seeds, [-i] * len(paired.seeds), color=colour, size=5, alpha=0.45, tags=[name])
+        d = paired.difference
+        shown = f"{d.mean:+.{digits}f}"
+        if d.low is not None and d.high is not None:
+            plot.segment([d.low], [-i], [d.high], [-i], color=colour, line_width=2.5, tags=[name])
+            shown += f" [{d.low:+.{digits}f}, {d.high:+.{digits}f}]"
+        source = ColumnDataSource({"x": [d.mean], "y": [-i], "name": [name], "shown": [shown]})
+        means.append(plot.scatter("x", "y", source=source, marker="diamond", color=colour, size=13, tags=[name]))
+    plot.add_tools(HoverTool(renderers=means, tooltips=[("", "@name"), ("difference", "@shown")]))
+    return plot
+
+
+def _shortened(name: str, most: int = 22) -> str:
+    return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 def step_curves(
@@ -89,11 +173,14 @@ def step_curves(
     *,
     noisy: bool = True,
     log: bool = False,
+    format: str | None = None,
 ) -> figure:
     """Per-step figures over iterations; noisy ones thin and pale as measured and thick as smoothed."""
     plot = _blank(title, "iteration", y, log=log)
+    if format is not None:
+        plot.yaxis.formatter = PrintfTickFormatter(format=format)
     heights = np.full(len(marks), np.nan)
-    for colour, (name, values) in zip(_colours(len(curves)), curves.items(), strict=True):
+    for (colour, _), (name, values) in zip(lines(len(curves)), curves.items(), strict=True):
         x, curve = thinned(values)
         if noisy:
             plot.line(x, curve, color=colour, line_alpha=0.25, legend_label=name)
@@ -106,13 +193,12 @@ def step_curves(
 
 def thinned(values: np.ndarray, points: int = 600) -> tuple[np.ndarray, np.ndarray]:
     """Means of equal windows, at most `points` of them: iterations (the windows' ends) and values; NaN is left out."""
-    window = max(1, -(-len(values) // points))
-    ends = np.arange(window, len(values) + window, window).clip(max=len(values))
+    edges = np.linspace(0, len(values), min(points, len(values)) + 1).round().astype(int)
     finite = np.isfinite(values)
-    totals = np.add.reduceat(np.where(finite, values, 0.0), np.arange(0, len(values), window))
-    counts = np.add.reduceat(finite.astype(int), np.arange(0, len(values), window))
+    totals = np.add.reduceat(np.where(finite, values, 0.0), edges[:-1])
+    counts = np.add.reduceat(finite.astype(int), edges[:-1])
     means = np.divide(totals, counts, out=np.full(len(totals), np.nan), where=counts > 0)
-    return ends, means
+    return edges[1:], means
 
 
 def smoothed(values: np.ndarray, share: float = 0.03) -> np.ndarray:
@@ -136,7 +222,3 @@ def _marked(plot: figure, marks: Sequence[Mark], heights: np.ndarray) -> None:
         points = plot.scatter("x", "y", source=source, marker="diamond", size=11, fill_color=MARKED, line_color=None)
         tips = [("iteration", "@x{0,0}"), ("decision", "@what"), ("why", "@why")]
         plot.add_tools(HoverTool(renderers=[points], tooltips=tips))
-
-
-def _colours(count: int) -> list[str]:
-    return [COLOURS[i % len(COLOURS)] for i in range(count)]

@@ -7,34 +7,40 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel
 
+from paragonsr.automation.protocol import Decay
 from paragonsr.config import Config
 from paragonsr.errors import UserError
 from paragonsr.evidence.crops import crops
+from paragonsr.evidence.curves import Shaded
 from paragonsr.evidence.page import Page
-from paragonsr.evidence.plots import Mark, Shaded, shaded_curves, step_curves
+from paragonsr.evidence.plots import Mark, shaded_curves, step_curves
 from paragonsr.evidence.runs import Run
 from paragonsr.training.folder import flat
 from paragonsr.training.record import read_forecasts
+from paragonsr.training.report import shown
 
 
 def report_page(run: Run) -> str:
     """The HTML."""
-    best = run.description.get("best")
     size = run.description["parameters"]
     lead = f"{run.state} at iteration {run.iteration} of {run.total}; {run.arch}, {size} parameters"
-    if best:
-        lead += f"; best {best['metric']} {best['value']:.4f} at iteration {best['iteration']}"
+    if run.best:
+        lead += f"; best {run.best.metric} {run.best.value:.4f} at iteration {run.best.iteration}"
     page = Page(run.name, lead)
-    if "cause" in run.description:
+    if run.state == "crashed":
         page.text(f"It crashed: {run.description['cause']}")
-    entries = run.journal
+    if run.state == "killed":
+        page.text("Its process is gone without a word: it was killed, or the machine went down.")
+    if run.state in ("crashed", "killed", "interrupted"):
+        page.text(f"The same command goes on with it. It was: {run.description['environment']['command']}")
+    entries = [entry | {"from": _value(entry["from"]), "to": _value(entry["to"])} for entry in run.journal]
     marks = [
         Mark(
             e["iteration"], f"{e['automation']}: {e['setting']} {e['from']} to {e['to']} ({e['outcome']})", e["reason"]
         )
         for e in entries
     ]
-    _validation(page, run)
+    _validation(page, run, marks)
     if run.iteration:
         _training(page, run, marks)
     page.heading("Decisions")
@@ -48,7 +54,12 @@ def report_page(run: Run) -> str:
     return page.html()
 
 
-def _validation(page: Page, run: Run) -> None:
+def _value(value: Any) -> str:
+    """A setting of the journal as a person reads it."""
+    return shown(Decay(**value) if isinstance(value, dict) else value)
+
+
+def _validation(page: Page, run: Run, marks: list[Mark]) -> None:
     page.heading("Validation")
     if not run.validations:
         page.text("Nothing was validated yet.")
@@ -58,7 +69,8 @@ def _validation(page: Page, run: Run) -> None:
     for set_name, metrics in last.figures.items():
         for metric, figure in metrics.items():
             x, y = run.curve(metric, set_name)
-            plots.append(shaded_curves(f"{set_name}: {metric}", "iteration", metric, {metric: Shaded(x, y)}))
+            curve = {metric: Shaded(x, y)}
+            plots.append(shaded_curves(f"{set_name}: {metric}", "iteration", metric, curve, marks=marks))
             top = int(np.argmax(y) if figure.better == "higher" else np.argmin(y))
             rows.append((set_name, metric, f"{y[-1]:.4f}", f"{y[top]:.4f}", x[top], figure.protocol))
     expected = read_forecasts(run.folder)
@@ -93,7 +105,7 @@ def _training(page: Page, run: Run, marks: list[Mark]) -> None:
     page.plots(
         [
             *(step_curves(f"loss {n}", n, {n: v}, marks, log=True) for n, v in _named(steps, "loss/").items()),
-            step_curves("learning rate", "lr", {"lr": steps["lr"]}, marks, noisy=False),
+            step_curves("learning rate", "lr", {"lr": steps["lr"]}, marks, noisy=False, format="%.1e"),
             step_curves("share of each loss in the pull on the image", "share", run.shares, marks),
             step_curves("gradient norm before clipping", "norm", {"norm": steps["grad_norm"]}, marks, log=True),
             step_curves("batch size", "samples", {"batch": steps["batch_size"]}, marks, noisy=False),

@@ -1,6 +1,7 @@
 """The figures of a comparison: final values, paired differences, time to the first arm's result, speed, memory."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ from paragonsr.errors import UserError
 from paragonsr.evidence.arms import Arm
 from paragonsr.evidence.course import Leg
 from paragonsr.evidence.runs import Run
-from paragonsr.evidence.statistics import FEWEST, Difference, first_reached, paired_difference
+from paragonsr.evidence.statistics import Difference, first_reached, paired_difference
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Outcome:
     finals: tuple[float, ...]
     """Value of the last validation, one for each seed."""
     difference: Difference | None
-    """To the first arm with the same seeds; None for the first arm itself."""
+    """To the first arm with the same seeds; None for the first arm itself, and where a figure is not finite."""
     iterations_to_first: tuple[float | None, ...]
     """Iterations to the first arm's final value with the same seed; None where it is never reached."""
     seconds_to_first: tuple[float | None, ...]
@@ -36,7 +37,8 @@ class Cost:
     """What an arm costs, mean over its seeds."""
 
     arm: str
-    iterations: int
+    iterations: float
+    """Fewer than planned where runs stopped early."""
     seconds: float
     samples_per_second: float
     peak_memory: float
@@ -49,59 +51,82 @@ class Results:
 
     arms: tuple[str, ...]
     seeds: int
+    """Of every arm, so far."""
+    of: int
+    """Seeds of the whole comparison."""
     differing: dict[str, list[Any]]
     protocols: dict[str, str]
     outcomes: tuple[Outcome, ...]
     costs: tuple[Cost, ...]
 
 
-def results(arms: Sequence[Arm], legs: Sequence[Leg], differing: dict[str, list[Any]]) -> Results:
-    """Read the figures of all runs.
+def results(arms: Sequence[Arm], legs: Sequence[Leg], differing: dict[str, list[Any]], of: int) -> Results:
+    """Read the figures of all runs, on the sets and metrics that all arms have.
 
     Args:
         arms: the first is what the others are held to.
-        legs: all runs.
+        legs: all runs that have ended, of the same seeds for every arm.
         differing: what the user made different between the arms.
+        of: seeds of the whole comparison.
 
     Raises:
-        UserError: two runs validated on different images.
+        UserError: two runs of the same configuration saw different images.
     """
-    runs = {arm.name: [leg.run for leg in _by_seed(arm, legs)] for arm in arms}
-    first = arms[0].name
-    _check_same_images(runs)
+    runs = runs_of(arms, legs)
+    _check_same_images([run for of_arm in runs.values() for run in of_arm])
+    first = runs[arms[0].name]
     outcomes = []
-    last = runs[first][0].validations[-1]
-    for set_name, metrics in last.figures.items():
-        for metric, figure in metrics.items():
-            finals = {name: [float(run.curve(metric, set_name)[1][-1]) for run in runs[name]] for name in runs}
-            for name in runs:
-                reached = [
-                    _reached(run, metric, set_name, target, figure.better)
-                    for run, target in zip(runs[name], finals[first], strict=True)
-                ]
-                iterations, seconds = zip(*reached, strict=True)
-                difference = None if name == first else paired_difference(finals[name], finals[first])
-                outcomes.append(
-                    Outcome(name, set_name, metric, figure.better, tuple(finals[name]), difference, iterations, seconds)
-                )
-    protocols = {metric: figure.protocol for figures in last.figures.values() for metric, figure in figures.items()}
+    protocols = {}
+    for set_name, metric in measured(runs):
+        figure = first[0].validations[-1].figures[set_name][metric]
+        protocols[metric] = figure.protocol
+        finals = {name: [float(run.curve(metric, set_name)[1][-1]) for run in runs[name]] for name in runs}
+        theirs = finals[arms[0].name]
+        for name in runs:
+            reached = [
+                _reached(run, metric, set_name, target, figure.better)
+                for run, target in zip(runs[name], theirs, strict=True)
+            ]
+            iterations, seconds = zip(*reached, strict=True)
+            paired = name != arms[0].name and np.isfinite([*finals[name], *theirs]).all()
+            difference = paired_difference(finals[name], theirs) if paired else None
+            outcomes.append(
+                Outcome(name, set_name, metric, figure.better, tuple(finals[name]), difference, iterations, seconds)
+            )
     costs = tuple(_cost(name, runs[name]) for name in runs)
-    seeds = len(runs[first])
-    return Results(tuple(runs), seeds, differing, protocols, tuple(outcomes), costs)
+    return Results(tuple(runs), len(first), of, differing, protocols, tuple(outcomes), costs)
 
 
-def _by_seed(arm: Arm, legs: Sequence[Leg]) -> list[Leg]:
-    return sorted((leg for leg in legs if leg.arm.name == arm.name), key=lambda leg: leg.seed)
+def runs_of(arms: Sequence[Arm], legs: Sequence[Leg]) -> dict[str, list[Run]]:
+    """The runs of every arm by seed, the arms in their order."""
+    by_seed = sorted(legs, key=lambda leg: leg.seed)
+    return {arm.name: [leg.run for leg in by_seed if leg.arm.name == arm.name] for arm in arms}
 
 
-def _check_same_images(runs: dict[str, list[Run]]) -> None:
-    seen = {
-        name: {phase: print_ for phase, print_ in run.description["data"].items() if phase != "train"}
-        for name, of_arm in runs.items()
-        for run in of_arm
-    }
-    if len({tuple(sorted(prints.items())) for prints in seen.values()}) > 1:
-        raise UserError("the validation images changed between two runs", where="paragonsr compare")
+def measured(runs: Mapping[str, Sequence[Run]]) -> list[tuple[str, str]]:
+    """Set and metric of all figures that every run has, in the order of the first."""
+    figures = [run.validations[-1].figures for of_arm in runs.values() for run in of_arm]
+    return [
+        (s, m) for s, metrics in figures[0].items() for m in metrics if all(m in other.get(s, {}) for other in figures)
+    ]
+
+
+def _check_same_images(runs: Sequence[Run]) -> None:
+    """Runs of the same folders must have seen the same images, though months may lie between them."""
+    seen: dict[tuple[object, ...], tuple[str, str]] = {}
+    for run in runs:
+        for phase, options in run.config["datasets"].items():
+            if phase not in run.description["data"]:  # validation is off
+                continue
+            roots = (options["dataroot_gt"], options.get("dataroot_lq"), run.config["scale"])
+            fingerprint = run.description["data"][phase]
+            other, before = seen.setdefault((phase, repr(roots)), (run.name, fingerprint))
+            if before != fingerprint:
+                raise UserError(
+                    f"the images of datasets.{phase} are not those that {other} saw",
+                    where=run.name,
+                    fix="bring the images back, or begin the comparison anew with another --out",
+                )
 
 
 def _reached(run: Run, metric: str, set_name: str, target: float, better: str) -> tuple[float | None, float | None]:
@@ -118,84 +143,30 @@ def _cost(name: str, runs: Sequence[Run]) -> Cost:
     samples = [float(run.steps["batch_size"].sum()) for run in runs]
     return Cost(
         name,
-        runs[0].iteration,
+        float(np.mean([run.iteration for run in runs])),
         float(np.mean(seconds)),
         float(np.mean(np.divide(samples, seconds))),
         float(max(run.steps["peak_memory"].max() for run in runs)),
     )
 
 
-def as_dict(found: Results) -> dict[str, Any]:
-    """compare.json."""
-    return {
+def as_json(found: Results) -> str:
+    """compare.json; a figure that is not finite is null there, as JSON has no such number."""
+    outcomes = [
+        vars(outcome)
+        | {
+            "finals": [value if np.isfinite(value) else None for value in outcome.finals],
+            "difference": vars(outcome.difference) if outcome.difference else None,
+        }
+        for outcome in found.outcomes
+    ]
+    content = {
         "arms": list(found.arms),
         "seeds": found.seeds,
+        "of": found.of,
         "differing_keys": found.differing,
         "protocols": found.protocols,
-        "outcomes": [
-            vars(outcome) | {"difference": vars(outcome.difference) if outcome.difference else None}
-            for outcome in found.outcomes
-        ],
+        "outcomes": outcomes,
         "costs": [vars(cost) for cost in found.costs],
     }
-
-
-def lines(found: Results) -> list[str]:
-    """The tables for a terminal."""
-    text = ["what differs:"]
-    text += [f"  {key}: {' | '.join(map(str, values))}" for key, values in found.differing.items()]
-    text += ["", *_aligned(outcome_table(found))]
-    if found.seeds < FEWEST:
-        text.append(f"with {found.seeds} seed{'s' * (found.seeds > 1)} no interval can be given: --seeds 3 or more")
-    text += ["", *_aligned(cost_table(found)), ""]
-    return text + [f"{metric}: {protocol}" for metric, protocol in found.protocols.items()]
-
-
-def outcome_table(found: Results) -> list[tuple[str, ...]]:
-    """Header and one row for each arm, set and metric."""
-    header = ("arm", "set", "metric", "final", "difference to the first", "detectable", "it to first", "s to first")
-    return [header, *(_row(outcome, found) for outcome in found.outcomes)]
-
-
-def cost_table(found: Results) -> list[tuple[str, ...]]:
-    """Header and one row for each arm."""
-    return [
-        ("arm", "iterations", "seconds", "samples/s", "peak MiB"),
-        *(
-            (
-                c.arm,
-                f"{c.iterations}",
-                f"{c.seconds:.1f}",
-                f"{c.samples_per_second:.1f}",
-                f"{c.peak_memory / 2**20:.0f}",
-            )
-            for c in found.costs
-        ),
-    ]
-
-
-def _row(outcome: Outcome, found: Results) -> tuple[str, ...]:
-    digits = 4 if "ssim" in found.protocols[outcome.metric] else 3
-    final = f"{np.mean(outcome.finals):.{digits}f}"
-    names = (outcome.arm, outcome.set_name, outcome.metric, final)
-    if outcome.difference is None:
-        return (*names, "", "", "", "")
-    d = outcome.difference
-    interval = "" if d.low is None or d.high is None else f" [{d.low:+.{digits}f}, {d.high:+.{digits}f}]"
-    detectable = "" if d.detectable is None else f"{d.detectable:.{digits}f}"
-    reached = (_mean(outcome.iterations_to_first, 0), _mean(outcome.seconds_to_first, 1))
-    return (*names, f"{d.mean:+.{digits}f}{interval}", detectable, *reached)
-
-
-def _mean(values: Sequence[float | None], digits: int) -> str:
-    """Mean of what was reached, and in how many seeds where not in all."""
-    reached = [value for value in values if value is not None]
-    if not reached:
-        return "never"
-    some = "" if len(reached) == len(values) else f" ({len(reached)} of {len(values)})"
-    return f"{np.mean(reached):.{digits}f}{some}"
-
-
-def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return ["  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return json.dumps(content, indent=2) + "\n"

@@ -1,6 +1,7 @@
 """What the folder of a run says: a running, crashed or ended one."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,8 +10,18 @@ from typing import Any
 import numpy as np
 
 from paragonsr.automation.protocol import Validation
+from paragonsr.data.lock import is_claimed
 from paragonsr.errors import UserError
-from paragonsr.training.record import read_steps, read_validations
+from paragonsr.training.record import LOCK, read_steps, read_validations
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best validation of a run."""
+
+    metric: str
+    value: float
+    iteration: int
 
 
 @dataclass(frozen=True)
@@ -18,6 +29,11 @@ class Run:
     """The folder of one run, read and never changed."""
 
     folder: Path
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is such a run: one that was stopped before its first step has left nothing to read."""
+        return (self.folder / "run.json").exists()
 
     @cached_property
     def description(self) -> dict[str, Any]:
@@ -36,8 +52,8 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Name of the experiment."""
-        return str(self.description["name"])
+        """Name of the folder: the experiment's, and of an archived one also when it was archived."""
+        return self.folder.resolve().name
 
     @property
     def config(self) -> dict[str, Any]:
@@ -45,10 +61,15 @@ class Run:
         config: dict[str, Any] = self.description["config"]
         return config
 
-    @property
+    @cached_property
     def state(self) -> str:
-        """running, interrupted, crashed or ended; one that was killed says running."""
-        return str(self.description["state"])
+        """running, interrupted, crashed, killed or ended.
+
+        A process that is killed has no time to say so, but the system takes its claim on the folder away: a run that
+        calls itself running, and that no process has claimed, was killed.
+        """
+        told = str(self.description["state"])
+        return "killed" if told == "running" and not is_claimed(self.folder / LOCK) else told
 
     @property
     def ended(self) -> bool:
@@ -101,6 +122,11 @@ class Run:
         """Seconds of training up to the end of each step; validation and saving are not in it."""
         return np.cumsum(self.steps["seconds"]) if self.steps else np.empty(0)
 
+    @property
+    def duration(self) -> float:
+        """Seconds of training and validation so far."""
+        return float(self.seconds[-1] if self.iteration else 0.0) + sum(v.seconds for v in self.validations)
+
     def seconds_at(self, iterations: np.ndarray) -> np.ndarray:
         """Seconds of training up to those iterations."""
         return np.interp(iterations, self.steps["iteration"], self.seconds)
@@ -127,11 +153,20 @@ class Run:
         iterations, values = zip(*points, strict=True) if points else ((), ())
         return np.array(iterations, int), np.array(values, float)
 
-    @property
-    def best(self) -> float | None:
-        """The best value of the deciding metric."""
-        best = self.description.get("best")
-        return float(best["value"]) if best else None
+    @cached_property
+    def best(self) -> Best | None:
+        """The best validation so far by the deciding metric; None before the first."""
+        metric = str(self.config["train"]["training_automations"]["early_stopping"]["metric"])
+        best: Best | None = None
+        for validation in self.validations:
+            try:
+                figure = validation.deciding(metric)
+            except (KeyError, StopIteration):  # other metrics are measured, or none: nothing decides
+                return None
+            sign = 1.0 if figure.better == "higher" else -1.0
+            if best is None or sign * figure.value > sign * best.value:
+                best = Best(metric.removeprefix("val/"), figure.value, validation.iteration)
+        return best
 
     def summary(self) -> dict[str, Any]:
         """One line of `paragonsr runs`."""
@@ -140,7 +175,7 @@ class Run:
             "state": self.state,
             "iteration": self.iteration,
             "total": self.total,
-            "best": self.best,
+            "best": self.best.value if self.best else None,
             "arch": self.arch,
             "parameters": self.description["parameters"],
             "seconds": float(self.seconds[-1]) if self.iteration else 0.0,
@@ -148,12 +183,12 @@ class Run:
         }
 
 
-def find_runs(root: Path) -> list[Run]:
-    """All runs directly in a folder, by name.
+def find_runs(root: Path) -> Iterator[Run]:
+    """All runs directly in a folder, by name; one after the other, as the record of a long run is large.
 
     Raises:
         UserError: there is no such folder.
     """
     if not root.is_dir():
         raise UserError("there is no such folder of runs", where=str(root), fix="give the folder, e.g. experiments")
-    return [Run(file.parent) for file in sorted(root.glob("*/run.json"))]
+    return (Run(file.parent) for file in sorted(root.glob("*/run.json")))

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy import optimize, stats
@@ -32,7 +33,7 @@ class Difference:
 
 
 def paired_difference(ours: Sequence[float], theirs: Sequence[float]) -> Difference:
-    """Mean of ours - theirs with its 95% t-interval (Student 1908).
+    """Mean of ours - theirs with its 95% t-interval.
 
     Args:
         ours, theirs: figures of the same seeds in the same order, at least one, all finite.
@@ -45,27 +46,50 @@ def paired_difference(ours: Sequence[float], theirs: Sequence[float]) -> Differe
     differences = np.subtract(ours, theirs)
     if not np.isfinite(differences).all():
         raise ValueError("a figure is not finite")
-    mean, count = float(differences.mean()), len(differences)
+    mean, low, high = mean_interval(differences)
+    count = len(differences)
+    if low is None or high is None:
+        return Difference(float(mean), count, None, None, None)
+    spread = float(differences.std(ddof=1))
+    return Difference(float(mean), count, float(low), float(high), detectable_effect(count) * spread)
+
+
+def mean_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+    """Mean over the first axis, and the bounds of its 95% t-interval; None with fewer than 3 values.
+
+    Args:
+        values: (count, ...), at least one along the first axis.
+
+    Returns:
+        mean, low and high, each of shape (...).
+    """
+    mean, count = values.mean(axis=0), len(values)
     if count < FEWEST:
-        return Difference(mean, count, None, None, None)
-    error = float(differences.std(ddof=1)) / math.sqrt(count)
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)) * error
-    return Difference(mean, count, mean - half, mean + half, detectable_effect(count) * error * math.sqrt(count))
+        return mean, None, None
+    half = critical(count) * values.std(axis=0, ddof=1) / math.sqrt(count)
+    return mean, mean - half, mean + half
 
 
+@lru_cache
+def critical(count: int) -> float:
+    """How many standard errors a 95% t-interval of `count` values reaches to either side (Student 1908)."""
+    return float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1))
+
+
+@lru_cache
 def detectable_effect(count: int) -> float:
     """The true mean difference, in standard deviations of the differences, that a two-sided paired t-test at 5% finds
     with a probability of 80% in `count` pairs: from the noncentral t distribution.
     """
-    critical = stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)
+    bound = critical(count)
 
     def missed(effect: float) -> float:
         shift = effect * math.sqrt(count)
-        found = stats.nct.sf(critical, count - 1, shift) + stats.nct.cdf(-critical, count - 1, shift)
+        found = stats.nct.sf(bound, count - 1, shift) + stats.nct.cdf(-bound, count - 1, shift)
         return float(found) - POWER
 
     # Central t quantiles overestimate it a little; scipy's noncentral t is not reliable far beyond it.
-    rough = (critical + stats.t.ppf(POWER, count - 1)) / math.sqrt(count)
+    rough = (bound + stats.t.ppf(POWER, count - 1)) / math.sqrt(count)
     return float(optimize.brentq(missed, 0.0, 1.5 * rough))
 
 

@@ -13,8 +13,10 @@ import torch
 
 import paragonsr
 from paragonsr.config import Config
+from paragonsr.data.lock import claim
 from paragonsr.errors import UserError
 from paragonsr.files import write_atomically
+from paragonsr.training.record import LOCK
 
 SUBFOLDERS = ("models", "training_states", "visualization", "tb")
 
@@ -64,23 +66,13 @@ class RunFolder:
             ) from None
 
     def _claim(self) -> None:
-        # The system lets go of it when the process ends, however it ends.
-        self._lock = lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT)
-        try:
-            if os.name == "posix":
-                import fcntl
-
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            else:
-                import msvcrt
-
-                msvcrt.locking(lock, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-        except (BlockingIOError, PermissionError):
+        self._lock = claim(self.path / LOCK)
+        if self._lock is None:
             raise UserError(
                 "another process is training in this folder",
                 where=str(self.path),
                 fix="wait for it, or give this run another name",
-            ) from None
+            )
 
     def release(self) -> None:
         """Let other processes train in the folder."""

@@ -12,6 +12,8 @@ from paragonsr.automation.forecast import Forecast
 from paragonsr.automation.protocol import Facts, Figure, Observation, Steps, Validation
 
 HANDED_OVER = "handed_over"
+LOCK = ".lock"
+"""File in a run's folder that the process which trains in it has locked."""
 
 
 class Recorder:

@@ -1,0 +1,80 @@
+"""A whole comparison: planned, carried out seed by seed, its figures and its page kept up to date."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from paragonsr.data.lock import claim
+from paragonsr.errors import UserError
+from paragonsr.evidence.arms import Arm, differing_keys
+from paragonsr.evidence.compare_page import compare_page
+from paragonsr.evidence.course import Leg, carry_out, legs
+from paragonsr.evidence.planning import planned
+from paragonsr.evidence.progress import Progress
+from paragonsr.evidence.results import Results, as_json, results
+from paragonsr.files import write_atomically
+from paragonsr.training.record import LOCK
+
+
+def compare(arms: Sequence[Arm], seeds: Sequence[int], folder: Path, say: Callable[[str], None]) -> Results:
+    """Train every arm with every seed, or go on with it, and write compare.json and compare.html.
+
+    Both are written whenever all arms have ended with one more seed.
+
+    Args:
+        arms: the first is what the others are held to.
+        seeds: of the runs.
+        folder: of the comparison.
+        say: is given what was planned.
+
+    Raises:
+        UserError: a run failed, or the folder holds another comparison, or another process works in it.
+        KeyboardInterrupt: after the run that was going on has saved its state.
+    """
+    with _claimed(folder):
+        differing = differing_keys(arms)
+        arms = planned(arms, folder, say)
+        todo = list(legs(arms, seeds, folder))
+        progress = Progress(todo)
+        ended: list[Leg] = []
+        for seed in seeds:
+            of_seed = [leg for leg in todo if leg.seed == seed]
+            waiting = [leg for leg in of_seed if not leg.done]
+            for leg in waiting:
+                with progress.run(leg):
+                    carry_out(leg, arms[0], progress.tell)
+            ended += of_seed
+            if waiting and seed != seeds[-1]:
+                _write(results(arms, ended, differing, len(seeds)), arms, ended, folder)
+                progress.say(f"{len(ended) // len(arms)} of {len(seeds)} seeds: so far in {folder / 'compare.html'}")
+        found = results(arms, todo, differing, len(seeds))
+        _write(found, arms, todo, folder)
+        return found
+
+
+def _write(found: Results, arms: Sequence[Arm], ended: Sequence[Leg], folder: Path) -> None:
+    write_atomically(folder / "compare.json", as_json(found).encode())
+    write_atomically(folder / "compare.html", compare_page(found, arms, ended).encode())
+
+
+@contextmanager
+def _claimed(folder: Path) -> Iterator[None]:
+    """Keep other comparisons out of the folder."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = claim(folder / LOCK)
+    except OSError as error:
+        raise UserError(
+            f"the folder of the comparison cannot be written: {error.strerror}",
+            where=str(folder),
+            fix="give another --out",
+        ) from None
+    if handle is None:
+        raise UserError(
+            "another comparison is going on in this folder", where=str(folder), fix="wait for it, or give another --out"
+        )
+    try:
+        yield
+    finally:
+        os.close(handle)
