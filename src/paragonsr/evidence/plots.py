@@ -92,7 +92,7 @@ def _with_legend(plot: figure, curves: int) -> figure:
         assert isinstance(legend, Legend)
         legend.background_fill_alpha, legend.border_line_color = 0.0, None
         legend.label_text_color, legend.label_text_font_size = QUIET, "11px"
-        legend.click_policy, legend.spacing, legend.padding = "hide", 14, 2
+        legend.click_policy, legend.spacing, legend.padding = "hide", 8, 2
         plot.add_layout(legend, "below")
         legend.orientation, legend.ncols = "horizontal", min(curves, 3)
     return plot
