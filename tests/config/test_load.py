@@ -323,6 +323,12 @@ def test_early_stopping_watches_a_metric_that_is_measured(tmp_path: Path) -> Non
     assert "config.yml:22: train.training_automations.early_stopping.metric: is val/lpips, but val.metrics has" in said
 
 
+def test_two_validation_sets_of_one_name(tmp_path: Path) -> None:
+    sets = "".join(f"  {p}: {{type: singleimagedataset, dataroot_gt: val, name: Val}}\n" for p in ("val", "val_2"))
+    said = _complaint(tmp_path, MINIMAL.replace("network_g:", f"{sets}network_g:"))
+    assert "config.yml:10: datasets.val_2.name: Val is the name of datasets.val already" in said
+
+
 def test_prodigy_needs_no_trial_of_rates(tmp_path: Path) -> None:
     text = MINIMAL.replace("AdamW\n    lr: 1e-4", "Prodigy\n    lr: auto")
     assert "Prodigy finds its rate itself" in _complaint(tmp_path, text)

@@ -228,6 +228,19 @@ def test_pretrained_weights_are_the_beginning(tiny_config: Configure) -> None:
         torch.testing.assert_close(value, expected[name], atol=1e-6, rtol=1e-5)
 
 
+def test_every_image_of_every_set_has_a_picture(tiny_config: Configure, photographs: Callable[..., Path]) -> None:
+    sets = {"val": ["a", "a/deeper"], "val_2": ["b"]}
+    changes: dict[str, object] = {"val.save_img": True, "train.total_iter": 1}
+    for phase, folders in sets.items():
+        for folder in folders:
+            photographs(folder, 1)
+        changes[f"datasets.{phase}"] = {"type": "singleimagedataset", "dataroot_gt": str(photographs(folders[0], 2))}
+    outcome = _train(tiny_config(changes))
+    pictures = {path.name for path in (outcome.folder / "visualization").rglob("*_000001.png")}
+    names = "photo_00_val_0000 photo_00_val_0001 photo_00_val_2_0000 photo_01_val_0002 photo_01_val_2_0001".split()
+    assert pictures == {f"{name}_000001.png" for name in names}
+
+
 def test_a_warm_start_lists_what_it_skips_in_one_line(tiny_config: Configure) -> None:
     weights = _train(tiny_config()).weights
     path = tiny_config({"path.pretrain_network_g": str(weights), "path.strict_load_g": False}, name="deeper")

@@ -70,8 +70,21 @@ class Config(Options):
             )
         if train.lr_patch(self.scale) is None:
             raise MismatchError("needs lq_size or gt_size, the side of a training patch", "datasets", "train")
+        self._check_names()
         self._check_early_stopping()
         return self
+
+    def _check_names(self) -> None:
+        phases: dict[str, str] = {}
+        for phase, options in self.val_sets.items():
+            other = phases.setdefault(options.name or phase, phase)
+            if other != phase:
+                raise MismatchError(
+                    f"{options.name} is the name of datasets.{other} already; figures go by it",
+                    "datasets",
+                    phase,
+                    "name",
+                )
 
     def _check_early_stopping(self) -> None:
         sections = self.train.training_automations

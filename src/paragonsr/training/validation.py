@@ -1,8 +1,10 @@
 """Measuring the averaged network on whole images, by the protocol, through the one tiler."""
 
+import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
@@ -51,6 +53,7 @@ class Validator:
         self.sets, self.options, self.scale, self.hardware = list(sets), options, scale, hardware
         self.folder, self.progress = folder, progress
         self.metrics = options.chosen_metrics()
+        self._pictures = picture_names(self.sets)
 
     def __call__(self, network: nn.Module, iteration: int) -> Validation:
         """All figures; the mean over images of each metric on each set."""
@@ -87,7 +90,7 @@ class Validator:
         store = validation_set.store
         sr = self.upscale(network, np.array(store.lr(index)))
         if self.folder is not None:
-            name = Path(store.names[index]).stem
+            name = self._pictures[validation_set.name][index]
             write_png(self.folder / name / f"{name}_{iteration:06d}.png", sr)
         return {name: metric.measure(sr, store.hr(index), self.scale) for name, metric in self.metrics.items()}
 
@@ -105,6 +108,19 @@ class Validator:
             name: Figure(means[name].value, metric.better, metric.protocol(self.scale), means[name].exact)
             for name, metric in self.metrics.items()
         }
+
+
+def picture_names(sets: Sequence[ValidationSet]) -> dict[str, list[str]]:
+    """What the pictures of each set's images are called: like their files, where needed with set and number."""
+    stems = {s.name: [PurePosixPath(name).stem for name in s.store.names] for s in sets}
+    times = Counter(stem.lower() for of_set in stems.values() for stem in of_set)
+    return {
+        name: [
+            stem if times[stem.lower()] == 1 else f"{stem}_{re.sub(r'[^-.0-9A-Za-z]+', '_', name)}_{index:04d}"
+            for index, stem in enumerate(of_set)
+        ]
+        for name, of_set in stems.items()
+    }
 
 
 def sanity(network: nn.Module, hardware: Hardware) -> None:
