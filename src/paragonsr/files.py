@@ -1,4 +1,4 @@
-"""The one way a file is written: whole, or not at all."""
+"""The one way a file is written: whole, or not at all; and how one file names another."""
 
 import os
 import threading
@@ -34,3 +34,11 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def relative(path: Path, start: Path) -> str:
+    """A path as it is named, with `/`, in a file in the folder `start`, so that both can move together."""
+    try:
+        return Path(os.path.relpath(path.resolve(), start.resolve())).as_posix()
+    except ValueError:  # on another drive
+        return path.resolve().as_posix()

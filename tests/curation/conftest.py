@@ -17,7 +17,7 @@ class AtHome(Crew):
     """Does the work at once, in this process."""
 
     def __init__(self) -> None:
-        pass
+        self._client, self._scheduler = None, None
 
     @property
     def size(self) -> int:

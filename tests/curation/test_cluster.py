@@ -6,11 +6,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 
-from paragonsr.curation.cluster import Crew
+from paragonsr.curation.cluster import Crew, in_parallel
 from paragonsr.curation.options import ScoreOptions
 from paragonsr.curation.scoring import Scored, score
 from paragonsr.curation.table import Table
@@ -26,6 +27,7 @@ def _started(module: str, *arguments: str) -> subprocess.Popen[str]:
         [sys.executable, "-m", f"distributed.cli.{module}", "--no-dashboard", *arguments],
         stderr=subprocess.PIPE,
         text=True,
+        cwd="/",  # as on another machine
     )
 
 
@@ -58,15 +60,16 @@ def _content(out: Path) -> list[tuple[object, ...]]:
 
 
 def test_a_worker_dies_and_no_row_is_lost(
-    cluster: Cluster, photos: Callable[..., Path], tmp_path: Path, crew: Crew
+    cluster: Cluster, photos: Callable[..., Path], tmp_path: Path, crew: Crew, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address, workers = cluster
-    folder = photos(150, height=256, width=256)
-    (folder / "photo_77.png").write_bytes(b"broken")
+    monkeypatch.chdir(tmp_path)
+    folder = photos(80, height=256, width=256).relative_to(tmp_path)
+    (folder / "photo_47.png").write_bytes(b"broken")
     killed_at: list[int] = []
 
     def kill_one(done: int, total: int) -> None:
-        if done >= 30 and not killed_at:
+        if done >= 20 and not killed_at:
             killed_at.append(done)
             workers[0].kill()
             workers[0].wait()
@@ -76,14 +79,46 @@ def test_a_worker_dies_and_no_row_is_lost(
         while remote.size < 2 and time.monotonic() < begin + 20:
             time.sleep(0.1)
         assert remote.size == 2
+        with pytest.raises(UserError, match="2 workers do not see"):
+            remote.require_sight(tmp_path / "nowhere")
         scored = score(folder, table, ScoreOptions(batch=3), remote, kill_one)
     assert killed_at
-    assert killed_at[0] < 150
-    assert scored == Scored(tiles=150, new=150, errors=1, forgotten=0)
+    assert killed_at[0] < 80
+    assert scored == Scored(tiles=80, new=80, errors=1, forgotten=0)
     assert workers[1].poll() is None
     with Table(tmp_path / "local.sqlite", create=True) as table:
         score(folder, table, ScoreOptions(), crew, lambda done, total: None)
     assert _content(tmp_path / "dask.sqlite") == _content(tmp_path / "local.sqlite")
+
+
+class _Client:
+    """A cluster that answers as it is told."""
+
+    def __init__(self, answer: Exception) -> None:
+        self.answer = answer
+
+    def run(self, asked: object, *arguments: object) -> dict[str, bool]:
+        raise self.answer
+
+
+def test_a_worker_without_this_package(tmp_path: Path, crew: Crew) -> None:
+    crew.require_sight(tmp_path / "whatever")  # that is no cluster
+    crew._client, crew._scheduler = _Client(ModuleNotFoundError("No module named 'paragonsr'")), "tcp://there"
+    with pytest.raises(UserError, match="lacks this package: No module named") as caught:
+        crew.require_sight(tmp_path)
+    assert caught.value.where == "tcp://there"
+
+
+def test_a_scheduler_that_is_gone(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
+    def submitted(work: object, items: object) -> Future[list[str]]:
+        future: Future[list[str]] = Future()
+        future.cancel()
+        future.set_running_or_notify_cancel()
+        return future
+
+    monkeypatch.setattr(crew, "submit", submitted)
+    with pytest.raises(UserError, match="the Dask scheduler is gone"):
+        list(in_parallel(crew, lambda items: list(items), [["a"]], lambda item, why: []))
 
 
 def test_a_scheduler_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,12 +15,16 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from paragonsr.cli.data import data
 from paragonsr.config import load_config
+from paragonsr.curation.cluster import Crew
+from paragonsr.curation.downscale import downscale as make_lower
 from paragonsr.data.images import read_image
+from paragonsr.data.manifest import read_header
 from paragonsr.data.options import PairedOptions, SingleOptions
 from paragonsr.data.resize import downscale
 from paragonsr.data.store import open_store
@@ -141,6 +145,8 @@ def test_folder_and_manifest_train_alike(finished: Path, tmp_path: Path, monkeyp
     stores = [open_store(options, 2, "train") for options in (folders, manifest, alone)]
     assert len({store.fingerprint for store in stores}) == 1
     assert stores[0].names == stores[1].names == stores[2].names
+    fingerprint = read_header(Path("made/train_hr.jsonl"))["fingerprint"]
+    assert {store.manifests for store in stores} == {(fingerprint,)}, "also of the folder that was made from it"
 
 
 def test_a_manifest_trains_weighted_and_resumes(
@@ -191,6 +197,9 @@ def test_a_curation_file_is_checked_to_the_last_key(config: Path) -> None:
     config.write_text(text.replace("made/train_lr_x2", "made/train_hr"))
     with pytest.raises(UserError, match="two purposes"):
         _run("make", config)
+    config.write_text(text.replace("made/train_lr_x2", "made/tiles/lr"))
+    with pytest.raises(UserError, match="made/tiles/lr lies in made/tiles"):
+        _run("make", config)
     config.write_text(text.replace("pct(contrast)", "pct(contarst)"))
     with pytest.raises(UserError, match="no column 'contarst'"):
         _run("make", config)
@@ -232,6 +241,8 @@ def test_step_by_step(photos: Photos, tmp_path: Path) -> None:
     assert json.loads(out.open().readline())["images"] == 36
     assert "12 LR images made" in _run("downscale", held, tmp_path / "lr", "--scale", 4, "--workers", 1)
     assert {read_image(file).shape for file in (tmp_path / "lr").glob("*.png")} == {(8, 8, 3)}
+    with pytest.raises(UserError, match="read as further images"):
+        _run("select", "contrast >= 0", tiles, "--out", out, "--materialise", tiles / "hr")
     _run("report", tiles, "--where", "contrast >= 20", "--manifest", out)
     assert "s.jsonl" in (tmp_path / "tiles.html").read_text()
     with pytest.raises(UserError, match="nothing is held out"):
@@ -310,7 +321,7 @@ def test_what_cannot_be_selected_is_said_before_hours_of_work(config: Path, tmp_
 def test_ctrl_c_ends_with_one_line(photos: Photos, tmp_path: Path) -> None:
     source = photos(12, height=300, width=300)
     code = f"from paragonsr.cli import main; main(['data', 'tile', {str(source)!r}, {str(tmp_path / 'tiles')!r}, "
-    code += "'--side', '48', '--workers', '2'])"
+    code += "'--side', '24', '--workers', '2'])"
     running = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -321,10 +332,9 @@ def test_ctrl_c_ends_with_one_line(photos: Photos, tmp_path: Path) -> None:
         time.sleep(0.02)
     os.killpg(running.pid, signal.SIGINT)  # as a terminal does: to all its processes
     said = running.communicate(timeout=60)
-    assert running.returncode == 130
-    assert said == ("", "interrupted; the same command goes on from here\n")
+    assert (running.returncode, *said) == (130, "", "interrupted; the same command goes on from here\n")
     assert not list((tmp_path / "tiles").glob("*.tmp"))
-    assert 0 < len(list((tmp_path / "tiles").glob("*.png"))) < 12 * 6 * 6
+    assert 0 < len(list((tmp_path / "tiles").glob("*.png"))) < 12 * 12 * 12
 
 
 def test_lr_folders_of_others_are_not_touched(photos: Photos, tmp_path: Path) -> None:
@@ -339,3 +349,22 @@ def test_lr_folders_of_others_are_not_touched(photos: Photos, tmp_path: Path) ->
     with pytest.raises(UserError, match=r"broken\.png"):
         _run("downscale", source, tmp_path / "x2", "--workers", 1)
     assert _files(tmp_path / "x2").keys() == {"photo_00.png"}, "what lost its HR image is removed"
+
+
+def test_an_lr_image_is_of_one_hr_image_as_it_is_now(photos: Photos, tmp_path: Path, crew: Crew) -> None:
+    source, target = photos(2), tmp_path / "x2"
+
+    def lower(target: Path) -> tuple[int, int]:
+        return make_lower(source, target, 2, crew, lambda done, total: None)
+
+    with pytest.raises(UserError, match="read as further images"):
+        lower(source / "x2")
+    assert lower(target) == (2, 0)
+    Image.fromarray(255 - read_image(source / "photo_00.png")).save(source / "photo_00.png")
+    os.utime(source / "photo_00.png", (10**9, 10**9))  # a restored backup is older than what was made from the other
+    assert lower(target) == (1, 0)
+    hr = read_image(source / "photo_00.png")
+    np.testing.assert_array_equal(read_image(target / "photo_00.png"), downscale(hr, 2))
+    Image.fromarray(hr).save(source / "photo_00.jpg")
+    with pytest.raises(UserError, match=r"photo_00\.png: its LR image would have the name of that of photo_00\.jpg"):
+        lower(target)

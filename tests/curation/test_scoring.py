@@ -1,5 +1,6 @@
 """The table: one row for every tile, whatever happens to files and processes."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -98,6 +99,57 @@ def test_a_score_that_fails_costs_one_row(photos: Photos, tmp_path: Path, monkey
     fine = measured("a", (1, 2), image, {"x": lambda _: 0.5})
     assert fine.error is None
     assert fine.scores["x"] == 0.5
+
+
+def test_an_error_that_may_have_passed_is_tried_again(photos: Photos, tmp_path: Path, crew: Crew) -> None:
+    folder, out = photos(2), tmp_path / "scores.sqlite"
+    (folder / "broken.png").write_bytes(b"whatever one does")
+    (folder / "link.png").symlink_to(tmp_path / "later.png")
+
+    def deadly(image: object) -> float:
+        raise MemoryError("of the GPU")
+
+    names = [*SCORES, "network"]
+    assert _scored(folder, out, crew).errors == 2
+    photo = read_image(folder / "photo_00.png")
+    stat = (folder / "photo_00.png").stat()
+    with Table(out) as table:
+        table.require(names)
+        table.put([measured("photo_00.png", (stat.st_size, stat.st_mtime_ns), photo, {"network": deadly})], names)
+        table.put([*scoring._lost(folder, "photo_01.png", DIED)], names)
+    Image.fromarray(photo).save(tmp_path / "later.png")
+    assert _scored(folder, out, crew) == scoring.Scored(tiles=4, new=3, errors=1, forgotten=0)
+    assert _content(out, "error", "path")[0] == ("is no image, or its header is damaged", "broken.png")
+    assert _scored(folder, out, crew).new == 0, "what is broken stays so until the file changes"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="other systems have no such names")
+def test_a_name_that_no_table_can_hold(photos: Photos, tmp_path: Path, crew: Crew) -> None:
+    folder = photos(1)
+    Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.png")).touch()
+    with pytest.raises(UserError, match="not UTF-8") as caught:
+        _scored(folder, tmp_path / "scores.sqlite", crew)
+    str(caught.value).encode()
+    assert _content(tmp_path / "scores.sqlite", "path") == []
+
+
+def test_a_full_disk_and_a_locked_table_are_said(photos: Photos, tmp_path: Path, crew: Crew) -> None:
+    folder, out = photos(2), tmp_path / "deep" / "scores.sqlite"
+    _scored(folder, out, crew)
+
+    def put(pragma: str) -> None:
+        with Table(out) as table:
+            pages = table.db.execute("PRAGMA page_count").fetchone()[0]
+            table.db.execute(f"PRAGMA {pragma.format(pages)}")
+            table.put([Row(f"{n}.png", 1, 1, digest="x" * 500) for n in range(200)], [])
+
+    with pytest.raises(UserError, match="disk is full"):
+        put("max_page_count = {}")
+    with Table(out) as other, other.transaction(), pytest.raises(UserError, match="is locked"):
+        put("busy_timeout = 1")
+    assert _scored(folder, out, crew) == scoring.Scored(2, 0, 0, 0), "what was written before is kept"
+    with pytest.raises(ZeroDivisionError), Table(out):
+        raise ZeroDivisionError
 
 
 def test_a_second_call_scores_only_what_changed(photos: Photos, tmp_path: Path, crew: Crew) -> None:
@@ -304,5 +356,5 @@ def test_what_is_no_table_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.sqlite").write_text("these are no scores, whatever the name says" * 30)
     with pytest.raises(UserError, match="is no table of scores"):
         Table(tmp_path / "text.sqlite")
-    with pytest.raises(UserError, match="unable to open"):
-        Table(tmp_path / "no" / "such" / "folder.sqlite", create=True)
+    with pytest.raises(UserError, match="is no table of scores"):
+        Table(tmp_path / "text.sqlite" / "folder.sqlite", create=True)

@@ -1,13 +1,15 @@
 """Work handed to other processes, on this machine or on a Dask cluster; a process that dies costs one item at most."""
 
+import logging
 import multiprocessing
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -43,6 +45,30 @@ class Crew(AbstractContextManager["Crew"]):
         if self._client is not None:
             return max(1, sum(self._client.nthreads().values()))
         return self._wanted or cores()
+
+    def require_sight(self, folder: Path) -> None:
+        """See that workers on other machines have this package, and a folder under the same path.
+
+        Raises:
+            UserError: they lack the package; or naming those that do not see the folder.
+        """
+        if self._client is None:
+            return
+        try:
+            seen = self._client.run(_is_folder, str(folder))
+        except ImportError as error:
+            raise UserError(
+                f"a worker lacks this package: {error}",
+                where=self._scheduler or "",
+                fix="install the same version of it on every machine",
+            ) from error
+        blind = [address for address, sees in seen.items() if not sees]
+        if blind:
+            raise UserError(
+                f"{len(blind)} workers do not see {folder}: {', '.join(sorted(blind)[:5])}",
+                where=self._scheduler or "",
+                fix="share the folder under the same path on every machine",
+            )
 
     def submit(self, work: Callable[[Sequence[Item]], Result], items: Sequence[Item]) -> Future[Result]:
         """Have the items worked on; `work` must be importable in the other process."""
@@ -132,9 +158,19 @@ def _one_by_one(
             yield lost(item, DIED) if _died(future) else future.result()
 
 
+def _is_folder(path: str) -> bool:
+    """Found in this module by name, so that a worker can only answer if it has the package."""
+    return os.path.isdir(path)
+
+
 def _died(future: Future[Any]) -> bool:
     """Whether the process was lost, as opposed to `work` having raised something."""
-    error = future.exception()
+    try:
+        error = future.exception()
+    except CancelledError:  # by Dask's client, which has no one any more to ask for the result
+        raise UserError(
+            "the Dask scheduler is gone", fix="start it and its workers again; the same command goes on from here"
+        ) from None
     return isinstance(error, BrokenProcessPool) or type(error).__name__ == "KilledWorker"
 
 
@@ -179,6 +215,7 @@ def _connected(address: str) -> Any:
         from distributed import Client
     except ImportError:
         raise UserError("--scheduler needs the package distributed", fix="pip install 'paragonsr[cluster]'") from None
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # what it has to say, we say in one line
     try:
         client = Client(address, timeout="10s")
         client.wait_for_workers(1, timeout=30)

@@ -7,8 +7,9 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from paragonsr.curation.cluster import Crew, in_parallel
+from paragonsr.curation.provenance import is_current, mark
 from paragonsr.curation.scoring import chunks
-from paragonsr.curation.walk import count_images, image_files
+from paragonsr.curation.walk import count_images, image_files, require_apart
 from paragonsr.data.decoding import Progress
 from paragonsr.data.images import SUFFIXES, read_image, write_png
 from paragonsr.data.manifest import is_manifest, read_header, read_images, root_of
@@ -34,8 +35,8 @@ class Lower:
 def downscale(source: Path, target: Path, scale: int, crew: Crew, progress: Progress) -> tuple[int, int]:
     """Make the LR image of every HR image: a PNG of the same relative name.
 
-    An HR image is first cropped at the right and bottom to a multiple of the scale. LR images that are there and newer
-    than their HR image are kept, those that have lost their HR image are removed, so that an interrupted call is
+    An HR image is first cropped at the right and bottom to a multiple of the scale. LR images that were made from their
+    HR image as it is now are kept, those that have lost their HR image are removed, so that an interrupted call is
     finished by the next one and a changed selection is followed.
 
     Args:
@@ -49,9 +50,11 @@ def downscale(source: Path, target: Path, scale: int, crew: Crew, progress: Prog
         how many were made, and how many removed.
 
     Raises:
-        UserError: HR images cannot be read (all others are made), or the folder holds other images.
+        UserError: HR images cannot be read, or share the name of their LR image (all others are made); the folder holds
+            other images, or lies in that of the HR images or around it.
     """
     root, total, names = _images(source)
+    require_apart(root, target)
     _claim(target, scale)
     work = partial(downscale_images, root, target, scale)
     made, done, broken = 0, 0, list[Lower]()
@@ -61,7 +64,9 @@ def downscale(source: Path, target: Path, scale: int, crew: Crew, progress: Prog
         broken += [result for result in results if result.error]
         done += len(results)
         progress(done, total)
-    removed = _remove_orphans(source, root, target)
+    removed, left = _remove_orphans(source, root, target)
+    if left + len(broken) < total:
+        broken += _sharing_a_name(source)
     if broken:
         lines = "".join(f"\n  {result.path}: {result.error}" for result in broken[:20])
         raise UserError(f"{len(broken)} of {total} images have no LR image:{lines}", where=str(source))
@@ -85,7 +90,7 @@ def lr_name(path: str) -> str:
 def _downscale(hr: Path, lr: Path, scale: int, path: str) -> Lower:
     try:
         changed = hr.stat().st_mtime_ns
-        if lr.exists() and lr.stat().st_mtime_ns >= changed:
+        if is_current(lr, changed):
             return Lower(path)
         image = read_image(hr)
     except FileNotFoundError:
@@ -96,6 +101,7 @@ def _downscale(hr: Path, lr: Path, scale: int, path: str) -> Lower:
     if not height or not width:
         return Lower(path, error=f"{image.shape[1]} x {image.shape[0]} is smaller than the scale {scale}")
     write_png(lr, downscaled(image[:height, :width], scale))
+    mark(lr, changed)
     return Lower(path, made=True)
 
 
@@ -122,17 +128,29 @@ def _claim(target: Path, scale: int) -> None:
         raise UserError(f"cannot be written: {error.strerror}", where=str(target)) from error
 
 
-def _remove_orphans(source: Path, root: Path, target: Path) -> int:
-    """Remove the LR images whose HR image is gone, or is not selected any more."""
+def _remove_orphans(source: Path, root: Path, target: Path) -> tuple[int, int]:
+    """Remove the LR images whose HR image is gone, or is not selected any more; how many these were, and are left."""
     chosen = {lr_name(image["path"]) for image in read_images(source)} if is_manifest(source) else None
-    removed = 0
+    removed = left = 0
     for path in image_files(target):
         stem = (root / path).with_suffix("")
         has_hr = path in chosen if chosen is not None else _exists(stem)
-        if not has_hr:
+        if has_hr:
+            left += 1
+        else:
             (target / path).unlink()
             removed += 1
-    return removed
+    return removed, left
+
+
+def _sharing_a_name(source: Path) -> list[Lower]:
+    """The HR images whose LR image is another one's: `a.jpg` beside `a.png`."""
+    first: dict[str, str] = {}
+    return [
+        Lower(path, error=f"its LR image would have the name of that of {first[lr_name(path)]}")
+        for path in sorted(_images(source)[2])
+        if first.setdefault(lr_name(path), path) != path
+    ]
 
 
 def _exists(stem: Path) -> bool:

@@ -6,15 +6,12 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from paragonsr.curation.walk import image_files
+from paragonsr.curation.walk import image_files, require_apart
 from paragonsr.data.decoding import Progress
 from paragonsr.data.lock import locked
-from paragonsr.data.manifest import read_header, read_images, root_of
+from paragonsr.data.manifest import KEPT, read_header, read_images, root_of
 from paragonsr.errors import UserError
 from paragonsr.files import write_atomically
-
-KEPT = ".selection.jsonl"
-"""Copy of the manifest in the folder that is made from it: what it names is ours to remove."""
 
 
 def materialise(manifest: Path, target: Path, progress: Progress) -> tuple[int, int]:
@@ -32,9 +29,11 @@ def materialise(manifest: Path, target: Path, progress: Progress) -> tuple[int, 
         how many tiles were added, and how many removed.
 
     Raises:
-        UserError: the folder holds images that no selection put there, a tile is missing, or there is no room.
+        UserError: the folder holds images that no selection put there, lies in that of the tiles or around it, a tile
+            is missing, or there is no room.
     """
     root, expected = root_of(manifest), read_header(manifest)["images"]
+    require_apart(root, target)
     try:
         target.mkdir(parents=True, exist_ok=True)
         with locked(target / ".lock"):

@@ -1,5 +1,6 @@
 """The keys of a curation file: `paragonsr data make CONFIG.yml` runs its steps in order."""
 
+from pathlib import PurePath
 from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
@@ -100,4 +101,7 @@ class CurationOptions(Options):
         for place in places:
             if places.count(place) > 1:
                 raise ValueError(f"{place} is named for two purposes; each folder serves one")
+            around = next((other for other in places if PurePath(other) in PurePath(place).parents), None)
+            if around is not None:
+                raise ValueError(f"{place} lies in {around}, whose images it would add to; give it a folder of its own")
         return self

@@ -17,7 +17,7 @@ from paragonsr.curation.scores.hashing import perceptual_hash
 from paragonsr.curation.scores.optional import open_scorer
 from paragonsr.curation.scores.registry import SCORES, score_image
 from paragonsr.curation.table import FACTS, Row, Table
-from paragonsr.curation.walk import count_images, image_files
+from paragonsr.curation.walk import image_files, require_images
 from paragonsr.data.decoding import Progress
 from paragonsr.data.images import read_image
 from paragonsr.data.resize import Image
@@ -55,7 +55,8 @@ def score(folder: Path, table: Table, options: ScoreOptions, crew: Crew, progres
     """Score the tiles of a folder that have no scores yet, or whose file changed since.
 
     A call that was interrupted, however roughly, is finished by the next one: rows are committed in batches, and what
-    was not committed is scored again. Afterwards the table has exactly one row for each image of the folder.
+    was not committed is scored again. Afterwards the table has exactly one row for each image of the folder. A row
+    whose error may have passed (a process that died, a file that could not be opened) is tried again by the next call.
 
     Args:
         folder: tiles, or any images.
@@ -65,16 +66,18 @@ def score(folder: Path, table: Table, options: ScoreOptions, crew: Crew, progres
         progress: is told how many tiles are done.
 
     Raises:
-        UserError: the folder holds no image, the table is of another folder, or a score's package or weights are
-            missing.
+        UserError: the folder holds no image, or one whose name is not UTF-8; the table is of another folder; a score's
+            package or weights are missing; workers elsewhere do not see the folder.
     """
-    also: Also = tuple(sorted(options.also.items()))
+    folder = folder.absolute()  # workers elsewhere have another working directory
+    crew.require_sight(folder)
+    also = _absolute(options)
     signatures = _signatures(also)
     work, lost = partial(score_tiles, folder, also), partial(_lost, folder)
     with table.claimed():
         table.require_folder(folder)
         table.require([*SCORES, *options.also])
-        done = Counter(count_images(folder), progress)
+        done = Counter(_storable(folder), progress)
         todo = unscored(folder, image_files(folder), table, signatures, done)
         new = record(table, in_parallel(crew, work, chunks(todo, options.batch), lost), signatures, done)
         forgotten = table.forget_missing(folder) if table.count() > done.count else 0
@@ -87,7 +90,7 @@ def require_scorers(options: ScoreOptions, crew: Crew) -> None:
     Raises:
         UserError: there is no such score, or its package or weights are missing.
     """
-    also: Also = tuple(sorted(options.also.items()))
+    also = _absolute(options)
     if _signatures(also) != list(SCORES):
         crew.submit(partial(score_tiles, Path(), also), []).result()
 
@@ -166,7 +169,7 @@ def measured(path: str, outside: tuple[int, int], image: Image, scorers: dict[st
             raise ValueError(f"{', '.join(wild)} cannot be computed of it")
         return Row(path, *outside, height, width, perceptual_hash(image), _digest(image), scores)
     except Exception as error:  # whatever a score stumbles over costs this tile, not the other ten million
-        return Row(path, *outside, height, width, error=f"{type(error).__name__}: {error}")
+        return Row(path, *outside, height, width, error=f"{type(error).__name__}: {error}", final=False)
 
 
 def chunks(items: Iterable[str], size: int) -> Iterator[list[str]]:
@@ -181,12 +184,17 @@ def _scored(folder: Path, path: str, scorers: dict[str, Callable[[Image], float]
     try:
         image = read_image(folder / path)
     except UserError as error:
-        return Row(path, *outside, error=error.what)
+        return Row(path, *outside, error=error.what, final=not _may_pass(error.__cause__))
     return measured(path, outside, image, scorers)
 
 
 def _lost(folder: Path, path: str, reason: str) -> list[Row]:
-    return [Row(path, *_outside(folder / path), error=reason)]
+    return [Row(path, *_outside(folder / path), error=reason, final=False)]
+
+
+def _may_pass(cause: BaseException | None) -> bool:
+    """Whether the cause lies outside the file: the system refused it, or memory ran out. Decoders set no `errno`."""
+    return isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno is not None)
 
 
 def _outside(file: Path) -> tuple[int, int]:
@@ -196,6 +204,31 @@ def _outside(file: Path) -> tuple[int, int]:
     except OSError:
         return 0, 0
     return stat.st_size, stat.st_mtime_ns
+
+
+def _storable(folder: Path) -> int:
+    """How many images there are; SQLite and JSON hold their names as UTF-8.
+
+    Raises:
+        UserError: there is none, or one has another name.
+    """
+    require_images(folder)
+    count = 0
+    for path in image_files(folder):
+        count += 1
+        try:
+            path.encode()
+        except UnicodeEncodeError:
+            raise UserError(
+                "its name is not UTF-8, so no table can hold it",
+                where=ascii(str(folder / path)),
+                fix="rename it; convmv renames whole folders",
+            ) from None
+    return count
+
+
+def _absolute(options: ScoreOptions) -> Also:
+    return tuple((name, weights and str(Path(weights).absolute())) for name, weights in sorted(options.also.items()))
 
 
 @lru_cache(maxsize=1)

@@ -34,6 +34,9 @@ refers to the list of scores that were computed."""
 
 _LOOKED_FOR = 100
 
+_OUTSIDE = tuple(f"SQLITE_{name}" for name in "FULL IOERR BUSY READONLY CORRUPT NOTADB CANTOPEN PERM AUTH".split())
+"""Errors of SQLite whose cause is the disk or another process."""
+
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS tiles (id INTEGER PRIMARY KEY, {", ".join(f'"{n}" {t}' for n, t in FACTS.items())});
 CREATE INDEX IF NOT EXISTS tiles_by_source ON tiles (source);
@@ -63,6 +66,8 @@ class Row:
     digest: str | None = None
     scores: Mapping[str, float] = field(default_factory=dict)
     error: str | None = None
+    final: bool = True
+    """False where another try may give another result: the process died, the file could not be opened."""
 
 
 class Table:
@@ -73,10 +78,11 @@ class Table:
 
     Args:
         path: of the SQLite file.
-        create: make it where it does not exist.
+        create: make it where it does not exist, and the folders on the way.
 
     Raises:
-        UserError: there is no such file, it is none of ours, or it cannot be written.
+        UserError: there is no such file, it is none of ours, or it cannot be written; when a `with` block ends, also
+            what the disk or another process did to it meanwhile.
     """
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
@@ -84,6 +90,7 @@ class Table:
         if not create and not path.is_file():
             raise UserError("there is no table of scores", where=str(path), fix="make it with: paragonsr data score")
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             self.db = sqlite3.connect(path, isolation_level=None, timeout=60)
             self.db.execute("PRAGMA journal_mode = WAL")
             self.db.execute("PRAGMA synchronous = NORMAL")
@@ -95,8 +102,14 @@ class Table:
     def __enter__(self) -> "Table":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         self.db.close()
+        if isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorname", "").startswith(_OUTSIDE):
+            raise UserError(
+                f"the table cannot be worked with: {error}",
+                where=str(self.path),
+                fix="what was written before is kept; when the cause is removed, the same command goes on",
+            ) from error
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
@@ -111,7 +124,8 @@ class Table:
         try:
             yield
         except BaseException:
-            self.db.execute("ROLLBACK")
+            if self.db.in_transaction:  # SQLite has ended it itself where the disk is full
+                self.db.execute("ROLLBACK")
             raise
         self.db.execute("COMMIT")
 
@@ -150,7 +164,8 @@ class Table:
 
         Args:
             rows: results.
-            signatures: what was computed, one string for each score; see `done`.
+            signatures: what was computed, one string for each score; see `done`. A row that is not final counts as if
+                nothing was, so that it is tried again.
         """
         with self.transaction():
             for row in rows:
@@ -162,7 +177,7 @@ class Table:
                     before = self._revisions()[found[0]]
                 elif found:
                     self.db.execute("DELETE FROM tiles WHERE path = ?", [row.path])
-                self._put(row, self._revision(before | set(signatures)))
+                self._put(row, self._revision(before | set(signatures) if row.final else frozenset()))
 
     def require_folder(self, folder: Path) -> None:
         """See that the table is of this folder: that one of up to 100 of its tiles, spread evenly, is there.

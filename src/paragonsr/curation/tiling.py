@@ -1,7 +1,8 @@
 """Cutting photographs into tiles of one size, at several scales, without overlap."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -9,18 +10,22 @@ from pathlib import Path
 from typing import Any
 
 from paragonsr.curation.cluster import Crew, in_parallel
-from paragonsr.curation.naming import Place, tile_name
+from paragonsr.curation.naming import Place, place_of, tile_name
 from paragonsr.curation.options import TileOptions
 from paragonsr.curation.photograph import Photograph, photograph_size, scaled_size
-from paragonsr.curation.walk import count_images, image_files
+from paragonsr.curation.provenance import is_current, mark
+from paragonsr.curation.walk import count_images, image_files, require_apart
 from paragonsr.data.decoding import Progress
 from paragonsr.data.images import write_png
 from paragonsr.data.resize import Image
 from paragonsr.errors import UserError
-from paragonsr.files import write_atomically
+from paragonsr.files import relative, write_atomically
 
 RECORD = "tiling.json"
 """File in the folder of tiles that says what was cut and what was not."""
+
+_LONGEST = 200
+"""Bytes of a photograph's name: file systems take 255, and a tile's name, while it is written, has some 50 more."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,8 @@ class TilingRecord:
     """Scale -> photographs in which no tile fits."""
     unreadable: dict[str, str] = field(default_factory=dict)
     """Photograph -> what is wrong with it."""
+    removed: int = 0
+    """Tiles that were removed: their photograph is gone, or has no place for them any more."""
 
     def add(self, one: Tiled) -> None:
         """Count one photograph."""
@@ -64,6 +71,8 @@ class TilingRecord:
         yield f"{self.photographs} photographs: {self.written} tiles cut, {self.kept} there already"
         for scale, count in sorted(self.too_small.items(), reverse=True):
             yield f"  scale {scale}: {count} photographs are too small for a tile"
+        if self.removed:
+            yield f"  {self.removed} tiles removed, whose photographs are gone or smaller than they were"
         if self.unreadable:
             yield f"  {len(self.unreadable)} photographs cannot be read:"
         yield from (f"    {source}: {error}" for source, error in islice(sorted(self.unreadable.items()), 20))
@@ -74,28 +83,26 @@ class TilingRecord:
 def tile(source: Path, target: Path, options: TileOptions, crew: Crew, progress: Progress) -> TilingRecord:
     """Cut all photographs under a folder.
 
-    A tile appears whole or not at all; a photograph whose tiles are all there and newer than it is not decoded again,
-    so that a call that was interrupted is finished by the next one, and a further call changes nothing.
+    A tile appears whole or not at all; a photograph whose tiles are all there and made from it as it is now is not
+    decoded again, so that a call that was interrupted is finished by the next one, and a further call changes nothing.
+    Tiles of photographs that are gone are removed.
 
     Args:
         source: folder of photographs, not changed.
-        target: folder of tiles, made where it does not exist; it also gets `tiling.json`, the record.
+        target: folder of tiles of these photographs alone, made where it does not exist; it also gets `tiling.json`,
+            the record.
         options: side and scales.
         crew: who cuts.
         progress: is told how many photographs are done.
 
     Raises:
-        UserError: there is no photograph, one folder contains the other, or tiles cannot be written.
+        UserError: there is no photograph, one folder contains the other, the target holds tiles of other photographs
+            or of another side, or tiles cannot be written.
     """
-    here, there = source.resolve(), target.resolve()
-    if here == there or here in there.parents or there in here.parents:
-        raise UserError(
-            f"the tiles would lie in the folder of the photographs ({source}) or around it, and be cut again",
-            where=str(target),
-            fix="give the tiles a folder of their own",
-        )
+    require_apart(source, target)
     total = count_images(source)
-    _claim(target, options)
+    claim = {"source": relative(source, target), **options.model_dump()}
+    _claim(source, target, claim)
     record = TilingRecord()
     work = partial(tile_photographs, source, target, options)
     one_each: Iterator[Sequence[str]] = ([name] for name in image_files(source))
@@ -103,7 +110,9 @@ def tile(source: Path, target: Path, options: TileOptions, crew: Crew, progress:
         for one in results:
             record.add(one)
             progress(record.photographs, total)
-    _write_record(target, {**options.model_dump(), "result": vars(record)})
+    if sum(1 for _ in image_files(target)) > record.written + record.kept:
+        record.removed = _remove_stale(source, target, record.unreadable)
+    _write_record(target, {**claim, "result": vars(record)})
     return record
 
 
@@ -128,18 +137,25 @@ def tile_photographs(source: Path, target: Path, options: TileOptions, names: Se
     return [_tile(source, target, options, name) for name in names]
 
 
-def _claim(target: Path, options: TileOptions) -> None:
-    """Note how the folder's tiles are cut, so that those of two ways are never mixed."""
+def _claim(source: Path, target: Path, claim: dict[str, Any]) -> None:
+    """Note of what and how the folder's tiles are cut, so that those of two ways are never mixed."""
     earlier = _read(target)
-    if earlier and (earlier["side"] != options.side or set(earlier["scales"]) - set(options.scales)):
+    if earlier and (earlier["side"] != claim["side"] or set(earlier["scales"]) - set(claim["scales"])):
         raise UserError(
             f"holds tiles of side {earlier['side']} at scales {earlier['scales']}",
             where=str(target),
             fix="give the new tiles a folder of their own, or remove that one",
         )
+    if earlier and (target / earlier.get("source", claim["source"])).resolve() != source.resolve():
+        raise UserError(
+            f"holds tiles of the photographs in {(target / earlier['source']).resolve()}",
+            where=str(target),
+            fix=f"give those of {source} a folder of their own, or link both into one; if the photographs were moved "
+            f"there, remove {RECORD} from the folder of tiles, which are then found again",
+        )
     try:
         target.mkdir(parents=True, exist_ok=True)
-        _write_record(target, {**options.model_dump(), "result": None})
+        _write_record(target, {**claim, "result": None})
     except OSError as error:
         raise UserError(f"cannot be written: {error.strerror}", where=str(target)) from error
 
@@ -164,18 +180,44 @@ def _write_record(target: Path, record: dict[str, Any]) -> None:
 def _tile(source: Path, target: Path, options: TileOptions, name: str) -> Tiled:
     file, side = source / name, options.side
     try:
+        _require_name(name)
         size = photograph_size(file)
         sizes = {scale: scaled_size(size, scale) for scale in options.scales}
         too_small = tuple(scale for scale, scaled in sizes.items() if min(scaled) < side)
-        missing = _missing(file, target, [p for s in sizes for p in _places(name, s, sizes[s], side)])
+        changed = file.stat().st_mtime_ns
+        places = (place for scale in sizes for place in _places(name, scale, sizes[scale], side))
+        missing = {place for place in places if not is_current(target / tile_name(place), changed)}
         planned = sum((h // side) * (w // side) for h, w in sizes.values())
         if not missing:
             return Tiled(name, kept=planned, too_small_at=too_small)
         photograph = Photograph(file)
     except UserError as error:
-        return Tiled(name, error=error.what)
-    _cut(photograph, missing, side, lambda place, pixels: write_png(target / tile_name(place), pixels))
+        return Tiled(_printable(name), error=error.what)
+
+    def write(place: Place, pixels: Image) -> None:
+        write_png(target / tile_name(place), pixels)
+        mark(target / tile_name(place), changed)
+
+    _cut(photograph, missing, side, write)
     return Tiled(name, len(missing), planned - len(missing), too_small)
+
+
+def _require_name(name: str) -> None:
+    """See that tiles can be named after a photograph.
+
+    Raises:
+        UserError: its name is not UTF-8, which tables and manifests are written in, or too long.
+    """
+    try:
+        length = len(os.path.basename(name).encode())
+    except UnicodeEncodeError:
+        raise UserError("its name is not UTF-8; rename it") from None
+    if length > _LONGEST:
+        raise UserError(f"its name has {length} bytes; {_LONGEST} leave room for the names of tiles; rename it")
+
+
+def _printable(name: str) -> str:
+    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def _places(name: str, scale: float, size: tuple[int, int], side: int) -> Iterator[Place]:
@@ -184,21 +226,28 @@ def _places(name: str, scale: float, size: tuple[int, int], side: int) -> Iterat
             yield Place(name, scale, top, left)
 
 
-def _missing(file: Path, target: Path, places: Sequence[Place]) -> set[Place]:
-    """Places whose tile is not there, or older than the photograph."""
-    changed = file.stat().st_mtime_ns
-
-    def is_there(place: Place) -> bool:
-        try:
-            return (target / tile_name(place)).stat().st_mtime_ns >= changed
-        except FileNotFoundError:
-            return False
-
-    return {place for place in places if not is_there(place)}
-
-
 def _cut(photograph: Photograph, places: set[Place], side: int, write: Callable[[Place, Image], None]) -> None:
     for scale in {place.scale for place in places}:
         for top, band in photograph.bands(scale, side):
             for place in (p for p in places if p.scale == scale and p.top == top):
                 write(place, band[:, place.left : place.left + side])
+
+
+def _remove_stale(source: Path, target: Path, unreadable: Container[str]) -> int:
+    """Remove the tiles whose photograph is gone, and those of an earlier state of it that it has no place for now.
+
+    Those of a photograph that cannot be read any more stay, and so does what is no tile.
+    """
+    removed = 0
+    for path in image_files(target):
+        of = place_of(path).source
+        if of == path or of in unreadable:
+            continue
+        try:
+            stale = not is_current(target / path, (source / of).stat().st_mtime_ns)
+        except FileNotFoundError:
+            stale = True
+        if stale:
+            (target / path).unlink()
+            removed += 1
+    return removed

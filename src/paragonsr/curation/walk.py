@@ -11,8 +11,9 @@ from paragonsr.errors import UserError
 def image_files(root: Path) -> Iterator[str]:
     """Paths of the image files under a folder, relative to it, with `/`; in no particular order.
 
-    Links to folders are followed, each folder is visited once, and names that begin with a dot are passed over.
-    What is held in memory is the list of folders that are still to be visited.
+    Links to folders are followed, each folder is visited once, and names that begin with a dot are passed over, as are
+    pipes and devices, whose reading may never end. A link that leads nowhere counts: it is an image that cannot be
+    read. What is held in memory is the list of folders that are still to be visited.
 
     Raises:
         UserError: the folder does not exist or a folder under it cannot be read.
@@ -34,10 +35,14 @@ def image_files(root: Path) -> Iterator[str]:
                         continue
                     if entry.is_dir():
                         waiting.append(f"{here}{entry.name}/")
-                    elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:
+                    elif _is_image(entry):
                         yield here + entry.name
         except OSError as error:
             raise UserError(f"cannot be read: {error.strerror}", where=str(root / here)) from error
+
+
+def _is_image(entry: os.DirEntry[str]) -> bool:
+    return os.path.splitext(entry.name)[1].lower() in SUFFIXES and (entry.is_file() or entry.is_symlink())
 
 
 def count_images(root: Path) -> int:
@@ -58,3 +63,18 @@ def require_images(root: Path) -> None:
     """
     if next(image_files(root), None) is None:
         raise UserError(f"holds no image ({' '.join(sorted(SUFFIXES))})", where=str(root))
+
+
+def require_apart(source: Path, target: Path) -> None:
+    """See that what is made of a folder's images does not come to lie among them, where it would be taken for more.
+
+    Raises:
+        UserError: one folder is the other, or contains it.
+    """
+    here, there = source.resolve(), target.resolve()
+    if here == there or here in there.parents or there in here.parents:
+        raise UserError(
+            f"is {source}, or lies in it or around it; what is made would be read as further images",
+            where=str(target),
+            fix="choose a folder of its own",
+        )

@@ -19,9 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paragonsr.errors import UserError
+from paragonsr.files import relative
 
 SUFFIX = ".jsonl"
 """Ending by which a manifest is told from a folder."""
+
+KEPT = ".selection.jsonl"
+"""Copy of the manifest in a folder that was made from it: what it names was put there by the selection."""
 
 FORMAT = 1
 
@@ -29,6 +33,12 @@ FORMAT = 1
 def is_manifest(root: str | Path) -> bool:
     """Whether a data root names a manifest; any other is a folder."""
     return Path(root).suffix.lower() == SUFFIX
+
+
+def chosen_by(root: str | Path) -> Path | None:
+    """The manifest that a data root is, or that a folder was made from; None for any other folder."""
+    kept = Path(root) / KEPT
+    return Path(root) if is_manifest(root) else kept if kept.is_file() else None
 
 
 def write_manifest(path: Path, root: Path, images: Iterable[dict[str, Any]], header: dict[str, Any]) -> dict[str, Any]:
@@ -60,7 +70,7 @@ def write_manifest(path: Path, root: Path, images: Iterable[dict[str, Any]], hea
                 content.update(line)
                 count += 1
                 file.write(line)
-        written = {"format": FORMAT, "root": _relative(root, path.parent), **header}
+        written = {"format": FORMAT, "root": relative(root, path.parent), **header}
         written |= {"images": count, "fingerprint": content.hexdigest()[:32]}
         with whole.open("wb") as file, body.open("rb") as lines:
             file.write(json.dumps(written, ensure_ascii=False).encode() + b"\n")
@@ -90,7 +100,7 @@ def read_header(path: Path) -> dict[str, Any]:
             raise ValueError(f"format {header['format']} instead of {FORMAT}")
         return dict(header)
     except FileNotFoundError:
-        fix = "Make it with: paragonsr data select EXPRESSION SCORES --out MANIFEST"
+        fix = "Make it with: paragonsr data select EXPRESSION TILES --out MANIFEST"
         raise UserError("there is no such manifest", where=str(path), fix=fix) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"is no manifest: {error}", where=str(path)) from None
@@ -185,10 +195,3 @@ def read_weights(manifests: Sequence[str], name: str) -> NDArray[np.float64]:
     if not any(found):
         raise UserError(f"{name} is 0 for every image", where="datasets.train.sample_weight")
     return np.array(found)
-
-
-def _relative(root: Path, start: Path) -> str:
-    try:
-        return Path(os.path.relpath(root.resolve(), start.resolve())).as_posix()
-    except ValueError:  # on another drive
-        return root.resolve().as_posix()

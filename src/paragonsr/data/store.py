@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from paragonsr.data.decoding import Progress, for_each_pair, load_pair, lr_size, raise_problems, require_patch
 from paragonsr.data.lock import locked
-from paragonsr.data.manifest import is_manifest, read_header, read_weights
+from paragonsr.data.manifest import chosen_by, read_header, read_weights
 from paragonsr.data.options import DatasetOptions
 from paragonsr.data.pairing import Pair, find_pairs
 from paragonsr.data.resize import Image
@@ -44,7 +44,7 @@ class Store:
         lr_shapes: height and width of each LR image.
         fingerprint: hash of the decoded images and their order, whatever their names, files and places; and of the
             weights, if there are any.
-        manifests: fingerprints of the manifests that chose the images, in the order of the HR roots.
+        manifests: fingerprints of the manifests that the HR roots are or were made from, in the order of the roots.
         weights: how often each image is shown, relative to the others; None shows all alike.
     """
 
@@ -88,7 +88,8 @@ class Store:
         Raises:
             UserError: a manifest does not hold the score that is to be the weight.
         """
-        self.manifests = tuple(read_header(Path(root))["fingerprint"] for root in options.hr_roots if is_manifest(root))
+        chosen = filter(None, map(chosen_by, options.hr_roots))
+        self.manifests = tuple(read_header(manifest)["fingerprint"] for manifest in chosen)
         if options.sample_weight is not None:
             self.weights = read_weights(options.hr_roots, options.sample_weight)
             self.fingerprint = _fingerprint([*self._digests, hashlib.sha256(self.weights.tobytes()).hexdigest()])
