@@ -26,6 +26,10 @@ def replacing(path: Path) -> Iterator[Path]:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        if error.filename is None or Path(error.filename) == temporary:
+            error.filename = str(path)  # the file that was wanted, and not the one on its way there
+        raise
     finally:
         temporary.unlink(missing_ok=True)
     if os.name == "posix":

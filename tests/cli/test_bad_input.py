@@ -1,5 +1,7 @@
 """Each mistake gets one clear message: what, where, what to do; exit code 2; nothing half-written, nothing lost."""
 
+import errno
+import json
 import os
 import re
 import subprocess
@@ -14,6 +16,7 @@ from safetensors.torch import save_file
 
 from paragonsr.cli import main
 from paragonsr.config import load_config
+from paragonsr.files import write_atomically
 
 Configure = Callable[..., Path]
 ROOT = Path(__file__).parents[2]
@@ -164,6 +167,32 @@ def test_no_write_permission(tiny_config: Configure, refused: Callable[..., str]
     said = refused("train", tiny_config(), f"path.experiments_root={blocked}")
     assert str(blocked) in said
     assert "path.experiments_root" in said
+
+
+def test_a_place_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
+    wanted = tmp_path / "absent" / "figures.json"
+    with pytest.raises(FileNotFoundError) as caught:
+        write_atomically(wanted, b"{}")
+    assert caught.value.filename == str(wanted), "and not the file on its way there"
+
+
+def test_a_disk_that_fills_while_training(
+    tiny_config: Configure, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tiny_config()
+
+    def full(place: Path, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(place))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("paragonsr.training.store.write_atomically", full)
+        said = refused("train", path)
+    folder = path.parent / "experiments" / "tiny"
+    assert said == f"error: {folder / 'training_states' / '6.state'}: No space left on device\n"
+    assert json.loads((folder / "run.json").read_text())["state"] == "crashed"
+    with pytest.raises(SystemExit) as caught:
+        main(["train", str(path)])
+    assert caught.value.code == 0, "with room again, the same command trains"
 
 
 def test_truncated_resume_state(tiny_config: Configure, refused: Callable[..., str], tmp_path: Path) -> None:

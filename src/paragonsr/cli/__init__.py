@@ -1,9 +1,11 @@
 """The command line. One file per command; each is thin and imports what is heavy only when it runs."""
 
+import errno
 import os
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import NoReturn
 
 import typer
 
@@ -69,12 +71,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         # Whoever read our output has closed it (paragonsr ... | head); nothing is wrong.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if debug:
+            traceback.print_exc()
+        if error.filename is None and error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            _failed(error)
+        where = f"{error.filename}: " if error.filename is not None else ""
+        print(f"error: {where}{error.strerror}", file=sys.stderr)
+        sys.exit(2)
     except Exception as error:
         if debug:
             traceback.print_exc()
-        print(f"failed: {type(error).__name__}: {error}", file=sys.stderr)
-        print("  this is no fault of your input; --debug shows where it happened", file=sys.stderr)
-        sys.exit(1)
+        _failed(error)
+
+
+def _failed(error: Exception) -> NoReturn:
+    print(f"failed: {type(error).__name__}: {error}", file=sys.stderr)
+    print("  this is no fault of your input; --debug shows where it happened", file=sys.stderr)
+    sys.exit(1)
 
 
 def train_main() -> None:
