@@ -193,10 +193,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--seconds", type=float, default=60, help="for each network and folder")
     parser.add_argument("--sides", type=int, nargs="*", default=list(SIDES))
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, help="what it holds of other networks and sizes stays")
     given = parser.parse_args()
     random, crop = np.random.default_rng(0), crops(given.photos)
     results: dict[str, dict[str, Any]] = {}
+    if given.json is not None and given.json.is_file():
+        results = json.loads(given.json.read_text())["networks"]
     slow = []
     sides = [Side(make, given.threads) for make in (loop, ours)]
     with tempfile.TemporaryDirectory() as place:

@@ -111,6 +111,7 @@ def load_network(path: Path | str, arch: str | None = None, scale: int | None = 
     if metadata is None:
         found = None if arch == SpandrelOptions.tag() else recognise(where, state, arch, scale, options)
         if found is None:
+            _refuse_what_does_not_fit(where, state, {"arch": arch, "scale": scale} | options)
             return _load_foreign(where, state, scale, options)
         made, scale = found
         log.warning(
@@ -236,6 +237,18 @@ def _build_and_load(where: str, options: NetworkOptions, scale: int, state: Stat
     fitting = with_taps_of(network, state)
     _load_strictly(where, network, options, scale, fitting, "what you give wins over what the file says")
     return network.eval()
+
+
+def _refuse_what_does_not_fit(where: str, state: State, given: dict[str, Any]) -> None:
+    """Say which published network it is, where only what the user gives besides is not its own."""
+    found = recognise(where, state, None, None, {})
+    if found is not None:
+        said = ", ".join(f"{name}={value}" for name, value in given.items() if value is not None)
+        raise UserError(
+            f"these are weights of {found[0].tag()} x{found[1]}, which does not go with {said}",
+            where=where,
+            fix="leave it out, or see the options of the network",
+        )
 
 
 def _load_foreign(where: str, state: State, scale: int | None, options: dict[str, Any]) -> nn.Module:
