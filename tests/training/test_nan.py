@@ -65,6 +65,8 @@ def test_a_run_of_nans_rolls_back_and_goes_on_lower(tiny_config: Configure, monk
     assert steps["lr"].tolist() == [1e-3] * 8 + [5e-4] * 12
     assert steps["finite"][8:].all()
     assert steps["samples_seen"].tolist() == [4.0 * i for i in range(1, 21)], "the samples go forward"
+    log = (outcome.folder / "train.log").read_text()
+    assert "iter 8  divergence_guard: rollback: the last 6 gradients were not finite" in log
 
 
 def test_endless_nans_stop_the_run(tiny_config: Configure, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,8 +54,8 @@ def test_d28_what_a_run_writes_and_under_which_names(tiny_config: Configure) -> 
     assert (folder / "visualization" / "comparison.png").is_file()
     log = (folder / "train.log").read_text()
     assert "iter 12/12" in log
-    assert "validation on val, 2 images: psnr psnr_y/crop=2/bt601-studio/uint8/mean-of-images" in log
-    assert f"paragonsr2_nano x2, {described['parameters']} parameters, on cpu in float32; 6 images" in log
+    assert f"paragonsr2_nano x2, {described['parameters']} parameters, on cpu in float32\n" in log
+    assert "psnr is psnr_y/crop=2/bt601-studio/uint8/mean-of-images" in log
 
     events = EventAccumulator(str(folder / "tb"))
     events.Reload()
@@ -192,6 +192,13 @@ def test_a_changed_run_is_not_resumed(tiny_config: Configure) -> None:
     assert "train.optim_g.lr: was 0.001, is 0.002" in said
     assert "network_g.type: was 'paragonsr2_nano', is 'paragonsr2_micro'" in said
     assert "--fresh" in said
+
+
+def test_a_run_that_saved_nothing_may_be_changed(tiny_config: Configure) -> None:
+    path = tiny_config()
+    with pytest.raises(UserError, match="MS-SSIM of 5 scales needs"):
+        _train(path, "train.losses.0.type=mssimloss")
+    assert _train(path, "train.losses.0.type=mssimloss", "train.losses.0.scales=auto").iteration == 12
 
 
 def test_changed_images_are_not_resumed(tiny_config: Configure, photographs: Callable[..., Path]) -> None:

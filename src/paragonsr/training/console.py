@@ -14,6 +14,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+REFRESH_SECONDS = 0.25
+"""Time between two drawings of the bar."""
+
 
 class Console:
     """Progress and messages of one process.
@@ -34,7 +37,9 @@ class Console:
         )
         self._shows_bar = self._rich.is_terminal and log is not None
         self._figures = Text(no_wrap=True, overflow="ellipsis")
-        self._live = Live(Group(self._bar, self._figures), console=self._rich, refresh_per_second=4)
+        # Not refreshed by a thread of its own: where the bar's height changes, it would erase lines that stand above.
+        self._live = Live(Group(self._bar, self._figures), console=self._rich, auto_refresh=False)
+        self._refreshed = 0.0
         self._task: TaskID | None = None
         self._total = 0
         self._started = (0.0, 0)
@@ -62,6 +67,12 @@ class Console:
             self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
             self._log.flush()
 
+    def _refresh(self) -> None:
+        now = time.monotonic()
+        if self._shows_bar and now - self._refreshed > REFRESH_SECONDS:
+            self._refreshed = now
+            self._live.refresh()
+
     def begin(self, done: int, total: int) -> None:
         """Show the bar of the training iterations."""
         self._total, self._started = total, (time.monotonic(), done)
@@ -72,11 +83,13 @@ class Console:
         self._total = total
         if self._task is not None:
             self._bar.update(self._task, completed=iteration, total=total)
+        self._refresh()
 
     def figures(self, iteration: int, figures: Mapping[str, str], *, line: bool) -> None:
         """New figures for the bar; with `line`, also a plain line in the log and where there is no bar."""
         text = "  ".join(f"{name} {value}" for name, value in figures.items())
         self._figures.plain = text
+        self._refresh()
         if line:
             began, first = self._started
             rate = (time.monotonic() - began) / max(iteration - first, 1)
@@ -93,6 +106,8 @@ class Console:
                 self._bar.update(task.id, completed=done)
                 if done >= total:
                     self._bar.remove_task(task.id)
+                self._refresh()
                 return
         if done < total:
             self._bar.add_task(title, total=total, completed=done)
+            self._refresh()

@@ -103,13 +103,14 @@ class RunFolder:
         write_atomically(self.path / "run.json", (json.dumps(description, indent=2) + "\n").encode())
 
     def check_same(self, config: Config, fingerprint: str) -> None:
-        """Refuse to resume a run that would become another one.
+        """Refuse to resume a run that would become another one; one that has saved nothing yet may still be changed.
 
         Raises:
             UserError: naming every key that differs, or that the training images differ.
         """
         earlier = self.read()
-        if earlier is not None:
+        saved = any(path.suffix in (".state", ".safetensors") for path in self.path.glob("*/*"))
+        if earlier is not None and saved:
             fix = "take them back to resume it, or start anew with --fresh (the old folder is archived)"
             require_same(earlier["config"], earlier["data"]["train"], config, fingerprint, str(self.path), fix)
 

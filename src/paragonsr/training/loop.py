@@ -128,4 +128,5 @@ class Training:
             diagnosis.explain(window, position, self.state.network, batch, batch.names, self.hardware), "red"
         )
         if count > 1:
-            self.reporter.say(f"{count - 1} more updates were skipped up to iteration {window.iteration}", "red")
+            more = "1 more update was" if count == 2 else f"{count - 1} more updates were"
+            self.reporter.say(f"{more} skipped up to iteration {window.iteration}", "red")

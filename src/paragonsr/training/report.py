@@ -74,7 +74,9 @@ class Reporter:
         """Show one decision."""
         self._board.entry(entry)
         decision = entry.decision
-        change = f"{decision.setting} {shown(entry.before)} -> {shown(decision.value)}"
+        change = decision.setting
+        if not isinstance(decision.value, bool):
+            change += f" {shown(entry.before)} -> {shown(decision.value)}"
         outcome = "" if entry.outcome == "applied" else f" ({entry.outcome})"
         self._console.say(
             f"iter {entry.iteration}  {decision.automation}: {change}{outcome}: {decision.reason}", "yellow"

@@ -96,12 +96,14 @@ def _heading(config: Config, machine: Hardware, data: Data, network: nn.Module) 
     parameters = sum(p.numel() for p in network.parameters())
     precision = str(machine.dtype or torch.float32).removeprefix("torch.")
     where = f"on {machine.device} in {precision}" + (f", {machine.world} processes" if machine.world > 1 else "")
-    step = f"{config.batch * machine.world} patches of {config.patch} x {config.patch} a step"
-    yield f"{config.network.tag()} x{config.scale}, {parameters} parameters, {where}; {len(data.train)} images, {step}"
-    metrics = config.val.chosen_metrics().items()
-    measured = ", ".join(f"{name} {metric.protocol(config.scale)}" for name, metric in metrics) or "not measured"
+    yield f"{config.network.tag()} x{config.scale}, {parameters} parameters, {where}"
+    patches = f"{config.batch * machine.world} patches of {config.patch} x {config.patch}"
+    yield f"training on {len(data.train)} images, {patches} a step"
     for phase, packed in data.validation.items():
-        yield f"validation on {config.datasets[phase].name or phase}, {len(packed)} images: {measured}"
+        yield f"validation on {config.datasets[phase].name or phase}, {len(packed)} images"
+    if data.validation:
+        for name, metric in config.val.chosen_metrics().items():
+            yield f"  {name} is {metric.protocol(config.scale)}"
 
 
 def _description(config: Config, data: Data, network: nn.Module) -> dict[str, Any]:

@@ -1,0 +1,66 @@
+"""The live bar on a terminal of 80 columns: what was said stays, whatever the bar does meanwhile."""
+
+import io
+import threading
+from pathlib import Path
+
+import pytest
+
+from paragonsr.training import console as consoles
+from paragonsr.training.console import Console
+
+
+class _Screen:
+    """The lines that a terminal shows, from what was written to it."""
+
+    def __init__(self) -> None:
+        self.lines, self.row = [""], 0
+
+    def write(self, text: str) -> None:
+        while text:
+            if text.startswith("\x1b["):
+                end = next(i for i, c in enumerate(text) if i > 1 and c.isalpha())
+                self._control(text[2:end], text[end])
+                text = text[end + 1 :]
+            elif text[0] == "\n":
+                self.row += 1
+                if self.row == len(self.lines):
+                    self.lines.append("")
+                text = text[1:]
+            elif text[0] == "\r":
+                text = text[1:]
+            else:
+                self.lines[self.row] += text[0]
+                text = text[1:]
+
+    def _control(self, given: str, kind: str) -> None:
+        if kind == "A":
+            self.row -= int(given or 1)
+        elif kind == "K":
+            self.lines[self.row] = ""
+
+
+def test_what_was_said_stays_above_a_bar_whose_height_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.StringIO()
+    monkeypatch.setattr("sys.stdout", out)
+    monkeypatch.setattr(consoles, "REFRESH_SECONDS", 0.0)
+    for name, value in {"FORCE_COLOR": "1", "COLUMNS": "80", "LINES": "24", "TERM": "xterm"}.items():
+        monkeypatch.setenv(name, value)
+    said = [f"iter {i}  val: psnr {i}" for i in range(8)]
+    threads = threading.active_count()
+    with Console(tmp_path / "log") as console:
+        assert threading.active_count() == threads, "a second one that draws would draw over what is being said"
+        console.begin(0, 8)
+        for i, line in enumerate(said):
+            console.advance(i + 1, 8)
+            for done in (1, 2):
+                console.side_task("validating", done, 2)
+            console.say(line)
+            console.figures(i + 1, {"psnr": "31.4" * 30}, line=True)
+    screen = _Screen()
+    screen.write(out.getvalue())
+    shown = [line.rstrip() for line in screen.lines]
+    assert [line for line in shown if line in said] == said
+    assert sum("8/8" in line for line in shown) == 1, "one bar"
+    assert not any("validating" in line for line in shown)
+    assert max(map(len, shown)) <= 80
