@@ -6,7 +6,8 @@ import os
 # which would only wait for each other on a busy machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,51 +58,59 @@ def photographs(tmp_path: Path) -> Callable[..., Path]:
     return lambda name, count, **size: make_photographs(tmp_path / name, count, **size)
 
 
+def write_tiny_config(folder: Path, changes: dict[str, Any] | None = None, name: str = "tiny") -> Path:
+    """Write `<name>.yml`, a training that takes a second or two, and its images into a folder."""
+    tree: dict[str, Any] = {
+        "name": name,
+        "scale": 2,
+        "num_gpu": 0,
+        "datasets": {
+            "train": {
+                "type": "singleimagedataset",
+                "dataroot_gt": str(make_photographs(folder / "hr", 6)),
+                "lq_size": 16,
+                "batch_size_per_gpu": 4,
+                "num_worker_per_gpu": 1,
+                "use_hflip": True,
+                "use_rot": True,
+            },
+            "val": {"type": "singleimagedataset", "dataroot_gt": str(make_photographs(folder / "val", 2, seed=9))},
+        },
+        "network_g": {"type": "paragonsr2_nano"},
+        "path": {"experiments_root": str(folder / "experiments")},
+        "train": {
+            "total_iter": 12,
+            "ema_decay": 0.99,
+            "grad_clip": True,
+            "observe_every": 4,
+            "optim_g": {"type": "AdamW", "lr": 1e-3, "betas": [0.9, 0.99]},
+            "losses": [{"type": "l1loss", "loss_weight": 1.0}, {"type": "mseloss", "loss_weight": 0.5}],
+        },
+        "val": {"val_freq": 6, "metrics": {"psnr": {"type": "psnr_y"}}},
+        "logger": {"print_freq": 4, "save_checkpoint_freq": 6},
+    }
+    for key, value in (changes or {}).items():
+        *sections, last = key.split(".")
+        here = tree
+        for section in sections:
+            here = here.setdefault(section, {})
+        here[last] = value
+    path = folder / f"{name}.yml"
+    path.write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")
+    return path
+
+
 @pytest.fixture
-def tiny_config(
-    tmp_path: Path, photographs: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Path]:
+def tiny_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     """Writes a configuration of a training that takes a second or two: tiny_config({"train.total_iter": 8})."""
     monkeypatch.setenv("PARAGONSR_CACHE", str(tmp_path / "cache"))
+    return partial(write_tiny_config, tmp_path)
 
-    def write(changes: dict[str, Any] | None = None, name: str = "tiny") -> Path:
-        tree: dict[str, Any] = {
-            "name": name,
-            "scale": 2,
-            "num_gpu": 0,
-            "datasets": {
-                "train": {
-                    "type": "singleimagedataset",
-                    "dataroot_gt": str(photographs("hr", 6)),
-                    "lq_size": 16,
-                    "batch_size_per_gpu": 4,
-                    "num_worker_per_gpu": 1,
-                    "use_hflip": True,
-                    "use_rot": True,
-                },
-                "val": {"type": "singleimagedataset", "dataroot_gt": str(photographs("val", 2, seed=9))},
-            },
-            "network_g": {"type": "paragonsr2_nano"},
-            "path": {"experiments_root": str(tmp_path / "experiments")},
-            "train": {
-                "total_iter": 12,
-                "ema_decay": 0.99,
-                "grad_clip": True,
-                "observe_every": 4,
-                "optim_g": {"type": "AdamW", "lr": 1e-3, "betas": [0.9, 0.99]},
-                "losses": [{"type": "l1loss", "loss_weight": 1.0}, {"type": "mseloss", "loss_weight": 0.5}],
-            },
-            "val": {"val_freq": 6, "metrics": {"psnr": {"type": "psnr_y"}}},
-            "logger": {"print_freq": 4, "save_checkpoint_freq": 6},
-        }
-        for key, value in (changes or {}).items():
-            *sections, last = key.split(".")
-            here = tree
-            for section in sections:
-                here = here.setdefault(section, {})
-            here[last] = value
-        path = tmp_path / f"{name}.yml"
-        path.write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")
-        return path
 
-    return write
+@pytest.fixture(scope="module")
+def module_config(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Path]]:
+    """The same for a run that all tests of a file look at."""
+    folder = tmp_path_factory.mktemp("module")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PARAGONSR_CACHE", str(folder / "cache"))
+        yield partial(write_tiny_config, folder)

@@ -12,6 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import paragonsr
 from paragonsr.archs.options import NanoOptions
+from paragonsr.archs.weights import read_weights, save_weights
 from paragonsr.config import load_config
 from paragonsr.data.images import write_png
 from paragonsr.errors import UserError
@@ -79,7 +80,20 @@ def test_d7_the_best_weights_are_those_of_the_best_validation(tiny_config: Confi
     assert paragonsr.load(outcome.weights).scale == 2
 
 
-def test_accumulation_makes_the_step_of_one_large_batch(tiny_config: Configure) -> None:
+def test_d7_better_weights_that_a_crash_has_left_behind_stay(tiny_config: Configure) -> None:
+    path = tiny_config({"val.val_freq": 3})
+    file = _train(path, "train.total_iter=6").folder / "models" / "best.safetensors"
+    tensors, metadata = read_weights(file)
+    assert metadata is not None
+    after_the_checkpoint = metadata["best"] | {"value": 99.0, "iteration": 8}
+    save_weights(file, tensors, metadata | {"best": after_the_checkpoint})
+    outcome = _train(path)
+    assert outcome.iteration == 12
+    assert outcome.best == after_the_checkpoint
+    assert (read_weights(file)[1] or {})["best"] == after_the_checkpoint
+
+
+def test_d17_d31_accumulation_makes_the_step_of_one_large_batch(tiny_config: Configure) -> None:
     whole = _train(tiny_config({"datasets.train.batch_size_per_gpu": 8}, name="whole"))
     cut = _train(
         tiny_config({"datasets.train.batch_size_per_gpu": 2, "datasets.train.accum_iter": 4}, name="accumulated")

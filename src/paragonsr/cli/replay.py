@@ -16,4 +16,5 @@ def replay(run: Annotated[Path, typer.Argument(help="Folder of a run: experiment
         typer.echo(difference, err=True)
     if differences:
         raise typer.Exit(1)
-    typer.echo(f"{len(made.again)} decisions, all as in the journal")
+    count = len(made.again)
+    typer.echo(f"{count} {'decision' if count == 1 else 'decisions'}, all as in the journal")

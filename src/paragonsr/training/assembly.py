@@ -137,13 +137,7 @@ def assemble(
     automations = make_automations(config, circumstances)
     parts: dict[str, Any] = {"meter": meter}
     state = TrainingState(network, Average(network, options.ema_decay, options.ema_power), optimisation, parts)
-    settings = Settings(
-        config.batch * machine.world,
-        config.micro_batch,
-        options.grad_clip_norm if options.grad_clip else None,
-        lr=options.optim_g.first_lr,
-        total_iter=options.total_iter,
-    )
+    settings = Settings.of(config, machine.world)
     keeper = Keeper(
         folder,
         Store(folder.path, config.logger.keep_last) if machine.leads else None,
@@ -183,6 +177,7 @@ def assemble(
     state.keep()
     if resumed is not None:
         state.load(*resumed)
+        state.best = keeper.best_ever(state.best)
         console.say(f"resuming after iteration {state.iteration}", "green")
         reporter.resume(state.best)
     return Training(

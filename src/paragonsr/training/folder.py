@@ -1,6 +1,7 @@
 """The folder of a run: made, claimed by one process, resumed or archived, and described in run.json."""
 
 import json
+import math
 import os
 import platform
 import subprocess
@@ -101,6 +102,22 @@ class RunFolder:
     def write(self, description: dict[str, Any]) -> None:
         """Replace run.json."""
         write_atomically(self.path / "run.json", (json.dumps(description, indent=2) + "\n").encode())
+
+    def earlier(self, config: Config, iteration: int) -> list[dict[str, Any]]:
+        """What else the run was trained with up to an iteration from which it now goes on with a configuration.
+
+        Returns:
+            config and until (the iteration up to which it held) of each, in order; none while there was no other.
+        """
+        before = self.read() if iteration else None
+        if before is None:
+            return []
+        spans = [*before.get("earlier", []), {"until": math.inf, "config": before["config"]}]
+        held = [span for span in spans if span["until"] < iteration]
+        last = spans[len(held)]["config"]
+        if last != json.loads(json.dumps(config.model_dump())):
+            held.append({"until": iteration, "config": last})
+        return held
 
     def check_same(self, config: Config, fingerprint: str) -> None:
         """Refuse to resume a run that would become another one; one that has saved nothing yet may still be changed.

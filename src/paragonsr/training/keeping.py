@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from paragonsr.archs.weights import save_weights
+from paragonsr.archs.weights import read_metadata, save_weights
 from paragonsr.automation.journal import Journal
 from paragonsr.automation.options import EarlyStoppingOptions
 from paragonsr.automation.protocol import Validation
@@ -95,6 +95,19 @@ class Keeper:
             return False
         state.best = Best(self._metric, figure.value, validation.iteration, figure.protocol)
         return True
+
+    def best_ever(self, best: Best | None) -> Best | None:
+        """The validation that the kept best weights are of, which a crash after it has left out of the checkpoint.
+
+        Args:
+            best: what the checkpoint remembers; the file is only ever replaced by something better.
+        """
+        file = self._folder.path / "models" / "best.safetensors"
+        if not self._keeps_best or not file.exists():
+            return best
+        kept = Best(**(read_metadata(file) or {})["best"])
+        comparable = best is None or (best.metric, best.protocol) == (kept.metric, kept.protocol)
+        return kept if comparable else best
 
     def _save_weights(self, state: TrainingState, name: str) -> None:
         path = self._folder.path / "models" / f"{name}.safetensors"

@@ -1,16 +1,23 @@
 """Making a run's decisions again from what it observed."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import asdict
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from paragonsr.automation.protocol import Decision
+from paragonsr.automation.journal import Entry, Journal
+from paragonsr.automation.protocol import Automation, Facts, Observation, Steps
 from paragonsr.config import Config
 from paragonsr.errors import UserError
 from paragonsr.training.automations import Circumstances, make_automations
 from paragonsr.training.record import read_observations
+from paragonsr.training.settings import Controls, Settings
+from paragonsr.training.trial import Trial
+
+Line = dict[str, Any]
+"""What stands in one line of journal.jsonl."""
 
 
 def replay(folder: Path) -> "Replay":
@@ -20,35 +27,32 @@ def replay(folder: Path) -> "Replay":
         folder: the run's folder.
 
     Raises:
-        UserError: it is no folder of a run, or one of another version.
+        UserError: it is no folder of a run, one of another version, or one whose record begins in the middle.
     """
     try:
         description = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         journal = [json.loads(line) for line in (folder / "journal.jsonl").read_text(encoding="utf-8").splitlines()]
-        config = Config.model_validate(description["config"])
-        observations = read_observations(folder)
+        spans = [*description.get("earlier", []), {"until": math.inf, "config": description["config"]}]
+        sessions = [_Session(span["until"], Config.model_validate(span["config"])) for span in spans]
+        circumstances = Circumstances(description["parameters"], description["environment"]["world"])
+        observations = list(read_observations(folder))
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
             f"this run cannot be replayed ({error})", where=str(folder), fix="give experiments/<name>"
         ) from None
-    circumstances = Circumstances(description["parameters"], description["environment"]["world"])
-    automations = make_automations(config, circumstances)
-    made = []
-    for observation in observations:
-        for automation in automations:
-            made += [(observation.iteration, decision) for decision in automation.observe(observation)]
-    return Replay([_line(iteration, decision) for iteration, decision in made], [_comparable(e) for e in journal])
+    _require_beginning(observations, folder)
+    return Replay(list(_again(sessions, circumstances, observations)), journal)
 
 
 class Replay:
     """Decisions made again, beside those of the journal.
 
     Args:
-        again: iteration, automation, setting, to, reason and figures of each decision made now.
-        journal: the same of each entry.
+        again: the lines that the journal should have.
+        journal: those that it has.
     """
 
-    def __init__(self, again: list[dict[str, Any]], journal: list[dict[str, Any]]) -> None:
+    def __init__(self, again: Sequence[Line], journal: Sequence[Line]) -> None:
         self.again, self.journal = again, journal
 
     def differences(self) -> Iterator[str]:
@@ -56,23 +60,75 @@ class Replay:
         for number in range(max(len(self.again), len(self.journal))):
             now = self.again[number] if number < len(self.again) else None
             then = self.journal[number] if number < len(self.journal) else None
-            if now != then:
+            # As text, in which not-a-number is itself.
+            if json.dumps(now, sort_keys=True) != json.dumps(then, sort_keys=True):
                 yield f"decision {number + 1}: the journal has {_shown(then)}, the replay {_shown(now)}"
 
 
-def _line(iteration: int, decision: Decision) -> dict[str, Any]:
-    made = asdict(decision)
-    line = {"iteration": iteration, "automation": made["automation"], "setting": made["setting"], "to": made["value"]}
-    # Through JSON, as the journal went: tuples become lists, not-a-number stays what it is.
-    return json.loads(json.dumps(line | {"reason": made["reason"], "figures": made["figures"]}))
+@dataclass(frozen=True)
+class _Session:
+    """A part of a run that was trained with one configuration."""
+
+    until: float
+    """Iteration from which on another one held."""
+    config: Config
+
+    def is_over(self, observation: Observation) -> bool:
+        """Whether an observation belongs to a later session. Facts are found at the beginning of one."""
+        after = observation.iteration - self.until
+        return after > 0 or (after == 0 and isinstance(observation, Facts))
 
 
-def _comparable(entry: dict[str, Any]) -> dict[str, Any]:
-    return {name: entry[name] for name in ("iteration", "automation", "setting", "to", "reason", "figures")}
+def _again(
+    sessions: Sequence[_Session], circumstances: Circumstances, observations: Iterable[Observation]
+) -> Iterator[Line]:
+    """The journal's lines, made again."""
+    current, *later = sessions
+    entries: list[Entry] = []
+    automations, controls = _parts(current.config, circumstances, entries)
+    for observation in observations:
+        while current.is_over(observation):
+            current, *later = later
+            earlier = {automation.name: automation.state_dict() for automation in automations}
+            state = controls.state_dict()
+            automations, controls = _parts(current.config, circumstances, entries)
+            controls.load_state_dict(json.loads(json.dumps(state)))
+            for automation in automations:
+                if automation.name in earlier:
+                    automation.load_state_dict(json.loads(json.dumps(earlier[automation.name])))
+        for automation in automations:
+            controls.apply(automation.observe(observation), observation.iteration)
+    # Through JSON, as the journal went: tuples become lists.
+    return (json.loads(json.dumps(entry.as_dict())) for entry in entries)
 
 
-def _shown(line: dict[str, Any] | None) -> str:
+def _parts(config: Config, circumstances: Circumstances, entries: list[Entry]) -> tuple[Sequence[Automation], Controls]:
+    """Automations as they begin, and controls that change nothing but the settings, and tell each entry."""
+    controls = Controls(
+        Settings.of(config, circumstances.world),
+        Journal(None),
+        roll_back=lambda: None,
+        announce=entries.append,
+        before_decay=lambda: None,
+        trial=Trial(None),
+        reference_batch=config.batch * circumstances.world,
+    )
+    return make_automations(config, circumstances), controls
+
+
+def _require_beginning(observations: Sequence[Observation], folder: Path) -> None:
+    first = next((o for o in observations if isinstance(o, Steps)), None)
+    if first is not None and first.figures["position"][0] > 0:
+        raise UserError(
+            f"its record begins at iteration {first.figures['position'][0]:.0f}, in the middle of another run",
+            where=str(folder),
+            fix="replay the run that path.resume_state came from",
+        )
+
+
+def _shown(line: Line | None) -> str:
     if line is None:
         return "none"
-    change = f"{line['automation']}: {line['setting']} to {line['to']} at iteration {line['iteration']}"
-    return f"{change} ({line['reason']}; {line['figures']})"
+    change = f"{line['automation']}: {line['setting']} from {line['from']} to {line['to']}"
+    rest = f"{line['outcome']}; {line['reason']}; {line['figures']}"
+    return f"{change} at iteration {line['iteration']} ({rest})"

@@ -72,7 +72,9 @@ def train(config: Config, *, fresh: bool = False, notes: tuple[str, ...] = ()) -
         if training.state.iteration >= total:
             console.say("this run has ended: a larger train.total_iter extends it, --fresh begins anew", "yellow")
         console.begin(training.state.iteration, total)
-        outcome = _carry_out(training, folder, _description(config, data, network))
+        description = _description(config, data, network)
+        description["earlier"] = folder.earlier(config, training.state.iteration)
+        outcome = _carry_out(training, folder, description)
         if machine.leads and outcome.reason != "interrupted" and training.validator.sets:
             outcome = _with_picture(outcome, config, training)
         return outcome

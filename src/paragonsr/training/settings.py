@@ -7,6 +7,7 @@ from typing import Any
 
 from paragonsr.automation.journal import Entry, Journal
 from paragonsr.automation.protocol import Decay, Decision
+from paragonsr.config import Config
 from paragonsr.training.trial import Trial
 
 
@@ -45,6 +46,18 @@ class Settings:
     """Loss label -> what its weight is multiplied by."""
     stop: str = ""
     """Why training ends now; empty while it goes on."""
+
+    @classmethod
+    def of(cls, config: Config, world: int) -> "Settings":
+        """What a run of a configuration begins with, in `world` processes."""
+        options = config.train
+        return cls(
+            config.batch * world,
+            config.micro_batch,
+            options.grad_clip_norm if options.grad_clip else None,
+            lr=options.optim_g.first_lr,
+            total_iter=options.total_iter,
+        )
 
     def lr_factor(self, position: float) -> float:
         """Product of all owners' factors."""
