@@ -203,9 +203,23 @@ def test_without_room_nothing_is_tried(make_steps: Make) -> None:
     assert run.made == []
 
 
+@pytest.mark.parametrize("mode", ["maximize", "throughput"])
+def test_a_dry_run_asks_for_one_size_and_claims_nothing_about_what_was_not_tried(make_steps: Make, mode: str) -> None:
+    run = _run(make_steps, Machine(overhead=1.0, sample_seconds=1e-4), mode=mode)
+    wished = []
+    for window in range(1, 60):
+        micro = run.micro
+        run.window(50 * window)
+        wished += run.made
+        run.made, run.batch, run.micro = [], 32, micro  # nothing is carried out
+    assert wished
+    assert len({iteration for iteration, _ in wished}) == 1
+    assert all(decision.trial for _, decision in wished)
+
+
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(middle=st.integers(1, 29), seed=st.integers(0, 100))
-def test_resumed_in_the_middle_it_decides_the_same(make_steps: Make, middle: int, seed: int) -> None:
+def test_h7_resumed_in_the_middle_it_decides_the_same(make_steps: Make, middle: int, seed: int) -> None:
     runs = []
     for resume in (False, True):
         machine = Machine(overhead=0.05, random=np.random.default_rng(seed), noise=0.05)

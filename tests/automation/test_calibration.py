@@ -80,4 +80,4 @@ def test_the_table_shows_every_figure_and_where_each_value_comes_from() -> None:
         assert "1500000 parameters" in text
         for name, value in TEXTURED.items():
             assert any(name in line and f"{value:.3f}" in line for line in lines)
-        assert max(map(len, lines)) <= 100
+        assert max(map(len, lines)) <= 80

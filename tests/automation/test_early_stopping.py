@@ -80,7 +80,15 @@ def test_a_flat_curve_is_annealed_and_then_stopped_and_the_gain_is_told(
     assert begun + 3000 <= stopped < TOTAL
     assert stop.figures["gain_of_annealing"] == pytest.approx(0.1, abs=0.02)
     assert "first, which decides" not in stop.reason
-    assert "annealing gained +0.1" in stop.reason
+    assert f"annealing gained {stop.figures['gain_of_annealing']:+.4f}" in stop.reason
+
+
+def test_what_annealing_gained_is_the_best_since_against_the_best_before(
+    simulation: Callable[..., Simulation],
+) -> None:
+    lucky = lambda i, lr: 36 + 0.2 * (i == 5000) - 0.1 * lr  # noqa: E731 - one good validation at the full rate
+    (*_, (_, stop)) = simulation().run(lucky)
+    assert stop.figures["gain_of_annealing"] == pytest.approx(-0.1, abs=0.01)
 
 
 def test_d25_a_metric_that_falls_for_the_better(simulation: Callable[..., Simulation]) -> None:

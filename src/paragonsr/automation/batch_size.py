@@ -75,9 +75,9 @@ class BatchSize:
             self.settled_at = observation.iteration
             return self._failed(self.micro, "memory ran out", int(figures["micro_batch"][-1]))
         usage = float((figures["peak_memory"] / figures["total_memory"]).max())
-        whole = figures["batch_size"] == self.batch * self.world
+        whole = (figures["batch_size"] == self.batch * self.world) & (figures["micro_batch"] == self.micro)
         if not whole.any():
-            return ()  # The last step of a run may be smaller.
+            return ()  # The last step of a run may be smaller; in a dry run a size that was asked for is never tried.
         self.memory[self.micro] = usage
         quick = self.batch * self.world / float(np.percentile(figures["seconds"][whole], QUICK))
         self.speeds[self.micro] = [*self.speeds.get(self.micro, []), quick][-WINDOWS:]

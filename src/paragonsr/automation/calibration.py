@@ -54,5 +54,5 @@ def table(options: LossBalanceOptions, figures: Mapping[str, float], parameters:
         f"  late_share       {late:g}  ({origin})",
     ]
     if options.auto_calibrate:
-        lines.append("  the same for all images and networks: in the sweep no effect exceeded its interval")
+        lines += ["  the same for all images and networks:", "  in the sweep no effect exceeded its interval"]
     return lines

@@ -47,8 +47,8 @@ class EarlyStopping:
         self.since = 0
         self.points: list[list[float]] = []
         """[iteration, value on the first set, the larger the better]."""
-        self.before_decay: float | None = None
-        """Value of the last validation at the full rate."""
+        self.at_full_rate = 0
+        """How many of the points were measured before the rate began to fall."""
         self.was_annealing = False
         self.asked = False
         self.stopped = False
@@ -87,8 +87,8 @@ class EarlyStopping:
             if name not in self.best or value > self.best[name] + self.options.min_improvement:
                 self.best[name] = value
                 improved = True
-        if self.lr > FULL_RATE * self.peak_lr and self.points:
-            self.before_decay = self.points[-1][1]
+        if self.lr > FULL_RATE * self.peak_lr:
+            self.at_full_rate = len(self.points)
         if self.annealing != self.was_annealing:
             # The rate has become low since the last validation: patience begins here.
             self.was_annealing = self.annealing
@@ -118,8 +118,10 @@ class EarlyStopping:
         self.stopped = True
         figures = {"best": self._shown_best(validation)}
         reason = self._no_improvement(validation, waited)
-        if self.before_decay is not None:
-            gain = max(value for _, value in self.points) - self.before_decay
+        values = [value for _, value in self.points]
+        before, since = values[: self.at_full_rate], values[self.at_full_rate :]
+        if before and since:
+            gain = max(since) - max(before)
             figures["gain_of_annealing"] = gain
             reason += f" since the rate is low; annealing gained {gain:+.4f}"
         return (Decision(self.name, "stop", True, reason, figures),)
@@ -139,7 +141,7 @@ class EarlyStopping:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the options."""
-        names = "peak_lr lr position best since points before_decay was_annealing asked stopped total".split()
+        names = "peak_lr lr position best since points at_full_rate was_annealing asked stopped total".split()
         return {name: getattr(self, name) for name in names}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -150,7 +152,7 @@ class EarlyStopping:
             setattr(self, name, value)
         if longer:
             self.asked = self.stopped = False
-            self.peak_lr, self.before_decay, self.was_annealing = 0.0, None, False
+            self.peak_lr, self.at_full_rate, self.was_annealing = 0.0, 0, False
 
 
 def _slope(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
