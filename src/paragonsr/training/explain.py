@@ -1,6 +1,7 @@
 """What the automations of a configuration are about to do, in words and figures."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from paragonsr.automation.options import AutomationOptions
@@ -9,6 +10,9 @@ from paragonsr.config import Config
 from paragonsr.training.assembly import image_statistics, learning_rate, open_data
 from paragonsr.training.automations import Circumstances, calibration_table, make_automations
 from paragonsr.training.hardware import hardware
+
+WIDTH, INDENT = 80, 14
+"""Characters of a line, and where what a title stands for begins."""
 
 
 def acting(config: Config) -> Iterator[str]:
@@ -31,24 +35,30 @@ def explanation(config: Config) -> Iterator[str]:
         if config.train.dynamic_loss_scheduling.enabled:
             facts: Facts = image_statistics(data.train)
             yield from calibration_table(config, circumstances, facts)
-        yield ""
         sections = _sections(config)
         for automation in make_automations(config, circumstances):
-            yield automation.name
-            yield f"  watches     {automation.watches}"
-            yield f"  may change  {automation.may_change}"
+            yield from ("", automation.name)
+            yield from _row("watches", automation.watches.split(), " ")
+            yield from _row("may change", automation.may_change.split(), " ")
             options = sections.get(automation.name)
             if options is not None:
-                yield f"  keys        {_keys(options)}"
-        for name, options in sections.items():
-            if not options.enabled:
-                yield f"{name}: off"
-        rate, total = learning_rate(config), config.train.total_iter
-        base = config.train.optim_g.first_lr
-        points = sorted({0, total // 4, total // 2, total * 3 // 4, total - 1})
-        shown = "  ".join(f"{point}: {rate(point, base):.2e}" for point in points)
-        chosen = " (until the trial before the run has chosen one)" if config.train.optim_g.lr == "auto" else ""
-        yield f"learning rate by the schedule alone{chosen}  {shown}"
+                yield from _keys(options)
+        yield ""
+        off = [name for name, options in sections.items() if not options.enabled]
+        if off:
+            yield from _row("off", off, "  ")
+        yield from _rates(config)
+
+
+def _rates(config: Config) -> Iterator[str]:
+    """The learning rate at five places of the run."""
+    rate, total = learning_rate(config), config.train.total_iter
+    base = config.train.optim_g.first_lr
+    points = sorted({0, total // 4, total // 2, total * 3 // 4, total - 1})
+    chosen = ", until the trial before the run has chosen one" if config.train.optim_g.lr == "auto" else ""
+    yield f"learning rate by the schedule alone{chosen}"
+    yield from _row("iteration", [f"{point:<8}" for point in points], "  ")
+    yield from _row("rate", [f"{rate(point, base):<8.2e}" for point in points], "  ")
 
 
 def _sections(config: Config) -> dict[str, AutomationOptions]:
@@ -61,7 +71,25 @@ def _sections(config: Config) -> dict[str, AutomationOptions]:
     return sections
 
 
-def _keys(options: AutomationOptions) -> str:
-    given = options.model_fields_set
-    shown = {name: value for name, value in options.model_dump().items() if name not in ("enabled", "dry_run")}
-    return "  ".join(f"{name}: {value}{'' if name in given else ' (default)'}" for name, value in shown.items())
+def _keys(options: AutomationOptions) -> Iterator[str]:
+    """The keys that the user wrote, and those left at their defaults, spelt as in YAML."""
+    names = [name for name in type(options).model_fields if name not in ("enabled", "dry_run")]
+    for title, given in (("as written", True), ("by default", False)):
+        chosen = [name for name in names if (name in options.model_fields_set) == given]
+        if chosen:
+            yield from _row(title, [f"{name}: {_yaml(getattr(options, name))}" for name in chosen], "  ")
+
+
+def _yaml(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _row(title: str, parts: Iterable[str], gap: str) -> Iterator[str]:
+    """A title and what belongs to it, in as many lines as that takes; lines break between parts."""
+    line = f"  {title:{INDENT - 2}}"
+    for part in parts:
+        if len(line) > INDENT and len(line) + len(part) > WIDTH:
+            yield line.rstrip()
+            line = " " * INDENT
+        line += part + gap
+    yield line.rstrip()
