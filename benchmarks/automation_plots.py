@@ -2,7 +2,7 @@
 
     python benchmarks/automation_plots.py --out docs/automations loss_balance=RUN learning_rate=RUN ...
 
-needs chromium, which draws the plots of `paragonsr report` into a PNG.
+needs chromium, which draws the plots of `paragonsr report` into a PNG without a background, for light and dark pages.
 """
 
 import argparse
@@ -16,40 +16,64 @@ from typing import Any
 import numpy as np
 from bokeh.embed import file_html
 from bokeh.resources import INLINE
+from PIL import Image
 
-from paragonsr.evidence.plots import Mark, step_curves
+from paragonsr.evidence.plots import COLOURS, Mark, step_curves
 from paragonsr.evidence.runs import Run
 
-WIDTH, HEIGHT = 900, 330
+WIDTH, HEIGHT, TONES = 900, 330, 128
+"""Pixels of a picture, and its colours: enough that no gradation shows, few enough for 20 kB."""
 
 
 def loss_balance(run: Run, marks: list[Mark]) -> Any:
-    """Share of every loss but the anchor."""
-    shares = {name: share for name, share in run.shares.items() if name != "l1"}
-    return step_curves("share in the pull on the image", "share", shares, marks)
+    """Share of every loss but the anchor, and the targets that the decisions name."""
+    curves = {}
+    for label, share in run.shares.items():
+        made = [entry for entry in run.journal if entry["setting"] == f"loss_weight/{label}"]
+        if made:
+            at, targets = zip(*((e["iteration"], e["figures"]["target"]) for e in made), strict=True)
+            curves |= {label: share, f"{label}, target": np.interp(run.steps["iteration"], at, targets, left=np.nan)}
+    return step_curves("share in the pull on the image", "share", _by_iteration(run, curves), marks)
 
 
 def learning_rate(run: Run, marks: list[Mark]) -> Any:
     """The rate that the optimiser used."""
-    return step_curves("learning rate", "lr", {"lr": run.steps["lr"]}, marks, noisy=False)
+    return step_curves("learning rate", "rate", _by_iteration(run, {"rate": run.steps["lr"]}), marks, noisy=False)
 
 
 def batch_size(run: Run, marks: list[Mark]) -> Any:
     """Batch and micro-batch."""
-    sizes = {"batch": run.steps["batch_size"], "micro-batch": run.steps["micro_batch"]}
-    return step_curves("batch size", "samples", sizes, marks, noisy=False)
+    plot = step_curves("samples of a step, and of a pass through the network", "samples", {}, marks)
+    _add_steps(plot, "batch", run.steps["iteration"], run.steps["batch_size"], COLOURS[0], 5)
+    _add_steps(plot, "micro-batch", run.steps["iteration"], run.steps["micro_batch"], COLOURS[1], 2)
+    return plot
 
 
 def early_stopping(run: Run, marks: list[Mark]) -> Any:
     """The figure that decides."""
     at, psnr = run.curve("psnr")
     every = np.interp(run.steps["iteration"], at, psnr)
-    return step_curves("PSNR-Y of the first validation set", "dB", {"PSNR": every}, marks, noisy=False)
+    return step_curves("PSNR-Y of the validation set", "dB", _by_iteration(run, {"PSNR": every}), marks, noisy=False)
 
 
 def gradient_clipping(run: Run, marks: list[Mark]) -> Any:
-    """Norms before clipping."""
-    return step_curves("gradient norm before clipping", "norm", {"norm": run.steps["grad_norm"]}, marks, log=True)
+    """Norms before clipping, and the threshold in force."""
+    made = [entry for entry in run.journal if entry["setting"] == "grad_clip"]
+    threshold = np.full(len(run.steps["lr"]), made[0]["from"])
+    for entry in made:
+        threshold[run.steps["iteration"] > entry["iteration"]] = entry["to"]
+    norms = _by_iteration(run, {"norm": run.steps["grad_norm"]})
+    plot = step_curves("gradient norm before clipping", "norm", norms, marks, log=True)
+    _add_steps(plot, "threshold", run.steps["iteration"], threshold, COLOURS[1], 2)
+    return plot
+
+
+def _add_steps(plot: Any, name: str, at: np.ndarray, values: np.ndarray, colour: str, width: int) -> None:
+    """A curve that jumps, with its name in the picture."""
+    plot.step(at, values, mode="before", color=colour, line_width=width, legend_label=name)
+    for legend in plot.legend:
+        legend.visible, legend.background_fill_alpha, legend.border_line_alpha = True, 0, 0
+        legend.label_text_color = plot.title.text_color
 
 
 PLOTS: dict[str, Callable[[Run, list[Mark]], Any]] = {
@@ -57,15 +81,25 @@ PLOTS: dict[str, Callable[[Run, list[Mark]], Any]] = {
 }
 
 
+def _by_iteration(run: Run, curves: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Each step as often as it makes iterations."""
+    made = np.diff(run.steps["iteration"], prepend=0).astype(int)
+    return {name: np.repeat(values, made) for name, values in curves.items()}
+
+
 def draw(plot: Any, file: Path, width: int = WIDTH, height: int = HEIGHT) -> None:
-    """A plot of fixed size as a PNG."""
+    """A plot of fixed size as a PNG of few colours."""
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "plot.html"
         page.write_text(file_html(plot, INLINE), encoding="utf-8")
         browser = shutil.which("chromium") or "chromium"
         options = ["--headless", "--no-sandbox", "--hide-scrollbars", "--virtual-time-budget=4000"]
-        size = [f"--window-size={width},{height}", f"--screenshot={file.resolve()}"]
-        subprocess.run([browser, *options, *size, page.as_uri()], check=True, capture_output=True)
+        options += ["--default-background-color=00000000", f"--window-size={width},{height}"]
+        picture = Path(folder) / "plot.png"
+        command = [browser, *options, f"--screenshot={picture}", page.as_uri()]
+        subprocess.run(command, check=True, capture_output=True)
+        with Image.open(picture) as drawn:
+            drawn.quantize(TONES, method=Image.Quantize.FASTOCTREE).save(file, optimize=True)
 
 
 def main() -> None:
