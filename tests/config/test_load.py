@@ -323,6 +323,22 @@ def test_early_stopping_watches_a_metric_that_is_measured(tmp_path: Path) -> Non
     assert "config.yml:22: train.training_automations.early_stopping.metric: is val/lpips, but val.metrics has" in said
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("multisteplr, milestones: [5]", "MultiStepLR"),
+        ("cosine", "CosineAnnealingLR"),
+        ("CosineAnnealingRestartLR, T_0: 5", "CosineAnnealingWarmRestarts"),
+        ("wsd", "WSD"),
+        ("OneCycle", "OneCycleLR"),
+        ("Plateau", "ReduceLROnPlateau"),
+    ],
+)
+def test_schedules_by_the_names_that_users_know(tmp_path: Path, written: str, meant: str) -> None:
+    text = MINIMAL.replace("total_iter: 10", f"total_iter: 10\n  scheduler: {{type: {written}}}")
+    assert _load(tmp_path, text).config.train.scheduler.type == meant
+
+
 def test_two_validation_sets_of_one_name(tmp_path: Path) -> None:
     sets = "".join(f"  {p}: {{type: singleimagedataset, dataroot_gt: val, name: Val}}\n" for p in ("val", "val_2"))
     said = _complaint(tmp_path, MINIMAL.replace("network_g:", f"{sets}network_g:"))

@@ -125,6 +125,7 @@ class OneCycleOptions(SchedulerOptions):
     """One cycle, Smith and Topin 1708.07120: up to the optimiser's `lr`, then far below where it began."""
 
     type: Literal["OneCycleLR"] = "OneCycleLR"
+    aliases = ("OneCycle",)
     pct_start: float = Field(0.3, gt=0, lt=1)
     div_factor: float = Field(25.0, ge=1)
     final_div_factor: float = Field(1e4, ge=1)
@@ -241,7 +242,8 @@ class PathOptions(Options):
     strict_load_g: bool = True
     """False takes over the tensors that fit and lists those it skips."""
     resume_state: str | None = None
-    """A .state file to continue from, instead of the newest in the experiment's folder."""
+    """A .state file to continue from, instead of the newest in the experiment's folder. What that folder holds from
+    later iterations is moved into set_aside_<time>; the same command then goes on with what was made since."""
     readings: str | None = None
     """Folder of a run whose clock and memory readings are taken instead of this machine's, so that what depends on
     them (batch size, a budget of seconds) is decided as it was there."""
