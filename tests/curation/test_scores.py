@@ -159,6 +159,13 @@ def test_lines_are_no_blocks() -> None:
     assert score_image(rgb(stripes))["blockiness"] < 1
 
 
+@pytest.mark.parametrize("sigma", [3, 40])
+def test_noise_is_no_blocks(sigma: float) -> None:
+    """Nor are differences that leave 8 bits: they must not wrap."""
+    assert score_image(white(sigma, 512, 512))["blockiness"] < 1.5
+    assert score_image(rgb(np.random.default_rng(0).choice([0.0, 255.0], (512, 512))))["blockiness"] < 1.5
+
+
 def test_the_size_of_blocks_that_counts_is_eight() -> None:
     level = np.random.default_rng(0).uniform(100, 140, (32, 32))
     found = {

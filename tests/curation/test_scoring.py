@@ -86,6 +86,8 @@ def test_a_broken_image_costs_its_own_row(photos: Photos, tmp_path: Path, crew: 
     errors = {path: error for path, error in _content(out, "path", "error") if error}
     assert errors.keys() == {"photo_02.png", "photo_04.png"}
     assert "0 bytes" in errors["photo_04.png"]
+    blank = [scores for path, *scores in found if path in errors]
+    assert blank == [[None] * len(SCORES)] * 2, "no score stands for one that is not known, 0 least of all"
 
 
 def test_a_score_that_fails_costs_one_row(photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
