@@ -133,7 +133,8 @@ class Side:
         self.name = make.__name__
         spawn = multiprocessing.get_context("spawn")
         self._pipe, theirs = spawn.Pipe()
-        spawn.Process(target=serve, args=(make, theirs, threads), daemon=True).start()
+        self._process = spawn.Process(target=serve, args=(make, theirs, threads), daemon=True)
+        self._process.start()
         self.rounds: list[tuple[float, float, float]] = []
 
     def round(self, source: Path, out: Path, weights: Path) -> None:
@@ -144,6 +145,11 @@ class Side:
         if figures is None:
             raise RuntimeError(f"{self.name} failed on {source.name}")
         self.rounds.append(figures)
+
+    def end(self) -> None:
+        """No more rounds."""
+        self._pipe.send(None)
+        self._process.join()
 
     def figures(self) -> dict[str, Any]:
         """Of the rounds since the last call: the fastest one's speed, the least CPU seconds, the most memory."""
@@ -223,6 +229,8 @@ def main() -> None:
                 if given.json is not None:
                     machine = {"threads": given.threads, "torch": torch.__version__, "cpu": platform.machine()}
                     given.json.write_text(json.dumps({"machine": machine, "networks": results}, indent=2) + "\n")
+    for side in sides:
+        side.end()
     if slow:
         sys.exit(f"too slow: {'; '.join(slow)}")
 

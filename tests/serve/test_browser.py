@@ -161,7 +161,7 @@ def test_a_bad_file_is_told_and_the_page_goes_on(browser: Browser, tmp_path: Pat
     bad.write_bytes(b"<script>alert(1)</script>")
     browser.upload(bad)
     browser.until("document.getElementById('status').classList.contains('bad')")
-    assert "is no image" in browser.run("document.getElementById('status').textContent")
+    assert "bad.png: the upload is no image" in browser.run("document.getElementById('status').textContent")
     assert browser.run("document.getElementById('compare').hidden")
     large = tmp_path / "large.png"
     large.write_bytes(bytes(200_001))
