@@ -193,6 +193,13 @@ def test_a_manifest_says_how_it_was_made(table: Table, tmp_path: Path) -> None:
     assert [file.name for file in out.parent.iterdir()] == ["a.jsonl"], "nothing unfinished is left"
 
 
+def test_the_progress_of_a_selection(table: Table, tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    options = SelectOptions(where="scale <= 1", limit=7)
+    select(table, tmp_path, options, tmp_path / "a.jsonl", progress=lambda done, total: told.append((done, total)))
+    assert told == [(7, 7)]
+
+
 def test_limits_and_orders(table: Table, tmp_path: Path) -> None:
     out = tmp_path / "a.jsonl"
     assert _chosen(table, "complexity >= 0", out, limit=4) == [0, 1, 2, 3]

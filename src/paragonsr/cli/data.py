@@ -94,16 +94,16 @@ def select(
     if val_out is not None and not hold_out:
         raise UserError("nothing is held out", where="--val-out", fix="say how many photographs: --hold-out 100")
     options = SelectOptions(where=where, limit=limit, order=order)
-    with Table(scores or default_scores(folder)) as table:
+    with Table(scores or default_scores(folder)) as table, _progress() as begin:
         table.require_folder(folder)
         if hold_out:
-            typer.echo(f"{split(table, hold_out, seed)} photographs are held out")
-        header = choose(table, folder, options, out, TRAIN if hold_out else None)
+            typer.echo(f"{split(table, hold_out, seed, begin('near-duplicates'))} photographs are held out")
+        header = choose(table, folder, options, out, TRAIN if hold_out else None, begin("select"))
         typer.echo(f"{header['images']} of {header['counts']['rows']} tiles in {out}")
         for step in header["counts"]["steps"]:
             typer.echo(f"  {step['text']}: {step['left']} left")
         if val_out is not None:
-            held = choose(table, folder, SelectOptions(where=where), val_out, HELD_OUT)
+            held = choose(table, folder, SelectOptions(where=where), val_out, HELD_OUT, begin("select held out"))
             typer.echo(f"{held['images']} tiles of held-out photographs in {val_out}")
     if materialise is not None:
         with _progress() as begin:
@@ -144,7 +144,8 @@ def report(
     target = out or beside(folder, ".html")
     with Table(scores or default_scores(folder)) as table:
         table.require_folder(folder)
-        find_duplicates(table)
+        with _progress() as begin:
+            find_duplicates(table, begin("near-duplicates"))
         write_page(target, report_page(table, folder, where, manifest or []))
     typer.echo(f"report in {target}")
 

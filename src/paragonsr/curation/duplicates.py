@@ -11,6 +11,7 @@ from itertools import groupby
 import numpy as np
 
 from paragonsr.curation.table import Table
+from paragonsr.data.decoding import Progress, unheard
 
 BANDS, BITS = 4, 16
 DISTANCE = BANDS - 1
@@ -26,8 +27,12 @@ _AT_ONCE = 2048
 """Tiles of a bucket that are compared with as many others at once."""
 
 
-def find_duplicates(table: Table) -> int:
+def find_duplicates(table: Table, progress: Progress = unheard) -> int:
     """Fill the table `duplicates` with the pairs of photographs that show the same.
+
+    Args:
+        table: of scores, which hold the hashes.
+        progress: is told how many bands of the hash are compared.
 
     Returns:
         number of pairs.
@@ -41,6 +46,7 @@ def find_duplicates(table: Table) -> int:
         db.execute("DELETE FROM alike")
         for band in range(BANDS):
             db.executemany("INSERT OR IGNORE INTO alike VALUES (?, ?)", _pairs(table, band))
+            progress(band + 1, BANDS)
         db.execute("DELETE FROM duplicates")
         db.execute(
             """

@@ -57,10 +57,10 @@ def make(options: CurationOptions, begin: Begin, say: Say) -> None:
             say(str(scored))
             manifests = []
             if options.val is None:
-                find_duplicates(table)
+                find_duplicates(table, begin("near-duplicates"))
                 manifests.append(_select(table, tiles, options.train, None, begin, say))
             else:
-                held = hold_out(table, options.val.photographs, options.val.seed)
+                held = hold_out(table, options.val.photographs, options.val.seed, begin("near-duplicates"))
                 say(f"{held} photographs are held out for validation")
                 manifests.append(_select(table, tiles, options.train, TRAIN, begin, say))
                 manifests.append(_select(table, tiles, options.val, HELD_OUT, begin, say))
@@ -101,7 +101,8 @@ def beside(folder: Path, suffix: str) -> Path:
 
 def _select(table: Table, tiles: Path, chosen: Destination, side: str | None, begin: Begin, say: Say) -> Path:
     manifest = beside(Path(chosen.hr), SUFFIX)
-    header = select(table, tiles, chosen, manifest, side)
-    added, removed = materialise(manifest, Path(chosen.hr), begin(f"materialise {Path(chosen.hr).name}"))
+    name = Path(chosen.hr).name
+    header = select(table, tiles, chosen, manifest, side, begin(f"select {name}"))
+    added, removed = materialise(manifest, Path(chosen.hr), begin(f"materialise {name}"))
     say(f"{chosen.hr}: {header['images']} tiles ({added} added, {removed} removed), manifest {manifest}")
     return manifest

@@ -8,10 +8,14 @@ from typing import Any
 from paragonsr.curation.expression import Condition, Population, parse
 from paragonsr.curation.options import SelectOptions
 from paragonsr.curation.table import Table, shuffled
+from paragonsr.data.decoding import Progress, unheard
 from paragonsr.data.manifest import SUFFIX, write_manifest
 from paragonsr.errors import UserError
 
 TRAIN, HELD_OUT = "train", "val"
+
+_TOLD = 1000
+"""Tiles after which the progress is told: a line is written more quickly than a bar is drawn."""
 
 _SIDES = {
     TRAIN: "source NOT IN (SELECT source FROM photographs WHERE held_out)",
@@ -30,7 +34,14 @@ class Step:
     """Tiles that meet it and all before it."""
 
 
-def select(table: Table, folder: Path, options: SelectOptions, out: Path, side: str | None = None) -> dict[str, Any]:
+def select(
+    table: Table,
+    folder: Path,
+    options: SelectOptions,
+    out: Path,
+    side: str | None = None,
+    progress: Progress = unheard,
+) -> dict[str, Any]:
     """Write the manifest of a selection.
 
     Args:
@@ -39,6 +50,7 @@ def select(table: Table, folder: Path, options: SelectOptions, out: Path, side: 
         options: expression, limit, order.
         out: the manifest, ending with .jsonl.
         side: only what is held out (`val`) or not (`train`); None takes no notice of the split.
+        progress: is told how many tiles are written.
 
     Returns:
         the header of the manifest.
@@ -75,7 +87,8 @@ def select(table: Table, folder: Path, options: SelectOptions, out: Path, side: 
         },
     }
     table.db.create_function("shuffled", 1, lambda path: shuffled(path, seed), deterministic=True)
-    return write_manifest(out, folder, _images(table, where, condition, order, options.limit), header)
+    images = _images(table, where, condition, order, options.limit)
+    return write_manifest(out, folder, _counted(images, min(chosen, options.limit or chosen), progress), header)
 
 
 def understood(table: Table, text: str) -> Condition:
@@ -124,6 +137,13 @@ def ordering(order: str, scores: Sequence[str]) -> tuple[str, int]:
             fix=f"write path, random:SEED, or a score, -SCORE for the greatest first: {', '.join(scores)}",
         )
     return f'"{column}" {"DESC" if order.startswith("-") else "ASC"}, path', 0
+
+
+def _counted(images: Iterator[dict[str, Any]], total: int, progress: Progress) -> Iterator[dict[str, Any]]:
+    for done, image in enumerate(images, 1):
+        yield image
+        if done == total or done % _TOLD == 0:
+            progress(done, total)
 
 
 def _images(table: Table, where: str, condition: Condition, order: str, limit: int | None) -> Iterator[dict[str, Any]]:

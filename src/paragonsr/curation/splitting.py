@@ -2,10 +2,11 @@
 
 from paragonsr.curation.duplicates import families, find_duplicates
 from paragonsr.curation.table import Table, shuffled
+from paragonsr.data.decoding import Progress, unheard
 from paragonsr.errors import UserError
 
 
-def hold_out(table: Table, photographs: int, seed: int) -> int:
+def hold_out(table: Table, photographs: int, seed: int, progress: Progress = unheard) -> int:
     """Divide the photographs of a table into those to train on and those to validate on.
 
     All tiles of a photograph, at every scale, are on one side, and so are its near-duplicates. A photograph's place in
@@ -15,6 +16,7 @@ def hold_out(table: Table, photographs: int, seed: int) -> int:
         table: gets it in its table `photographs`.
         photographs: to hold out; a few more where the last one brings its near-duplicates.
         seed: of the choice.
+        progress: of the search for near-duplicates.
 
     Returns:
         how many are held out.
@@ -22,7 +24,7 @@ def hold_out(table: Table, photographs: int, seed: int) -> int:
     Raises:
         UserError: there are not more photographs than that.
     """
-    find_duplicates(table)
+    find_duplicates(table, progress)
     first = families(table)
     db = table.db
     db.create_function("family", 1, lambda source: first.get(source, source), deterministic=True)

@@ -17,6 +17,10 @@ Progress = Callable[[int, int], None]
 Result = TypeVar("Result")
 
 
+def unheard(done: int, total: int) -> None:
+    """A Progress that tells nobody."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """One file that cannot be used."""
