@@ -90,7 +90,8 @@ def test_the_command_prints_and_writes_the_table(
     weights = tmp_path / "nano.safetensors"
     save_weights(weights, options.build(scale=2).state_dict(), save_metadata(options, 2))
     out = tmp_path / "table.json"
-    arguments = ["validate", "--model", weights, "--hr", hr, "--scale", "2", "--json", out]
+    lines = tmp_path / "table.csv"
+    arguments = ["validate", "--model", weights, "--hr", hr, "--scale", "2", "--json", out, "--csv", lines]
     for more in ([], ["--lr", lr]):
         with pytest.raises(SystemExit) as caught:
             main([str(argument) for argument in (*arguments, *more)])
@@ -102,3 +103,9 @@ def test_the_command_prints_and_writes_the_table(
     assert f"{written['mean']['network']['psnr_y']:.3f}" in one
     assert written["protocol"]["psnr_y"] in one
     assert list(written["images"]) == ["photo_00.png", "photo_01.png"]
+    mean = lines.read_text().splitlines()[-1].split(",")
+    assert (mean[0], float(mean[1])) == ("mean", written["mean"]["network"]["psnr_y"])
+    with pytest.raises(SystemExit) as caught:
+        main([str(argument) for argument in (*arguments, "--set", "nothing=1")])
+    assert caught.value.code == 2
+    assert "does not take nothing" in capsys.readouterr().err

@@ -15,6 +15,7 @@ def validate(
     lr: Annotated[Path | None, typer.Option(help="Folder of LR images; made by MATLAB's bicubic if not given.")] = None,
     scale: Annotated[int | None, typer.Option(help="Needed where the weights do not say it.")] = None,
     arch: Annotated[str | None, typer.Option(help="Needed where the weights do not say it.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="option=value of the network; repeat it.")] = None,
     tile: Annotated[str, typer.Option(help=TILE)] = "off",
     ensemble: Annotated[str | None, typer.Option(help=ENSEMBLE)] = None,
     precision: Annotated[str, typer.Option(help=PRECISION)] = "fp32",
@@ -22,13 +23,23 @@ def validate(
     csv: Annotated[Path | None, typer.Option("--csv", help="Also write them to this file, a line an image.")] = None,
 ) -> None:
     """PSNR and SSIM on the Y channel by the benchmark protocol, per image and mean, bicubic beside it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    from paragonsr.cli.convert import network_options
     from paragonsr.files import write_atomically
     from paragonsr.inference.benchmark import benchmark
     from paragonsr.inference.model import load
 
     side, turned = tile_side(tile), ensemble_x8(ensemble)
-    upscaler = load(model, arch=arch, scale=scale, precision=precision, ensemble=turned)
-    table = benchmark(upscaler, hr, lr, tile=side)
+    upscaler = load(model, arch=arch, scale=scale, precision=precision, ensemble=turned, **network_options(settings))
+    console = Console(stderr=True)
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("", total=None)
+        table = benchmark(
+            upscaler, hr, lr, tile=side, progress=lambda done, total: bar.update(task, completed=done, total=total)
+        )
     for line in table.lines():
         typer.echo(line)
     if turned:
