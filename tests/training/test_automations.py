@@ -269,6 +269,18 @@ def test_a_budget_of_seconds_changes_the_total_and_still_ends_annealed(
     assert list(replay(outcome.folder).differences()) == []
 
 
+def test_d20_the_keys_that_other_parts_read_have_their_effect(tiny_config: Configure) -> None:
+    sections = {"early_stopping": {"enabled": True, "save_best": False}}
+    quiet = {"train.training_automations": sections, "train.dynamic_loss_scheduling": {"enable_monitoring": False}}
+    outcome = _train(tiny_config(quiet))
+    assert not (outcome.folder / "models" / "best.safetensors").exists()
+    assert outcome.weights.name == "net_g_ema_12.safetensors"
+    events = EventAccumulator(str(outcome.folder / "tb"))
+    events.Reload()
+    assert "losses/l1" in events.Tags()["scalars"]
+    assert not [tag for tag in events.Tags()["scalars"] if tag.startswith("loss_share/")]
+
+
 def test_clock_columns_are_all_that_a_record_lends(whole: Outcome) -> None:
     assert set(CLOCK_COLUMNS) == {"seconds", "data_wait", "peak_memory", "total_memory"}
     assert set(CLOCK_COLUMNS) <= read_steps(whole.folder).keys()

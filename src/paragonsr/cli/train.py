@@ -57,11 +57,16 @@ def carry_out(config: "Config", warnings: tuple[str, ...], *, fresh: bool) -> "O
 
 
 def idle(config: "Config") -> list[str]:
-    """A sentence for each automation that is switched on and has nothing to act on."""
+    """A sentence for each automation that is on and has nothing to act on, and for a key that cannot be followed."""
     sections = config.train.training_automations
     notes = []
     if sections.enabled and sections.early_stopping.enabled and not (config.val_sets and config.val.chosen_metrics()):
         notes.append("early_stopping is on, but nothing is validated: it cannot act")
+    batch = sections.dynamic_batch_size_optimizer
+    if sections.enabled and batch.enabled and batch.max_batch_size and batch.max_batch_size < config.batch:
+        notes.append(
+            f"max_batch_size is {batch.max_batch_size}, but a batch is never made smaller: {config.batch} stay"
+        )
     if config.train.dynamic_loss_scheduling.enabled and len(config.train.losses) < 2:
         notes.append("dynamic_loss_scheduling is on, but there is one loss: there is nothing to balance")
     return notes

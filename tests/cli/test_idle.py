@@ -1,0 +1,33 @@
+"""What a run says before it begins about automations that cannot do what is asked of them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from paragonsr.cli.train import idle
+from paragonsr.config import load_config
+
+ON = {"enabled": True}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, []),
+        ({"train.training_automations": {"early_stopping": ON}, "val.val_enabled": False}, ["nothing is validated"]),
+        ({"train.dynamic_loss_scheduling": ON, "train.losses": [{"type": "l1loss"}]}, ["nothing to balance"]),
+        (
+            {"train.training_automations": {"dynamic_batch_size_optimizer": ON | {"max_batch_size": 3}}},
+            ["max_batch_size is 3, but a batch is never made smaller: 4 stay"],
+        ),
+        ({"train.training_automations": {"dynamic_batch_size_optimizer": ON | {"max_batch_size": 4}}}, []),
+    ],
+)
+def test_automations_that_have_nothing_to_act_on_are_named(
+    tiny_config: Callable[..., Path], changes: dict[str, Any], said: list[str]
+) -> None:
+    notes = idle(load_config(tiny_config(changes)).config)
+    assert len(notes) == len(said)
+    assert all(part in note for part, note in zip(said, notes, strict=True))
