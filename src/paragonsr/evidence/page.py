@@ -23,7 +23,7 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size
 th, td { text-align: left; padding: .25rem .9rem .25rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { color: var(--quiet); font-weight: 600; white-space: nowrap; }
 td { white-space: nowrap; }
-td.long { white-space: pre-line; overflow-wrap: anywhere; min-width: 16rem; }
+td.long { white-space: pre-line; overflow-wrap: anywhere; min-width: 11rem; }
 @media (max-width: 600px) { td.long { min-width: 8rem; } th, td { padding-right: .6rem; } }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(440px, 100%), 1fr)); gap: 1rem; }
 .plots > div { min-width: 0; }
@@ -41,11 +41,16 @@ HIDING = """
 for (const button of document.querySelectorAll(".legend button")) button.onclick = () => {
   const shown = button.getAttribute("aria-pressed") != "true";
   button.setAttribute("aria-pressed", shown);
-  for (const page of Bokeh.documents) for (const model of page.all_models)
-    if (model.tags.includes(button.textContent)) model.visible = shown;
+  const name = button.textContent, hidden = new Set(
+    [...document.querySelectorAll(".legend [aria-pressed=false]")].map(other => other.textContent));
+  for (const page of Bokeh.documents) for (const model of page.all_models) {
+    if (model.name === name) model.visible = shown;
+    if (model.tags.includes("points")) model.data = {...model.data,
+      y: Array.from(model.data.height, (y, i) => hidden.has(model.data.name[i]) ? NaN : y)};
+  }
 };
 """
-LONG = 32
+LONG = 40
 """Characters of a cell from which on it may be wrapped anywhere."""
 
 
@@ -95,7 +100,7 @@ class Page:
         self._parts.append(f'<p>{escape(words)}</p><div class="wide">{image}</div>')
 
     def legend(self, entries: Mapping[str, Line]) -> None:
-        """One legend for all plots, whose lines carry these names as tags; a click hides a line everywhere."""
+        """One legend for all plots, whose lines carry these names; a click hides a line everywhere."""
         buttons = "".join(
             f'<button aria-pressed="true"><i style="border-top: 3px {line.dash} {line.colour}"></i>'
             f"{escape(name)}</button>"

@@ -1,8 +1,8 @@
 """Curves: raw and smoothed, means with intervals, decisions as marks. Colours that read on dark and on light."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from paragonsr.evidence.statistics import Difference
 
 try:
     from bokeh.models import (
+        BasicTicker,
         BasicTickFormatter,
         ColumnDataSource,
         FixedTicker,
@@ -27,6 +28,9 @@ except ImportError:
 
 DASHES = ("solid", "dashed", "dotted")
 COLOURS = ("#2f8fd8", "#e07b1a", "#2ca25f", "#d2539c", "#8a79d6", "#b8860b", "#17a2a2", "#c44e52")
+POINTS = "points"
+"""Tag of the data that tells the name of each of its points, and its height once more in `height`."""
+FINE, MEDIUM = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0), (1.0, 2.0, 5.0)
 QUIET, MARKED = "#8a8a93", "#e0483e"
 WIDTH, HEIGHT = 500, 300
 
@@ -108,9 +112,9 @@ def shaded_curves(
     *,
     legend: bool = False,
 ) -> figure:
-    """Mean curves with their intervals; each carries its name as a tag. None keeps a line's look for another plot."""
+    """Mean curves with their intervals; each carries its name. None keeps a line's look for another plot."""
     plot = _blank(title, x, y)
-    points = []
+    points: dict[str, list[Any]] = {"x": [], "y": [], "name": [], "shown": [], "colour": []}
     # Many shades on top of each other would hide the curves.
     alpha = 0.18 if len(curves) <= 3 else 0.08
     heights = np.full(len(marks), np.nan)
@@ -120,17 +124,21 @@ def shaded_curves(
             continue
         interval = ["" for _ in curve.x]
         if curve.low is not None and curve.high is not None:
-            plot.varea(curve.x, curve.low, curve.high, fill_color=colour, fill_alpha=alpha, tags=[name])
+            plot.varea(curve.x, curve.low, curve.high, fill_color=colour, fill_alpha=alpha, name=name)
             interval = [
                 f" [{low:.{digits}f}, {high:.{digits}f}]" for low, high in zip(curve.low, curve.high, strict=True)
             ]
         shown = [f"{value:.{digits}f}{around}" for value, around in zip(curve.y, interval, strict=True)]
-        source = ColumnDataSource({"x": curve.x, "y": curve.y, "name": [name] * len(curve.x), "shown": shown})
+        columns: tuple[Iterable[Any], ...] = (curve.x, curve.y, [name] * len(curve.x), shown, [colour] * len(curve.x))
+        for column, values in zip(points.values(), columns, strict=True):
+            column.extend(values)
         named = {"legend_label": name} if legend else {}
-        plot.line("x", "y", source=source, color=colour, line_width=2, line_dash=dash, tags=[name], **named)
-        points.append(plot.scatter("x", "y", source=source, color=colour, size=4, tags=[name]))
+        plot.line(curve.x, curve.y, color=colour, line_width=2, line_dash=dash, name=name, **named)
         heights = np.where(np.isnan(heights), np.interp([mark.iteration for mark in marks], curve.x, curve.y), heights)
-    plot.add_tools(HoverTool(renderers=points, tooltips=[("", "@name"), (x, "@x{0,0}"), (y, "@shown")]))
+    # All points in one, so that those which lie near each other are told below each other.
+    source = ColumnDataSource(points | {"height": points["y"]}, tags=[POINTS])
+    dots = plot.scatter("x", "y", source=source, color="colour", size=4)
+    plot.add_tools(HoverTool(renderers=[dots], tooltips=[("", "@name"), (x, "@x{0,0}"), (y, "@shown")]))
     _marked(plot, marks, heights)
     return _with_legend(plot, len(curves))
 
@@ -149,14 +157,14 @@ def intervals(title: str, x: str, found: Mapping[str, Paired | None], digits: in
         if paired is None:
             plot.add_layout(Span(location=0, dimension="height", line_color=colour, line_width=1.5, line_dash=dash))
             continue
-        plot.scatter(paired.seeds, [-i] * len(paired.seeds), color=colour, size=5, alpha=0.45, tags=[name])
+        plot.scatter(paired.seeds, [-i] * len(paired.seeds), color=colour, size=5, alpha=0.45, name=name)
         d = paired.difference
         shown = f"{d.mean:+.{digits}f}"
         if d.low is not None and d.high is not None:
-            plot.segment([d.low], [-i], [d.high], [-i], color=colour, line_width=2.5, tags=[name])
+            plot.segment([d.low], [-i], [d.high], [-i], color=colour, line_width=2.5, name=name)
             shown += f" [{d.low:+.{digits}f}, {d.high:+.{digits}f}]"
         source = ColumnDataSource({"x": [d.mean], "y": [-i], "name": [name], "shown": [shown]})
-        means.append(plot.scatter("x", "y", source=source, marker="diamond", color=colour, size=13, tags=[name]))
+        means.append(plot.scatter("x", "y", source=source, marker="diamond", color=colour, size=13, name=name))
     plot.add_tools(HoverTool(renderers=means, tooltips=[("", "@name"), ("difference", "@shown")]))
     return plot
 
@@ -177,11 +185,12 @@ def step_curves(
 ) -> figure:
     """Per-step figures over iterations; noisy ones thin and pale as measured and thick as smoothed."""
     plot = _blank(title, "iteration", y, log=log)
+    drawn = {name: thinned(values) for name, values in curves.items()}
+    _spread_ticks(plot, np.concatenate([*(curve for _, curve in drawn.values()), np.empty(0)]), log=log)
     if format is not None:
         plot.yaxis.formatter = PrintfTickFormatter(format=format)
     heights = np.full(len(marks), np.nan)
-    for (colour, _), (name, values) in zip(lines(len(curves)), curves.items(), strict=True):
-        x, curve = thinned(values)
+    for (colour, _), (name, (x, curve)) in zip(lines(len(curves)), drawn.items(), strict=True):
         if noisy:
             plot.line(x, curve, color=colour, line_alpha=0.25, legend_label=name)
             curve = smoothed(curve)
@@ -189,6 +198,21 @@ def step_curves(
         heights = np.where(np.isnan(heights), np.interp([mark.iteration for mark in marks], x, curve), heights)
     _marked(plot, marks, heights)
     return _with_legend(plot, len(curves))
+
+
+def _spread_ticks(plot: figure, values: np.ndarray, *, log: bool) -> None:
+    """Ticks that a person would choose: whole numbers for whole figures, 1-2-5 on a logarithmic axis."""
+    values = values[np.isfinite(values) & (values > 0)] if log else values[np.isfinite(values)]
+    if not values.size:
+        return
+    if log:
+        decades = np.log10(values.max() / values.min())
+        mantissas = FINE if decades < 1 else MEDIUM if decades < 3 else (1.0,)
+        powers = range(int(np.floor(np.log10(values.min()))), int(np.ceil(np.log10(values.max()))) + 1)
+        plot.yaxis.ticker = FixedTicker(ticks=[m * 10.0**power for power in powers for m in mantissas])
+        plot.yaxis.formatter = BasicTickFormatter()
+    elif (values == values.round()).all():
+        plot.yaxis.ticker = BasicTicker(min_interval=1)
 
 
 def thinned(values: np.ndarray, points: int = 600) -> tuple[np.ndarray, np.ndarray]:
@@ -218,7 +242,7 @@ def _marked(plot: figure, marks: Sequence[Mark], heights: np.ndarray) -> None:
     if marks:
         what, why = [mark.what for mark in marks], [mark.why for mark in marks]
         source = ColumnDataSource({"x": [mark.iteration for mark in marks], "y": heights, "what": what, "why": why})
-        plot.vspan(x="x", source=source, line_color=QUIET, line_dash="dashed", line_width=1)
+        plot.vspan(x="x", source=source, line_color=QUIET, line_alpha=0.5, line_dash="dashed")
         points = plot.scatter("x", "y", source=source, marker="diamond", size=11, fill_color=MARKED, line_color=None)
         tips = [("iteration", "@x{0,0}"), ("decision", "@what"), ("why", "@why")]
         plot.add_tools(HoverTool(renderers=[points], tooltips=tips))

@@ -1,0 +1,177 @@
+"""What is made of the runs' records: figures, curves, tables, the page; from records that are written here."""
+
+import json
+import math
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from paragonsr.automation.protocol import Figure, Steps, Validation
+from paragonsr.errors import UserError
+from paragonsr.evidence.arms import Arm, differing_keys, make_arms
+from paragonsr.evidence.compare_page import compare_page
+from paragonsr.evidence.course import Leg, carried_out, legs
+from paragonsr.evidence.curves import aligned, difference_curve, in_seconds, mean_curve
+from paragonsr.evidence.progress import remaining
+from paragonsr.evidence.results import Results, as_json, results
+from paragonsr.evidence.runs import Run
+from paragonsr.evidence.statistics import paired_difference
+from paragonsr.evidence.tables import lines
+from paragonsr.training.record import Recorder
+
+Configure = Callable[..., Path]
+EVERY = 10
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+def write_run(leg: Leg, psnr: Sequence[float], seconds: float = 0.5, data: str = "abc") -> Run:
+    """The record of a run that ended and was validated every 10 iterations."""
+    run, total = leg.run, EVERY * len(psnr)
+    run.folder.mkdir(parents=True)
+    recorder = Recorder(run.folder, ["iteration", "seconds", "batch_size", "peak_memory", "lr"])
+    figures = {"iteration": np.arange(1.0, total + 1), "seconds": np.full(total, seconds), "lr": np.ones(total)}
+    recorder.write(Steps(total, figures | {"batch_size": np.full(total, 4.0), "peak_memory": np.full(total, 2.0**20)}))
+    for i, value in enumerate(psnr, 1):
+        recorder.write(Validation(EVERY * i, {"val": {"psnr": Figure(value, "higher", "psnr_y", 0)}}, 1.0))
+    recorder.close()
+    description = {"state": "ended", "config": leg.arm.config.model_dump(), "data": {"train": "t", "val": data}}
+    (run.folder / "run.json").write_text(json.dumps(description))
+    return run
+
+
+@pytest.fixture
+def two(tiny_config: Configure, tmp_path: Path) -> tuple[list[Arm], list[Leg]]:
+    """Two arms, "lr=1e-3" and "lr=1e-4", with three seeds."""
+    arms = make_arms([tiny_config()], vary=["train.optim_g.lr=1e-3,1e-4"])
+    return arms, list(legs(arms, range(3), tmp_path / "out"))
+
+
+def _found(arms: list[Arm], of: list[Leg], seeds: int = 3) -> Results:
+    return results(arms, of, differing_keys(arms), seeds)
+
+
+def test_a_run_that_stopped_early_keeps_its_last_figure(two: tuple[list[Arm], list[Leg]]) -> None:
+    arms, todo = two
+    for leg in todo:
+        first = leg.arm is arms[0]
+        write_run(leg, [30, 31, 32] if first else [30, 33, 34][: 2 + leg.seed % 2], 0.5 if first else 1.0)
+    found = _found(arms, todo)
+    one, other = found.outcomes
+    assert (one.finals, other.finals) == ((32, 32, 32), (33, 34, 33))
+    assert other.difference == paired_difference([33, 34, 33], [32, 32, 32])
+    assert other.iterations_to_first == pytest.approx((50 / 3,) * 3)
+    assert other.seconds_to_first == pytest.approx((50 / 3,) * 3)
+    assert one.iterations_to_first == (30, 30, 30)
+    assert one.seconds_to_first == (15, 15, 15)
+    assert [cost.iterations for cost in found.costs] == [30, pytest.approx(70 / 3)]
+    assert [cost.samples_per_second for cost in found.costs] == [8, 4]
+    assert [cost.peak_memory for cost in found.costs] == [2**20, 2**20]
+    runs = {arm.name: [leg.run for leg in todo if leg.arm is arm] for arm in arms}
+    mean = mean_curve(runs["lr=1e-4"], "psnr", "val")
+    assert mean.x.tolist() == [10, 20, 30]
+    assert mean.y == pytest.approx([30, 33, (33 + 34 + 33) / 3])
+    assert in_seconds(mean, runs["lr=1e-4"]).x == pytest.approx([10, 20, 70 / 3])
+    difference = difference_curve(runs["lr=1e-4"], runs["lr=1e-3"], "psnr", "val")
+    assert difference.y == pytest.approx([0, 2, 4 / 3])
+    assert difference.low is not None
+    assert difference.low[-1] == pytest.approx(paired_difference([33, 34, 33], [32, 32, 32]).low)
+    (todo[0].folder / "plan.json").write_text(json.dumps({"arms": dict.fromkeys(runs)}))
+    assert carried_out(todo[0].folder) == runs
+    assert "never" not in "\n".join(lines(found))
+
+
+def test_curves_of_other_points_meet_between_them() -> None:
+    x, y = aligned([(np.array([10, 30]), np.array([1.0, 3.0])), (np.array([20, 30, 40]), np.array([5.0, 5.0, 6.0]))])
+    assert x.tolist() == [20, 30, 40]
+    assert y.tolist() == [[2, 3, 3], [5, 5, 6]]
+
+
+def test_a_figure_that_is_not_finite_is_told_and_is_null(two: tuple[list[Arm], list[Leg]]) -> None:
+    arms, todo = two
+    for leg in todo:
+        write_run(leg, [30, 31] if leg.arm is arms[0] else [30, math.nan if leg.seed == 1 else 29])
+    found = _found(arms, todo)
+    assert found.outcomes[1].difference is None
+    assert "not finite" in "\n".join(lines(found))
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    outcomes = json.loads(as_json(found), parse_constant=refuse)["outcomes"]
+    assert outcomes[1]["finals"] == [29, None, 29]
+    assert outcomes[1]["iterations_to_first"] == [None, None, None]
+    assert "not finite" in compare_page(found, arms, todo)
+
+
+def test_images_that_changed_between_two_runs_are_refused(two: tuple[list[Arm], list[Leg]]) -> None:
+    arms, todo = two
+    for leg in todo:
+        write_run(leg, [30, 31], data="other" if leg.seed == 2 else "abc")
+    with pytest.raises(UserError, match=r"the images of datasets.val are not those that lr=1e-[34]_seed"):
+        _found(arms, todo)
+
+
+def test_different_validation_sets_are_held_to_each_other_where_they_were_allowed(
+    tiny_config: Configure, tmp_path: Path
+) -> None:
+    arms = make_arms([tiny_config()], vary=["datasets.val.dataroot_gt=a,b"])
+    todo = list(legs(arms, range(1), tmp_path / "out"))
+    for leg in todo:
+        write_run(leg, [30, 31], data=leg.arm.name)
+    assert _found(arms, todo, 1).outcomes[1].difference == paired_difference([31], [31])
+
+
+def test_what_is_left_takes_as_long_as_what_was_done(two: tuple[list[Arm], list[Leg]]) -> None:
+    _, todo = two
+    first, second = todo[:2]
+    # Nothing is known of the second arm yet: as long for each iteration as the first. Two and three runs are left.
+    assert remaining(todo, {first.name: 10.0}) == 5 * 10
+    assert remaining(todo, {first.name: 10.0, second.name: 40.0}) == 2 * 10 + 2 * 40
+
+
+@pytest.fixture
+def eight(tiny_config: Configure, tmp_path: Path) -> str:
+    """The page of ten arms with names as users give them, two of three seeds so far."""
+    more = [f"arm {i} <of> a name that is rather long: train.optim_g.lr={i}e-5" for i in range(1, 10)]
+    arms = make_arms([tiny_config()], more=more)
+    todo = list(legs(arms, range(3), tmp_path / "out"))
+    random = np.random.default_rng(0)
+    for leg in todo:
+        level = 30 + 0.1 * arms.index(leg.arm) + random.normal(0, 0.02)
+        write_run(leg, list(level + np.log(np.arange(1, 21)) + random.normal(0, 0.01, 20)))
+    return compare_page(_found(arms, todo, 5), arms, todo)
+
+
+def test_the_page_of_many_arms(eight: str) -> None:
+    assert "10 arms, 3 seeds of 5 so far each" in eight
+    assert eight.count("arm 9 &lt;of&gt; a name") >= 4, "differences, legend, figures, cost"
+    assert len(eight) < 5e6
+    buttons = re.findall(r'<button aria-pressed="true"><i style="border-top: 3px (\w+) (#\w+)">', eight)
+    assert len(set(buttons)) == 10, "no two arms are drawn alike"
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium")
+def test_the_page_of_many_arms_in_a_browser(eight: str, tmp_path: Path) -> None:
+    """On a telephone: nothing is wider than the window, all is drawn, a click hides an arm, and nothing complains."""
+    assert CHROMIUM is not None
+    click = """
+    <script>addEventListener("load", () => setTimeout(() => {
+      document.querySelectorAll(".legend button")[3].click();
+      const named = [...Bokeh.documents[0].all_models].filter(m => m.name?.startsWith("arm 3"));
+      console.log("hidden " + named.length + " " + named.every(m => !m.visible));
+      console.log("fits " + (document.documentElement.scrollWidth <= innerWidth));
+    }, 4000))</script>"""
+    page = tmp_path / "compare.html"
+    page.write_text(eight.replace("</body>", click + "</body>"), encoding="utf-8")
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    command += [f"--user-data-dir={tmp_path / 'profile'}", "--no-first-run", "--virtual-time-budget=9000"]
+    command += ["--window-size=500,900", "--enable-logging=stderr", f"--screenshot={tmp_path / 'shot.png'}"]
+    done = subprocess.run([*command, page.as_uri()], capture_output=True, text=True, timeout=120, check=True)
+    said = re.findall(r'CONSOLE.*?"(.*?)"', done.stderr)
+    assert [line for line in said if "[bokeh" not in line] == ["hidden 9 true", "fits true"]
