@@ -47,7 +47,7 @@ class Reporter:
         self._board.observe(observation)
         if isinstance(observation, Steps):
             # The validation first: a narrow terminal cuts the rest off.
-            self._shown = {k: v for k, v in self._shown.items() if k in KEPT} | _summary(observation)
+            self._shown = {k: self._shown[k] for k in KEPT if k in self._shown} | _summary(observation)
         elif isinstance(observation, Validation):
             for name, metrics in observation.figures.items():
                 shown = "  ".join(_figure(metric, figure) for metric, figure in metrics.items())
