@@ -293,7 +293,8 @@ def test_killed_while_cutting(photos: Photos, tmp_path: Path, crew: Crew) -> Non
     left = len(list(target.glob("*.png")))
     assert 0 < left < 8 * 12
     record = tile(source, target, options, crew, _unheard)
-    assert (record.kept, record.written) == (left, 8 * 12 - left)
+    assert record.kept + record.written == 8 * 12
+    assert record.kept in (left, left - 1), "the last tile may not have got its photograph's time yet"
     for file in (tmp_path / "whole").glob("*.png"):
         np.testing.assert_array_equal(read_image(target / file.name), read_image(file))
 
