@@ -33,17 +33,19 @@ def loss_balance(run: Run, marks: list[Mark]) -> Any:
         if made:
             at, targets = zip(*((e["iteration"], e["figures"]["target"]) for e in made), strict=True)
             curves |= {label: share, f"{label}, target": np.interp(run.steps["iteration"], at, targets, left=np.nan)}
-    return step_curves("share in the pull on the image", "share", _by_iteration(run, curves), marks)
+    return step_curves("share in the pull on the image", "share", run.steps["iteration"], curves, marks)
 
 
 def learning_rate(run: Run, marks: list[Mark]) -> Any:
     """The rate that the optimiser used."""
-    return step_curves("learning rate", "rate", _by_iteration(run, {"rate": run.steps["lr"]}), marks, noisy=False)
+    return step_curves("learning rate", "rate", run.steps["iteration"], {"rate": run.steps["lr"]}, marks, noisy=False)
 
 
 def batch_size(run: Run, marks: list[Mark]) -> Any:
     """Batch and micro-batch."""
-    plot = step_curves("samples of a step, and of a pass through the network", "samples", {}, marks)
+    plot = step_curves(
+        "samples of a step, and of a pass through the network", "samples", run.steps["iteration"], {}, marks
+    )
     _add_steps(plot, "batch", run.steps["iteration"], run.steps["batch_size"], COLOURS[0], 5)
     _add_steps(plot, "micro-batch", run.steps["iteration"], run.steps["micro_batch"], COLOURS[1], 2)
     return plot
@@ -53,7 +55,9 @@ def early_stopping(run: Run, marks: list[Mark]) -> Any:
     """The figure that decides."""
     at, psnr = run.curve("psnr")
     every = np.interp(run.steps["iteration"], at, psnr)
-    return step_curves("PSNR-Y of the validation set", "dB", _by_iteration(run, {"PSNR": every}), marks, noisy=False)
+    return step_curves(
+        "PSNR-Y of the validation set", "dB", run.steps["iteration"], {"PSNR": every}, marks, noisy=False
+    )
 
 
 def gradient_clipping(run: Run, marks: list[Mark]) -> Any:
@@ -62,8 +66,8 @@ def gradient_clipping(run: Run, marks: list[Mark]) -> Any:
     threshold = np.full(len(run.steps["lr"]), made[0]["from"])
     for entry in made:
         threshold[run.steps["iteration"] > entry["iteration"]] = entry["to"]
-    norms = _by_iteration(run, {"norm": run.steps["grad_norm"]})
-    plot = step_curves("gradient norm before clipping", "norm", norms, marks, log=True)
+    norms = {"norm": run.steps["grad_norm"]}
+    plot = step_curves("gradient norm before clipping", "norm", run.steps["iteration"], norms, marks, log=True)
     _add_steps(plot, "threshold", run.steps["iteration"], threshold, COLOURS[1], 2)
     return plot
 
@@ -79,12 +83,6 @@ def _add_steps(plot: Any, name: str, at: np.ndarray, values: np.ndarray, colour:
 PLOTS: dict[str, Callable[[Run, list[Mark]], Any]] = {
     plot.__name__: plot for plot in (loss_balance, learning_rate, batch_size, early_stopping, gradient_clipping)
 }
-
-
-def _by_iteration(run: Run, curves: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Each step as often as it makes iterations."""
-    made = np.diff(run.steps["iteration"], prepend=0).astype(int)
-    return {name: np.repeat(values, made) for name, values in curves.items()}
 
 
 def draw(plot: Any, file: Path, width: int = WIDTH, height: int = HEIGHT) -> None:

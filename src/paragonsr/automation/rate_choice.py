@@ -33,6 +33,8 @@ class RateChoice:
 
     def __init__(self, written: float | None = None) -> None:
         self._written = written
+        if written is not None:
+            self.may_change = f"nothing: the written {written:g} stays"
 
     def observe(self, observation: Observation) -> Sequence[Decision]:
         """Choose when the trials have been made."""

@@ -159,7 +159,7 @@ class Legacy:
             self.warnings.append(f"{_dotted((*at, ', '.join(keys)))}{where} {verb} no meaning here ({reason})")
 
     def _where(self, keys: list[Key]) -> str:
-        numbers = sorted(self.lines[key] for key in keys if self.lines.get(key))
+        numbers = sorted({self.lines[key] for key in keys if self.lines.get(key)})
         if not numbers:
             return ""
         return f" (line {numbers[0]})" if len(numbers) == 1 else f" (lines {numbers[0]} to {numbers[-1]})"

@@ -176,6 +176,7 @@ def _shortened(name: str, most: int = 22) -> str:
 def step_curves(
     title: str,
     y: str,
+    iterations: np.ndarray,
     curves: Mapping[str, np.ndarray],
     marks: Sequence[Mark] = (),
     *,
@@ -183,14 +184,18 @@ def step_curves(
     log: bool = False,
     format: str | None = None,
 ) -> figure:
-    """Per-step figures over iterations; noisy ones thin and pale as measured and thick as smoothed."""
+    """Per-step figures over iterations; noisy ones thin and pale as measured and thick as smoothed.
+
+    A step of a grown batch makes several iterations, so `iterations` says what each step ended at.
+    """
     plot = _blank(title, "iteration", y, log=log)
     drawn = {name: thinned(values) for name, values in curves.items()}
     _spread_ticks(plot, np.concatenate([*(curve for _, curve in drawn.values()), np.empty(0)]), log=log)
     if format is not None:
         plot.yaxis.formatter = PrintfTickFormatter(format=format)
     heights = np.full(len(marks), np.nan)
-    for (colour, _), (name, (x, curve)) in zip(lines(len(curves)), drawn.items(), strict=True):
+    for (colour, _), (name, (ends, curve)) in zip(lines(len(curves)), drawn.items(), strict=True):
+        x = iterations[ends - 1]
         if noisy:
             plot.line(x, curve, color=colour, line_alpha=0.25, legend_label=name)
             curve = smoothed(curve)
@@ -216,7 +221,7 @@ def _spread_ticks(plot: figure, values: np.ndarray, *, log: bool) -> None:
 
 
 def thinned(values: np.ndarray, points: int = 600) -> tuple[np.ndarray, np.ndarray]:
-    """Means of equal windows, at most `points` of them: iterations (the windows' ends) and values; NaN is left out."""
+    """Means of equal windows, at most `points` of them: steps up to each one's end, and values; NaN is left out."""
     edges = np.linspace(0, len(values), min(points, len(values)) + 1).round().astype(int)
     finite = np.isfinite(values)
     totals = np.add.reduceat(np.where(finite, values, 0.0), edges[:-1])

@@ -98,20 +98,20 @@ def _training(page: Page, run: Run, marks: list[Mark]) -> None:
         f"{took} of training. Pale: as measured; strong: smoothed. "
         "Dashed lines are decisions; point at their mark to read why."
     )
-    steps = run.steps
+    steps, at = run.steps, run.steps["iteration"]
     with np.errstate(divide="ignore", invalid="ignore"):
-        rate = 1 / steps["seconds"]
+        rate = np.diff(at, prepend=0) / steps["seconds"]
         wait = steps["data_wait"] / steps["seconds"]
     page.plots(
         [
-            *(step_curves(f"loss {n}", n, {n: v}, marks, log=True) for n, v in _named(steps, "loss/").items()),
-            step_curves("learning rate", "lr", {"lr": steps["lr"]}, marks, noisy=False, format="%.1e"),
-            step_curves("share of each loss in the pull on the image", "share", run.shares, marks),
-            step_curves("gradient norm before clipping", "norm", {"norm": steps["grad_norm"]}, marks, log=True),
-            step_curves("batch size", "samples", {"batch": steps["batch_size"]}, marks, noisy=False),
-            step_curves("speed", "iterations / s", {"it/s": rate}, marks),
-            step_curves("share of the time spent waiting for data", "share", {"wait": wait}, marks),
-            step_curves("peak memory", "MiB", {"peak": steps["peak_memory"] / 2**20}, marks, noisy=False),
+            *(step_curves(f"loss {n}", n, at, {n: v}, marks, log=True) for n, v in _named(steps, "loss/").items()),
+            step_curves("learning rate", "lr", at, {"lr": steps["lr"]}, marks, noisy=False, format="%.1e"),
+            step_curves("share of each loss in the pull on the image", "share", at, run.shares, marks),
+            step_curves("gradient norm before clipping", "norm", at, {"norm": steps["grad_norm"]}, marks, log=True),
+            step_curves("batch size", "samples", at, {"batch": steps["batch_size"]}, marks, noisy=False),
+            step_curves("speed", "iterations / s", at, {"it/s": rate}, marks),
+            step_curves("share of the time spent waiting for data", "share", at, {"wait": wait}, marks),
+            step_curves("peak memory", "MiB", at, {"peak": steps["peak_memory"] / 2**20}, marks, noisy=False),
         ]
     )
 
