@@ -1,6 +1,7 @@
 """Fixtures that several rooms' tests share."""
 
 import os
+import signal
 
 # Before torch is imported, here and in the processes that tests start: what is tested is too small for several threads,
 # which would only wait for each other on a busy machine.
@@ -17,6 +18,9 @@ import torch
 import yaml
 from hypothesis import settings
 from PIL import Image
+
+# A shell makes what it starts in the background ignore Ctrl-C, and its children with it; here they are to feel it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says nothing about whether it is right.
 settings.register_profile("paragonsr", deadline=None)
