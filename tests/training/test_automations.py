@@ -1,6 +1,7 @@
 """The automations in real small runs: they act, their decisions replay, and a resume changes nothing."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from itertools import pairwise
@@ -81,7 +82,8 @@ def test_h12_a_decision_is_one_line_of_the_log_and_one_scalar_and_one_text_of_th
     journal = _journal(whole.folder)
     log = (whole.folder / "train.log").read_text()
     for entry in journal:
-        assert log.count(f"iter {entry['iteration']}  {entry['automation']}: {entry['setting']} ") == 1
+        line = re.escape(f"iter {entry['iteration']}  {entry['automation']}: {entry['setting']}") + r"\b[^/]"
+        assert len(re.findall(line, log)) == 1
     events = EventAccumulator(str(whole.folder / "tb"), size_guidance={"scalars": 0, "tensors": 0})
     events.Reload()
     for kind, tags in (("setting", events.Tags()["scalars"]), ("automation", events.Tags()["tensors"])):
