@@ -10,8 +10,13 @@ flattens: locally it follows a power law, P = P_inf - a e^(-c x), so that from n
 v is the slope of the last quarter of the validations; c, hard to see from them, is the exponent between this slope and
 that of the quarter before it, drawn most of the way to what runs usually have.
 
-The constants and the interval are measured on real runs of a small network that ended annealed, so that what annealing
-gains is in them (docs/automations.md).
+On top comes what a falling rate gains by itself: at a constant rate weights waver about where they could be, and so do
+the validations. With r the rate that the validated weights have seen, as a share of its peak, and s the scatter of the
+validations, bringing it down to r_end gains
+
+    A = (ANNEALING + PER_SCATTER s) (r^4 - r_end^4).
+
+The constants and the interval are measured on real runs of a small network (docs/automations.md).
 """
 
 import math
@@ -26,13 +31,15 @@ FEWEST = 6
 USUAL_EXPONENT, SEEN = 0.9, 0.22
 """Exponent that runs usually have, and how much of the distance from it to the exponent that was seen is believed."""
 LEAST_SEEN, MOST_SEEN = -2.0, 4.0
-BELOW, BELOW_PER_LOG = 0.1, 0.45
-ABOVE, ABOVE_PER_LOG = 0.35, 0.75
+ANNEALING, PER_SCATTER, POWER = 0.024, 4.0, 4
+"""What bringing the rate down gains, in dB: a constant, and so many times the scatter of the validations."""
+BELOW, BELOW_PER_LOG, ABOVE, ANNEALING_ABOUT = 0.05, 0.62, 0.12, 0.55
 FAR = 0.7
-"""Ends of the 80% interval: G e^-(BELOW + BELOW_PER_LOG dx) and G e^(ABOVE + ABOVE_PER_LOG dx), with dx at most FAR."""
-NOISE, RESOLUTION = 1.3, 0.006
+"""Ends of the 80% interval: G e^-(BELOW + BELOW_PER_LOG dx) and G e^ABOVE, with dx at most FAR, and the share
+ANNEALING_ABOUT of A less and more."""
+NOISE, RESOLUTION = 1.0, 0.003
 """Both ends are further apart by NOISE times the scatter of the validations, and by what no forecast resolves."""
-LEFT_THE_START, BREAKTHROUGH, EXPECTED = 0.4, 0.5, 0.2
+LEFT_THE_START, BREAKTHROUGH, EXPECTED = 0.4, 0.5, 0.3
 """A run that has gained less than LEFT_THE_START dB since its first validation may still be on the plateau on which
 these networks start, little better than their base. Leaving it brings up to BREAKTHROUGH dB more; the share of that
 which is expected."""
@@ -82,7 +89,8 @@ def forecast(
         return None
     grid = np.linspace(0.0, total, POINTS)
     rates = np.array([rate(position) for position in grid])
-    log_work = np.log(averaged_work(grid, rates, ema_decay, ema_power))
+    work = averaged_work(grid, rates, ema_decay, ema_power)
+    log_work = np.log(work)
     x, y = np.interp(positions, grid, log_work), np.asarray(values, float)
     if not (np.diff(x) > 0).all():
         return None
@@ -90,13 +98,15 @@ def forecast(
     ahead = np.interp(np.linspace(now, total, POINTS), grid, log_work) - x[-1]
     gains = -steepness * np.expm1(-exponent * ahead) / exponent
     gain, far = float(gains[-1]), min(float(ahead[-1]), FAR)
-    margin = NOISE * scatter + RESOLUTION
+    wavering = (np.gradient(work, grid) / rates.max()) ** POWER
+    annealing = (ANNEALING + PER_SCATTER * scatter) * max(float(np.interp(now, grid, wavering) - wavering[-1]), 0.0)
+    margin = ANNEALING_ABOUT * annealing + NOISE * scatter + RESOLUTION
     surprise = BREAKTHROUGH * min(max(1 - float(y[-1] - y[0]) / LEFT_THE_START, 0.0), 1.0) * far / FAR
     reached = np.flatnonzero(gains >= TENTH)
     return Forecast(
-        final=float(y[-1] + gain + EXPECTED * surprise),
-        low=float(y[-1] + gain * math.exp(-BELOW - BELOW_PER_LOG * far) - margin),
-        high=float(y[-1] + gain * math.exp(ABOVE + ABOVE_PER_LOG * far) + margin + surprise),
+        final=float(y[-1] + gain + annealing + EXPECTED * surprise),
+        low=float(y[-1] + gain * math.exp(-BELOW - BELOW_PER_LOG * far) + annealing - margin),
+        high=float(y[-1] + gain * math.exp(ABOVE) + annealing + margin + surprise),
         iterations_to_next_tenth=round(float(reached[0]) * (total - now) / (POINTS - 1)) if reached.size else None,
     )
 
