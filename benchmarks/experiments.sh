@@ -55,7 +55,7 @@ automations() {
 }
 # Seeds that the rule of `lr: auto` was not made with.
 lr_auto() {
-    seed_settings --seeds 5 --first-seed 5 --budget 5400it --vary train.optim_g.lr=2e-3,4e-3 --arm "auto: train.optim_g.lr=auto" "$@"
+    seed_settings --seeds 5 --first-seed 10 --budget 5400it --vary train.optim_g.lr=5e-4,1e-3,2e-3,4e-3 --arm "auto: train.optim_g.lr=auto" "$@"
 }
 
 # The seed trained 60 000 iterations where it had trained 30 000 before: twice as long, all else in proportion.
