@@ -28,6 +28,7 @@ def _run(
     window: int = 200,
     schedule: Callable[[float], float] = lambda position: 1.0,
     weight: Callable[[float], float] = lambda position: 1.0,
+    averaged: bool = False,
     validation: Callable[[float], Validation] | None = None,
     resume_at: int | None = None,
     **keys: float,
@@ -36,7 +37,7 @@ def _run(
 
     def made() -> LearningRate:
         options = LearningRateOptions(enabled=True, strategy=strategy, **keys)  # type: ignore[arg-type]
-        return LearningRate(options, total, 0, parameters, schedule(total - 1))
+        return LearningRate(options, total, 0, parameters, schedule(total - 1), averaged)
 
     automation, decisions = made(), []
     factors: dict[str, Callable[[float], float]] = {}
@@ -228,10 +229,11 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("plateau", [False, True])
-def test_every_schedule_ends_annealed(schedule: str, strategy: str, plateau: bool) -> None:
-    course = SCHEDULES[schedule]
-    made, factor = _run(_flat(1) if plateau else _power_law(1), strategy=strategy, schedule=course, window=50)
-    assert course(TOTAL - 1) * factor(TOTAL) <= 0.02
+@pytest.mark.parametrize("averaged", [False, True])
+def test_every_schedule_ends_annealed(schedule: str, strategy: str, plateau: bool, averaged: bool) -> None:
+    course, curve = SCHEDULES[schedule], _flat(1) if plateau else _power_law(1)
+    made, factor = _run(curve, strategy=strategy, schedule=course, window=50, averaged=averaged)
+    assert course(TOTAL - 1) * factor(TOTAL) <= (0.125 if averaged else 0.02)
     assert sum(isinstance(d.value, Decay) for _, d in made) <= 1
     assert all(factor(position) <= 1 for position in range(0, TOTAL, 1000))
 
@@ -247,6 +249,17 @@ def test_multistep_is_annealed_once_at_its_end() -> None:
     assert isinstance(decision.value, Decay)
     assert decision.value.shape == "linear"
     assert 0.125 * factor(TOTAL) == pytest.approx(FLOOR)
+
+
+def test_averaged_weights_may_end_with_an_eighth_of_the_rate() -> None:
+    assert _run(_power_law(0), schedule=SCHEDULES["multistep"], averaged=True)[0] == []
+
+
+@pytest.mark.parametrize("end", [1.0, 0.5, 0.25])
+def test_averaged_weights_do_not_end_with_more_than_an_eighth(end: float) -> None:
+    made, factor = _run(_power_law(0), schedule=lambda position: 1.0 if position < TOTAL / 2 else end, averaged=True)
+    assert len(made) == 1
+    assert end * factor(TOTAL) == pytest.approx(FLOOR)
 
 
 def test_positions_count_not_iterations(make_steps: Make) -> None:

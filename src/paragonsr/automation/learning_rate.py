@@ -11,8 +11,9 @@ from paragonsr.automation.protocol import Decay, Decision, Observation, Steps, V
 
 FLOOR = 0.01
 """Share of its peak that the rate ends with."""
-ANNEALED = 0.02
-"""A rate below this share of its peak needs no decay."""
+ANNEALED, AVERAGED = 0.02, 0.125
+"""A rate of at most this share of its peak needs no decay; of averaged weights, the average has done what a decay from
+AVERAGED would do (measured, see docs/automations.md)."""
 LOWERED = 0.5
 """A rate at or below this share of its peak has been lowered already, by the schedule or by somebody else."""
 SHARE, EXPONENT, LONGEST = 0.2, 0.1, 0.4
@@ -37,8 +38,9 @@ class LearningRate:
     the later half of what was seen, three standard errors on the safe side) and the validation figure does not surely
     rise either; much of the run is still ahead then, so the decay is exponential and spends equal times at all scales.
     The end is near when a straight line from the full rate at (1 - share) total to none at the total meets the present
-    rate; from there on the rate follows that line. A schedule that has gone below the line is left alone, and one
-    that comes down in steps and ends too high is only brought down at its very end.
+    rate; from there on the rate follows that line. A schedule that has gone below the line is left alone, and one that
+    comes down in steps and ends too high is only brought down at its very end. Where weights are averaged, an eighth of
+    the rate is low enough to end with.
 
     cosine and exponential begin after the warm-up; plateau halves the rate at each plateau. All end at the total.
 
@@ -51,6 +53,7 @@ class LearningRate:
         warmup: iterations in which the rate rises.
         parameters: of the network; the share of the decay grows with them.
         schedule_end: what the configured schedule ends with, as a share of its peak.
+        averaged: whether averaged weights are what comes out of the run.
         metric: validation figure that is watched, on the first validation set.
     """
 
@@ -65,11 +68,13 @@ class LearningRate:
         warmup: int,
         parameters: int,
         schedule_end: float,
+        averaged: bool = False,
         metric: str = "psnr",
     ) -> None:
         self.options, self.total, self.warmup = options, total, max(warmup, 0)
         self.share = min(SHARE * (parameters / 1e4) ** EXPONENT, LONGEST)
         self._schedule_end, self._metric = schedule_end, metric.removeprefix("val/")
+        self._annealed = AVERAGED if averaged else ANNEALED
         self.curve = LossCurve()
         self.recent: list[Losses] = []
         """Losses of the last windows."""
@@ -118,7 +123,7 @@ class LearningRate:
         if strategy in ("cosine", "exponential"):
             return self._begin(self.position, strategy, "the warm-up is over", {})
         line = self.total * (1 - self.share * now)
-        if self.position + self.window > line and self._schedule_end > ANNEALED and now > ANNEALED:
+        if self.position + self.window > line and min(self._schedule_end, now) > self._annealed:
             reason = f"the last {self.share * now:.1%} of the run bring the rate down from {now:.0%} of its peak"
             return self._begin(max(self.position, line), "linear", reason, {"share": self.share, "rate": now})
         if strategy == "adaptive" and now <= LOWERED:

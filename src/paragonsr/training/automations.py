@@ -56,9 +56,9 @@ def make_automations(config: Config, circumstances: Circumstances) -> list[Autom
     if sections.enabled:
         rate = sections.intelligent_learning_rate_scheduler
         clipping, stopping = sections.adaptive_gradient_clipping, sections.early_stopping
-        end = schedule_end(config)
+        end, averaged = schedule_end(config), train.ema_decay > 0
         optional: list[tuple[AutomationOptions, Automation]] = [
-            (rate, LearningRate(rate, train.total_iter, train.warmup_iter, circumstances.parameters, end)),
+            (rate, LearningRate(rate, train.total_iter, train.warmup_iter, circumstances.parameters, end, averaged)),
             (batch, BatchSize(batch, config.batch, config.micro_batch, circumstances.world)),
             (clipping, GradientClipping(clipping)),
             (stopping, EarlyStopping(stopping, train.total_iter)),
