@@ -83,6 +83,20 @@ def test_a_flat_curve_is_annealed_and_then_stopped_and_the_gain_is_told(
     assert f"annealing gained {stop.figures['gain_of_annealing']:+.4f}" in stop.reason
 
 
+def test_a_decay_that_lasts_to_the_end_of_the_plan_tells_its_gain_there(simulation: Callable[..., Simulation]) -> None:
+    noise = np.random.default_rng(0)
+    flat = simulation(patience=25_000, min_improvement=0.02)
+    made = list(flat.run(lambda i, lr: 36 - 0.1 * lr + noise.normal(0, 0.002)))
+    assert [d.setting for _, d in made] == ["lr_factor/early_stopping", "stop"]
+    assert made[-1][0] == TOTAL
+    assert made[-1][1].reason.startswith("the plan is at its end; annealing gained +0.09")
+    assert made[-1][1].figures["gain_of_annealing"] == pytest.approx(0.1, abs=0.02)
+
+
+def test_no_decay_begins_where_the_plan_ends(simulation: Callable[..., Simulation]) -> None:
+    assert list(simulation(patience=TOTAL - EVERY).run(lambda i, lr: 36)) == []
+
+
 def test_what_annealing_gained_is_the_best_since_against_the_best_before(
     simulation: Callable[..., Simulation],
 ) -> None:

@@ -25,7 +25,8 @@ class EarlyStopping:
     Super-resolution underfits: at a high rate validation wavers about a curve that still rises, and a few validations
     without a new best say nothing. So patience counts once the rate is at most half its peak. When it runs out before,
     and the curve itself is flat (its slope over the later half of all validations, two standard errors added, promises
-    less than `min_improvement` within the patience), the decay is begun; when it runs out after, training stops.
+    less than `min_improvement` within the patience), the decay is begun; when it runs out after, training stops. What
+    the decay gained is told then, or at the end of the plan where that comes first.
 
     An improvement on any validation set counts; the figures in the reasons are those of the first set, which also
     decides what is kept as the best.
@@ -43,6 +44,8 @@ class EarlyStopping:
         self.options, self.total = options, total
         self._metric = options.metric.removeprefix("val/")
         self.peak_lr = self.lr = self.position = 0.0
+        self.ends = False
+        """Whether the last steps were the last ones of the plan."""
         self.best: dict[str, float] = {}
         self.since = 0
         self.points: list[list[float]] = []
@@ -58,13 +61,16 @@ class EarlyStopping:
         if isinstance(observation, Steps):
             self.lr = float(observation.figures["lr"][-1])
             self.peak_lr = max(self.peak_lr, float(observation.figures["lr"].max()))
-            self.position = float(observation.figures["position"][-1])
+            positions = observation.figures["position"]
+            self.position = float(positions[-1])
+            stride = float(np.diff(positions, prepend=positions[0] - 1)[-1])
+            self.ends = self.position + 1.5 * stride > self.total
             return ()
         if not isinstance(observation, Validation):
             return ()
         self._follow(observation)
         waited = observation.iteration - self.since
-        if waited < self.options.patience or self.stopped:
+        if self.stopped or (waited < self.options.patience and not (self.asked and self.ends)):
             return ()
         if self.annealing:
             return self._stop(observation, waited)
@@ -97,7 +103,7 @@ class EarlyStopping:
             self.since = validation.iteration
 
     def _anneal(self, validation: Validation, waited: int) -> Sequence[Decision]:
-        if self.asked or len(self.points) < FEWEST_POINTS:
+        if self.asked or self.ends or len(self.points) < FEWEST_POINTS:
             return ()
         iterations, values = np.array(self.points)[len(self.points) // 2 :].T
         slope, error = _slope(iterations, values)
@@ -117,13 +123,15 @@ class EarlyStopping:
     def _stop(self, validation: Validation, waited: int) -> Sequence[Decision]:
         self.stopped = True
         figures = {"best": self._shown_best(validation)}
-        reason = self._no_improvement(validation, waited)
+        reason = "the plan is at its end"
+        if waited >= self.options.patience:
+            reason = f"{self._no_improvement(validation, waited)} since the rate is low"
         values = [value for _, value in self.points]
         before, since = values[: self.at_full_rate], values[self.at_full_rate :]
         if before and since:
             gain = max(since) - max(before)
             figures["gain_of_annealing"] = gain
-            reason += f" since the rate is low; annealing gained {gain:+.4f}"
+            reason += f"; annealing gained {gain:+.4f}"
         return (Decision(self.name, "stop", True, reason, figures),)
 
     def _no_improvement(self, validation: Validation, waited: int) -> str:
@@ -141,7 +149,7 @@ class EarlyStopping:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the options."""
-        names = "peak_lr lr position best since points at_full_rate was_annealing asked stopped total".split()
+        names = "peak_lr lr position ends best since points at_full_rate was_annealing asked stopped total".split()
         return {name: getattr(self, name) for name in names}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
