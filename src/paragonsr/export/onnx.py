@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from paragonsr.errors import UserError
-from paragonsr.export.parity import Parity, Size, check_parity, inferred_scale
+from paragonsr.export.parity import Parity, ParityError, Size, check_parity, inferred_scale
 from paragonsr.export.source import Source
 from paragonsr.files import write_atomically
 
@@ -67,8 +67,13 @@ def export_onnx(
     path = target / f"{source.name}{shape}_{precision}_op{opset}.onnx" if target.is_dir() else target
     if path.suffix != ".onnx" or not path.parent.is_dir():
         raise UserError("not the name of an .onnx file in a folder that exists", where=str(path))
-    proto = _graph(source, opset, size, half=fp16)
-    parity = check_parity(proto, source.network, source.scale, precision, size)
+    try:
+        proto = _graph(source, opset, size, half=fp16)
+        parity = check_parity(proto, source.network, source.scale, precision, size)
+    except ParityError as error:
+        if size is not None:
+            raise
+        raise ParityError(f"{error}; for one size of image there may be a graph that does (--size 256x256)") from error
     _describe(proto, source, precision, opset, parity)
     write_atomically(path, proto.SerializeToString())
     return Exported(path, precision, opset, parity)
