@@ -11,9 +11,11 @@ from paragonsr.automation.protocol import Decay, Decision, Observation, Steps, V
 
 FLOOR = 0.01
 """Share of its peak that the rate ends with."""
-ANNEALED, AVERAGED = 0.02, 0.125
-"""A rate of at most this share of its peak needs no decay; of averaged weights, the average has done what a decay from
-AVERAGED would do (measured, see docs/automations.md)."""
+ANNEALED = 0.02
+"""A rate of at most this share of its peak needs no decay."""
+AVERAGED, BRIEF, FEWEST = 0.125, 0.002, 10
+"""From at most AVERAGED on, the average of the weights has done what a decay would do (measured, see
+docs/automations.md): so the decay takes only the share BRIEF of the run, at least FEWEST iterations, and no work."""
 LOWERED = 0.5
 """A rate at or below this share of its peak has been lowered already, by the schedule or by somebody else."""
 SHARE, EXPONENT, LONGEST = 0.2, 0.1, 0.4
@@ -39,8 +41,8 @@ class LearningRate:
     rise either; much of the run is still ahead then, so the decay is exponential and spends equal times at all scales.
     The end is near when a straight line from the full rate at (1 - share) total to none at the total meets the present
     rate; from there on the rate follows that line. A schedule that has gone below the line is left alone, and one that
-    comes down in steps and ends too high is only brought down at its very end. Where weights are averaged, an eighth of
-    the rate is low enough to end with.
+    comes down in steps and ends too high is only brought down at its very end; where weights are averaged and the rate
+    is an eighth at most, in the last 0.2% of the run.
 
     cosine and exponential begin after the warm-up; plateau halves the rate at each plateau. All end at the total.
 
@@ -74,7 +76,7 @@ class LearningRate:
         self.options, self.total, self.warmup = options, total, max(warmup, 0)
         self.share = min(SHARE * (parameters / 1e4) ** EXPONENT, LONGEST)
         self._schedule_end, self._metric = schedule_end, metric.removeprefix("val/")
-        self._annealed = AVERAGED if averaged else ANNEALED
+        self._averaged = averaged
         self.curve = LossCurve()
         self.recent: list[Losses] = []
         """Losses of the last windows."""
@@ -122,10 +124,13 @@ class LearningRate:
         strategy = self.options.strategy
         if strategy in ("cosine", "exponential"):
             return self._begin(self.position, strategy, "the warm-up is over", {})
-        line = self.total * (1 - self.share * now)
-        if self.position + self.window > line and min(self._schedule_end, now) > self._annealed:
-            reason = f"the last {self.share * now:.1%} of the run bring the rate down from {now:.0%} of its peak"
-            return self._begin(max(self.position, line), "linear", reason, {"share": self.share, "rate": now})
+        last = self.share * now
+        if self._averaged and now <= AVERAGED:
+            last = min(last, max(BRIEF, FEWEST / self.total))
+        line = self.total * (1 - last)
+        if self.position + self.window > line and self._schedule_end > ANNEALED and now > ANNEALED:
+            reason = f"the last {last:.1%} of the run bring the rate down from {now:.0%} of its peak"
+            return self._begin(max(self.position, line), "linear", reason, {"share": last, "rate": now})
         if strategy == "adaptive" and now <= LOWERED:
             return ()
         return self._at_plateau(weights)
