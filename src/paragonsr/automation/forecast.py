@@ -52,15 +52,15 @@ TENTH = 0.1
 
 @dataclass(frozen=True)
 class Forecast:
-    """What is expected of a run, in the unit of the validation figure."""
+    """What is expected of a run, in dB."""
 
     final: float
-    """Figure at the end."""
+    """PSNR at the end."""
     low: float
     high: float
-    """Ends of an interval that holds the final figure of four runs in five."""
+    """Ends of an interval that holds the final PSNR of four runs in five."""
     iterations_to_next_tenth: int | None
-    """Positions until the figure is 0.1 above the last one; None where that is not expected before the end."""
+    """Positions until the PSNR is 0.1 above the last one; None where that is not expected before the end."""
 
 
 def forecast(
@@ -75,7 +75,7 @@ def forecast(
 
     Args:
         positions: of the validations so far, rising.
-        values: their figures; the higher the better (negate the others).
+        values: their PSNR, dB.
         rate: learning rate at a position from 0 to total, as it was and as it is planned.
         total: position of the end.
         ema_decay: of the averaged weights that are validated; 0 where they are not averaged.

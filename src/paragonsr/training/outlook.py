@@ -1,4 +1,4 @@
-"""What is to be expected of the run, after each validation."""
+"""What PSNR is to be expected of the run, after each validation."""
 
 from collections.abc import Callable
 from typing import Any
@@ -27,25 +27,24 @@ class Outlook:
         self._metric, self._rate, self._total = metric.removeprefix("val/"), rate, total
         self._average = ema_decay, ema_power
         self.points: list[list[float]] = []
-        """[position, figure, the larger the better]."""
+        """[position, figure]."""
 
     def after(self, validation: Validation, settings: Settings) -> Forecast | None:
-        """The forecast in the metric's own direction; None while too little is known, or where it is not measured."""
+        """The forecast; None while too little is known, or where the figure is not measured or is no PSNR.
+
+        The constants of the forecast are in dB: of another metric it would say nothing.
+        """
         first = next(iter(validation.figures.values()), {})
-        if self._metric not in first:
+        figure = first.get(self._metric)
+        if figure is None or not figure.protocol.startswith("psnr"):
             return None
-        figure = first[self._metric]
-        sign = 1.0 if figure.better == "higher" else -1.0
-        self.points.append([settings.pace.position_at(validation.iteration), sign * figure.value])
+        self.points.append([settings.pace.position_at(validation.iteration), figure.value])
         positions, values = zip(*self.points, strict=True)
 
         def rate(position: float) -> float:
             return self._rate(position, settings.lr) * settings.lr_factor(position)
 
-        found = forecast(positions, values, rate, self._total, *self._average)
-        if found is None or sign > 0:
-            return found
-        return Forecast(-found.final, -found.high, -found.low, found.iterations_to_next_tenth)
+        return forecast(positions, values, rate, self._total, *self._average)
 
     def state_dict(self) -> dict[str, Any]:
         """The figures so far."""
