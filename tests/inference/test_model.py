@@ -38,6 +38,21 @@ def test_every_size_at_every_scale(weights: Callable[..., Path], scale: int, hei
     assert sr.dtype == np.uint8
 
 
+def test_tiles_of_a_network_with_window_attention_are_the_whole_image() -> None:
+    torch.manual_seed(3)
+    network = NanoOptions(use_attention=True, attention_window=8).build(scale=2)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            parameter.fill_(1) if name.endswith("gamma") else parameter.add_(0.1 * torch.randn_like(parameter))
+    upscaler = Upscaler(network, 2, torch.device("cpu"))
+    image = np.random.default_rng(0).random((61, 75, 3), dtype=np.float32)
+    whole = upscaler.upscale(image, tile=0)
+    for tile in (16, 21, 40):
+        np.testing.assert_allclose(upscaler.upscale(image, tile=tile), whole, rtol=0, atol=1e-5)
+    network.grid = 1  # without it they are not
+    assert np.abs(upscaler.upscale(image, tile=21) - whole).max() > 1e-3
+
+
 def test_the_file_restores_the_options_that_change_the_function(weights: Callable[..., Path]) -> None:
     path = weights(base="bicubic", upsampler_alpha=0.0)
     network = paragonsr.load(path).network

@@ -38,6 +38,35 @@ def test_tiled_equals_untiled_when_the_overlap_covers_the_receptive_field(
     torch.testing.assert_close(tiled, whole, atol=1e-5, rtol=0)
 
 
+class _Windows(nn.Module):
+    """Each pixel and the mean of its window: what attention in windows depends on."""
+
+    def __init__(self, window: int) -> None:
+        super().__init__()
+        self.window = window
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        height, width = image.shape[-2:]
+        pooled = nn.functional.avg_pool2d(image, self.window, ceil_mode=True)
+        spread = pooled.repeat_interleave(self.window, -2).repeat_interleave(self.window, -1)
+        return nn.functional.interpolate(image + spread[..., :height, :width], scale_factor=2.0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    height=st.integers(1, 90),
+    width=st.integers(1, 90),
+    tile=st.integers(1, 70),
+    window=st.integers(2, 24),
+    extra=st.integers(0, 6),
+)
+def test_windows_are_those_of_the_whole_image(height: int, width: int, tile: int, window: int, extra: int) -> None:
+    image = torch.rand(1, 3, height, width)
+    whole = upscale(_Windows(window), image, 2)
+    tiled = upscale(_Windows(window), image, 2, tile=tile, overlap=window - 1 + extra, grid=window)
+    torch.testing.assert_close(tiled, whole, atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize("overlap", [0, 8, 16])
 def test_d30_no_black_or_darkened_borders_or_seams(overlap: int) -> None:
     bright = torch.full((1, 3, 100, 75), 0.9)

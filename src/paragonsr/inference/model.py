@@ -138,6 +138,7 @@ class Upscaler:
                 *(height, width, self.scale),
                 tile=side,
                 overlap=context,
+                grid=getattr(self.network, "grid", 1),
             ):
                 below = top + rows.shape[-2]
                 out[:, top:below] = _samples(rows, out.dtype)

@@ -47,13 +47,13 @@ class Span:
         return inside.to(weight.dtype)
 
 
-def spans(size: int, tile: int, overlap: int, band: int) -> Iterator[Span]:
-    """Cut an axis of `size` LR pixels into about equal cores of at most `tile`."""
-    count = -(-size // tile)
+def spans(size: int, tile: int, overlap: int, band: int, grid: int) -> Iterator[Span]:
+    """Cut an axis of `size` LR pixels into about equal cores of at most `tile`; what is fed lies on the grid."""
+    count, margin = -(-size // tile), overlap + band
     for index in range(count):
         start, stop = index * size // count, (index + 1) * size // count
-        margin = overlap + band
-        yield Span(start, stop, max(0, start - margin), min(size, stop + margin), size)
+        first, last = (start - margin) // grid * grid, -(-(stop + margin) // grid) * grid
+        yield Span(start, stop, max(0, first), min(size, last), size)
 
 
 def strips(
@@ -65,6 +65,7 @@ def strips(
     *,
     tile: int,
     overlap: int,
+    grid: int = 1,
 ) -> Iterator[tuple[int, Tensor]]:
     """Upscale what need not be in memory at once: finished strips of rows, from the top to the bottom.
 
@@ -78,7 +79,8 @@ def strips(
         width: of the LR images.
         scale: enlargement.
         tile: largest side of a tile's core, in LR pixels.
-        overlap: context around a tile, in LR pixels.
+        overlap: context around a tile, in LR pixels, at least.
+        grid: LR pixels of which the origin of what the network sees is a multiple, as that of its windows must be.
 
     Yields:
         the first HR row of the strip, and the strip: N x C x rows x scale width, the type that the network gives.
@@ -89,12 +91,12 @@ def strips(
         return
     band = min(BLEND, overlap)
     begun: Tensor | None = None  # the rows that the next row of tiles fades into
-    for row in spans(height, tile, overlap, band):
+    for row in spans(height, tile, overlap, band, grid):
         first, end = max(0, row.start - band), min(height, row.stop + band)
         within = slice((first - row.fed_start) * scale, (end - row.fed_start) * scale)
         fade = row.ramp(band, scale)[within, None]
         strip: Tensor | None = None
-        for column in spans(width, tile, overlap, band):
+        for column in spans(width, tile, overlap, band, grid):
             sr = network(read(slice(row.fed_start, row.fed_stop), slice(column.fed_start, column.fed_stop)))
             if strip is None:
                 strip = sr.new_zeros(*sr.shape[:2], (end - first) * scale, width * scale)
@@ -123,7 +125,13 @@ def with_room(attempt: Callable[[int], T], tile: int, device: torch.device) -> T
 
 @torch.inference_mode()
 def upscale(
-    network: Callable[[Tensor], Tensor], lr_images: Tensor, scale: int, *, tile: int = 0, overlap: int = 16
+    network: Callable[[Tensor], Tensor],
+    lr_images: Tensor,
+    scale: int,
+    *,
+    tile: int = 0,
+    overlap: int = 16,
+    grid: int = 1,
 ) -> Tensor:
     """Upscale images that are in memory, whole or in tiles (see `strips`). Where memory runs out, the tile is halved.
 
@@ -132,7 +140,8 @@ def upscale(
         lr_images: N x C x h x w.
         scale: enlargement.
         tile: largest side of a tile's core, in LR pixels; 0 takes the image whole.
-        overlap: context around a tile, in LR pixels.
+        overlap: context around a tile, in LR pixels, at least.
+        grid: as of `strips`.
 
     Returns:
         N x C x scale h x scale w, the type that the network gives.
@@ -143,7 +152,7 @@ def upscale(
     def attempt(side: int) -> Tensor:
         out: Tensor | None = None
         for top, rows in strips(
-            network, lambda y, x: lr_images[..., y, x], height, width, scale, tile=side, overlap=overlap
+            network, lambda y, x: lr_images[..., y, x], height, width, scale, tile=side, overlap=overlap, grid=grid
         ):
             if rows.shape[-2] == height * scale:
                 return rows

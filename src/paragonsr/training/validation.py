@@ -81,6 +81,7 @@ class Validator:
                 self.scale,
                 tile=self.options.tile_size,
                 overlap=self.options.tile_overlap,
+                grid=getattr(network, "grid", 1),
             )
         return to_uint8(sr[0])
 
