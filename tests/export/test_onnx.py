@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+import paragonsr
 from paragonsr.archs.options import NanoOptions, PhotoOptions, ProOptions, SOptions, StreamOptions
 from paragonsr.archs.weights import load_network, save_metadata, save_weights
 from paragonsr.cli import main
@@ -151,6 +152,15 @@ def test_a_graph_for_one_size_only_is_refused(tmp_path: Path) -> None:
     with pytest.raises((ParityError, ExportError), match=r"for one size of image only.*--size 256x256"):
         export_onnx(given, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_tiles_of_an_exported_graph_are_the_whole_image(tmp_path: Path) -> None:
+    """Tiles go by the receptive field and the windows of the network, which stand in the file's metadata."""
+    done = export_onnx(source(NanoOptions(num_feat=4, use_attention=True, attention_window=12)), tmp_path)
+    upscaler = paragonsr.load(done.path, device="cpu")
+    image = np.random.default_rng(0).random((70, 61, 3), dtype=np.float32)
+    whole = upscaler.upscale(image, tile=0)
+    np.testing.assert_allclose(upscaler.upscale(image, tile=20), whole, rtol=0, atol=1e-5)
 
 
 def test_for_one_size_where_it_is_wanted(tmp_path: Path) -> None:

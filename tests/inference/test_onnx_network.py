@@ -72,9 +72,13 @@ def test_what_is_no_upscaler_is_told(tmp_path: Path) -> None:
     tiny = _graph(tmp_path / "tiny.onnx", [1, 3, 32, 32], [1, 1, 2, 2])
     grey = _graph(tmp_path / "grey.onnx", ["n", 1, "h", "w"], [1, 1, 2, 2])
     good = _graph(tmp_path / "good.onnx", ["n", 3, "h", "w"], [1, 1, 2, 2])
+    broken = onnx.load(good)
+    broken.metadata_props.add(key="paragonsr", value="{")
+    onnx.save(broken, tmp_path / "broken.onnx")
     for path, options, said in (
         (tmp_path / "text.onnx", {}, "is no ONNX model"),
         (tmp_path / "none.onnx", {}, "does not exist"),
+        (tmp_path / "broken.onnx", {}, "metadata of paragonsr's that cannot be read"),
         (wide, {}, "no whole scale"),
         (grey, {}, "is no upscaler"),
         (good, {"scale": 4}, "enlarges 2 times, not 4"),

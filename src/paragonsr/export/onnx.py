@@ -143,7 +143,15 @@ def _describe(proto: Any, source: Source, precision: str, opset: int, parity: Pa
         raise ExportError(f"torch wrote opset {written}, not {opset}")
     proto.producer_name = "paragonsr"
     proto.doc_string = f"{source.name}: RGB in [0, 1], enlarged {source.scale} times"
-    export = {"precision": precision, "opset": opset, "max_difference": parity.worst, "tolerance": parity.tolerance}
+    export = {
+        "precision": precision,
+        "opset": opset,
+        "max_difference": parity.worst,
+        "tolerance": parity.tolerance,
+        # What tiles go by, which the graph does not show.
+        "receptive_field": getattr(source.network, "receptive_field", None),
+        "grid": getattr(source.network, "grid", 1),
+    }
     entries = {
         "name": source.name,
         "architecture": source.metadata["arch"],

@@ -1,5 +1,6 @@
 """An ONNX file as a network: what `export` writes, and what other programs did."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +57,20 @@ class OnnxNetwork(nn.Module):
         """Whether it takes one image at a time."""
         self.size: tuple[int, int] | None = (shape[2], shape[3]) if all(isinstance(s, int) for s in shape[2:]) else None
         """The only height and width that it takes; None: any."""
-        self.receptive_field: int | None = None
         self.metadata: dict[str, str] = dict(self.session.get_modelmeta().custom_metadata_map)
+        # Of a graph for one size only, tiles have no room for what they would go by.
+        exported = self._exported(path) if self.size is None else {}
+        self.receptive_field: int | None = exported.get("receptive_field")
+        self.grid: int = exported.get("grid", 1)
         self.scale = self._scale(path, scale)
+
+    def _exported(self, path: Path) -> dict[str, Any]:
+        """What `paragonsr export` says about the network; of other files nothing."""
+        try:
+            found: dict[str, Any] = json.loads(self.metadata.get("paragonsr", "{}")).get("export", {})
+        except (ValueError, AttributeError) as error:
+            raise UserError(f"has metadata of paragonsr's that cannot be read: {error}", where=str(path)) from error
+        return found
 
     def _scale(self, path: Path, given: int | None) -> int:
         height, width = self.size or (PROBE, PROBE)
