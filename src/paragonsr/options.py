@@ -63,6 +63,9 @@ class Variant(Options):
     aliases: ClassVar[tuple[str, ...]] = ()
     """Other spellings of `type` that users' configurations contain."""
 
+    otherwise: ClassVar[str] = ""
+    """What is told about a `type` that nobody knows where it may be something of this variant's; {} stands for it."""
+
     @classmethod
     def tag(cls) -> str:
         """The value of `type` that chooses this variant."""

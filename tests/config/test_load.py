@@ -151,6 +151,12 @@ def test_unknown_arch_names_what_was_meant(tmp_path: Path) -> None:
     assert "config.yml:10: network_g: there is no type 'paragonsr2_nanno'; did you mean 'paragonsr2_nano'?" in said
 
 
+def test_unknown_arch_may_be_another_project_s(tmp_path: Path) -> None:
+    said = _complaint(tmp_path, MINIMAL.replace("paragonsr2_nano", "RealPLKSR"))
+    assert "network_g: there is no type 'RealPLKSR'; there are paragonsr2_l, " in said
+    assert said.rstrip().endswith("a network of another project is `type: spandrel`, `network: RealPLKSR`")
+
+
 def test_a9_unknown_option_of_a_network_is_an_error(tmp_path: Path) -> None:
     said = _complaint(tmp_path, MINIMAL.replace("paragonsr2_nano", "paragonsr2_nano\n  num_feats: 12"))
     assert "network_g.num_feats: there is no such key; did you mean 'num_feat'?" in said

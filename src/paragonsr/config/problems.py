@@ -57,8 +57,7 @@ def _sentence(problem: dict[str, Any], at: Key, owner: Any) -> str:
     if kind == "missing":
         return "is required and missing"
     if kind == "union_tag_invalid":
-        known = [name.strip(" '") for name in context["expected_tags"].split(",")]
-        return f"there is no type {context['tag']!r}" + _did_you_mean(context["tag"], known)
+        return f"there is no type {context['tag']!r}" + _other_type(context, _choice(owner, at[-1]))
     if kind == "union_tag_not_found":
         return "needs a `type`"
     if kind == "literal_error":
@@ -66,6 +65,23 @@ def _sentence(problem: dict[str, Any], at: Key, owner: Any) -> str:
     if kind == "value_error":
         return str(context["error"])
     return _requirement(problem) + _unlike(given)
+
+
+def _choice(owner: Any, key: Any) -> Iterator[type[Variant]]:
+    """The variants between which `type` chooses at a key of a model."""
+    field = owner.model_fields.get(key) if isinstance(owner, type) and issubclass(owner, BaseModel) else None
+    for member in _members(field.annotation) if field else ():
+        if isinstance(member, type) and issubclass(member, Variant):
+            yield from _family(member)
+
+
+def _other_type(context: dict[str, Any], variants: Iterator[type[Variant]]) -> str:
+    """What an unknown type was probably meant to be: a known one, or something that one of the variants may know."""
+    known = [name.strip(" '") for name in context["expected_tags"].split(",")]
+    wide = {variant.tag(): variant.otherwise for variant in variants if variant.otherwise}
+    meant = _did_you_mean(context["tag"], [name for name in known if name not in wide])
+    hints = [] if meant.endswith("?") else [f"; {told.format(context['tag'])}" for told in wide.values()]
+    return "".join([meant, *hints])
 
 
 def _requirement(problem: dict[str, Any]) -> str:
