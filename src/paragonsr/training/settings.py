@@ -88,7 +88,7 @@ class Controls:
         journal: where decisions are written.
         roll_back: takes the training state back to its last good snapshot.
         announce: is told every entry once (console, TensorBoard).
-        before_decay: keeps the state that a decay begins from.
+        before_decay: keeps the state that the first decay in force begins from.
         trial: remembers on the disk that a size is being tried.
         reference_batch: samples of one iteration; a batch is a multiple of it.
     """
@@ -161,7 +161,7 @@ class Controls:
         elif setting == "stop":
             self.settings = replace(self.settings, stop=f"{decision.automation}: {decision.reason}")
         elif setting == "lr_factor":
-            if isinstance(value, Decay):
+            if isinstance(value, Decay) and not any(isinstance(f, Decay) for f in self.settings.lr_factors.values()):
                 self._before_decay()
             self.settings = replace(self.settings, lr_factors={**self.settings.lr_factors, owner: value})
         elif setting == "loss_weight":
