@@ -69,6 +69,10 @@ def test_bringing_the_rate_down_gains_by_itself_and_more_where_the_figures_waver
     calm, restless = _made(positions, values, 15, stops), _made(positions, wavering, 15, stops)
     assert calm.final - values[14] == pytest.approx(ANNEALING, abs=3e-3)
     assert restless.final - wavering[14] > ANNEALING + PER_SCATTER * 0.01
+    assert calm.iterations_to_next_tenth is None
+    loud = _made(positions, values + np.tile([0.04, -0.04], 15), 15, stops)
+    assert loud.iterations_to_next_tenth is not None
+    assert loud.iterations_to_next_tenth < 100, "the rate is brought down at once"
 
 
 def test_averaged_weights_lag_behind() -> None:

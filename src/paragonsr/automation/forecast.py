@@ -95,14 +95,15 @@ def forecast(
     if not (np.diff(x) > 0).all():
         return None
     steepness, exponent, scatter = _course(x, y)
-    ahead = np.interp(np.linspace(now, total, POINTS), grid, log_work) - x[-1]
+    to_come = np.linspace(now, total, POINTS)
+    ahead = np.interp(to_come, grid, log_work) - x[-1]
     gains = -steepness * np.expm1(-exponent * ahead) / exponent
-    gain, far = float(gains[-1]), min(float(ahead[-1]), FAR)
-    wavering = (np.gradient(work, grid) / rates.max()) ** POWER
-    annealing = (ANNEALING + PER_SCATTER * scatter) * max(float(np.interp(now, grid, wavering) - wavering[-1]), 0.0)
+    wavering = np.interp(to_come, grid, (np.gradient(work, grid) / rates.max()) ** POWER)
+    annealed = (ANNEALING + PER_SCATTER * scatter) * np.maximum(wavering[0] - wavering, 0.0)
+    gain, annealing, far = float(gains[-1]), float(annealed[-1]), min(float(ahead[-1]), FAR)
     margin = ANNEALING_ABOUT * annealing + NOISE * scatter + RESOLUTION
     surprise = BREAKTHROUGH * min(max(1 - float(y[-1] - y[0]) / LEFT_THE_START, 0.0), 1.0) * far / FAR
-    reached = np.flatnonzero(gains >= TENTH)
+    reached = np.flatnonzero(gains + annealed >= TENTH)
     return Forecast(
         final=float(y[-1] + gain + annealing + EXPECTED * surprise),
         low=float(y[-1] + gain * math.exp(-BELOW - BELOW_PER_LOG * far) + annealing - margin),
