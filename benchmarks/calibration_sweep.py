@@ -25,10 +25,10 @@ from PIL import Image
 from scipy import stats
 
 from paragonsr.data.options import SingleOptions
+from paragonsr.data.packed import open_store
 from paragonsr.data.statistics import patch_statistics, statistics
-from paragonsr.data.store import open_store
 from paragonsr.evidence.statistics import paired_difference
-from paragonsr.training.record import read_steps
+from paragonsr.training.reporting.record import read_steps
 
 CONFIG = "options/train/demo.yml"
 WEIGHT = "train.losses.1.loss_weight"

@@ -11,9 +11,9 @@ from pathlib import Path
 from automation_plots import draw
 from bokeh.layouts import row
 
-from paragonsr.evidence.course import carried_out
 from paragonsr.evidence.curves import difference_curve, mean_curve
 from paragonsr.evidence.plots import shaded_curves
+from paragonsr.evidence.runner import carried_out
 
 
 def main() -> None:

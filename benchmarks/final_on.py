@@ -10,7 +10,7 @@ import argparse
 import json
 from pathlib import Path
 
-from paragonsr.evidence.course import carried_out
+from paragonsr.evidence.runner import carried_out
 from paragonsr.evidence.runs import Run
 from paragonsr.evidence.statistics import paired_difference
 from paragonsr.inference.benchmark import benchmark

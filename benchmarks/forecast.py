@@ -12,7 +12,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from paragonsr.training.record import read_forecasts, read_validations
+from paragonsr.training.reporting.record import read_forecasts, read_validations
 
 SHARES = {"1/3": 1 / 3, "1/2": 1 / 2, "2/3": 2 / 3}
 

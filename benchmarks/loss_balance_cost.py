@@ -28,7 +28,7 @@ from paragonsr.automation.loss_balance import LossBalance
 from paragonsr.automation.options import LossBalanceOptions
 from paragonsr.automation.protocol import Steps
 from paragonsr.losses.options import L1Options, MSSSIMLossOptions
-from paragonsr.training.objective import Objective
+from paragonsr.training.engine.objective import Objective
 
 ALLOWED = 0.03
 BATCH, SIDE, WINDOW = 8, 32, 50

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from paragonsr.archs.attention import OverlappingAttention, ShiftedAttention, WindowGrid, attend
-from paragonsr.archs.options import PhotoOptions
 from paragonsr.archs.release_blocks import WindowAttention, rotary_angles, rotate
+from paragonsr.archs.release_options import PhotoOptions
 
 SIZES = st.integers(1, 40)
 

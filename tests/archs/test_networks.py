@@ -15,22 +15,11 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from paragonsr.archs.blocks import ContentGain, DualBlock, LocalPool, PublishedBlock
+from paragonsr.archs.classic_options import LOptions, MicroOptions, NanoOptions, SeedOptions, SOptions, TinyOptions
 from paragonsr.archs.complexity import count_parameters
-from paragonsr.archs.options import (
-    NETWORKS,
-    LOptions,
-    MicroOptions,
-    NanoOptions,
-    NetworkOptions,
-    PhotoOptions,
-    ProOptions,
-    RealtimeOptions,
-    SeedOptions,
-    SOptions,
-    StreamOptions,
-    TinyOptions,
-)
+from paragonsr.archs.options import NETWORKS, NetworkOptions
 from paragonsr.archs.paragonsr2 import ParagonSR2
+from paragonsr.archs.release_options import PhotoOptions, ProOptions, RealtimeOptions, StreamOptions
 from paragonsr.errors import UserError
 
 WINDOWS = {"attention_window": 8, "pool_window": 8}

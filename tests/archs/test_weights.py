@@ -14,7 +14,9 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from paragonsr.archs.options import NETWORKS, NanoOptions, PhotoOptions, RealtimeOptions, SOptions, StreamOptions
+from paragonsr.archs.classic_options import NanoOptions, SOptions
+from paragonsr.archs.options import NETWORKS
+from paragonsr.archs.release_options import PhotoOptions, RealtimeOptions, StreamOptions
 from paragonsr.archs.weights import (
     load_into,
     load_network,

@@ -20,7 +20,7 @@ from paragonsr.automation.options import LossBalanceOptions
 from paragonsr.automation.protocol import Automation, Decision, Facts, Steps
 from paragonsr.errors import UserError
 from paragonsr.losses.options import L1Options, MSEOptions, MSSSIMLossOptions, SSIMLossOptions
-from paragonsr.training.objective import Objective
+from paragonsr.training.engine.objective import Objective
 
 Make = Callable[..., Steps]
 Floats = NDArray[np.float64]

@@ -185,7 +185,7 @@ def test_a_disk_that_fills_while_training(
         raise OSError(errno.ENOSPC, "No space left on device", str(place))
 
     with monkeypatch.context() as patch:
-        patch.setattr("paragonsr.training.store.write_atomically", full)
+        patch.setattr("paragonsr.training.checkpoint.files.write_atomically", full)
         said = refused("train", path)
     folder = path.parent / "experiments" / "tiny"
     assert said == f"error: {folder / 'training_states' / '6.state'}: No space left on device\n"

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from paragonsr.archs.options import PhotoOptions, SOptions
+from paragonsr.archs.classic_options import SOptions
+from paragonsr.archs.release_options import PhotoOptions
 from paragonsr.config import load_config
 from paragonsr.config.load import Loaded
 from paragonsr.errors import UserError

@@ -26,8 +26,8 @@ from paragonsr.curation.downscale import downscale as make_lower
 from paragonsr.data.images import read_image
 from paragonsr.data.manifest import read_header
 from paragonsr.data.options import PairedOptions, SingleOptions
+from paragonsr.data.packed import open_store
 from paragonsr.data.resize import downscale
-from paragonsr.data.store import open_store
 from paragonsr.errors import UserError
 from paragonsr.training.run import train
 

@@ -9,7 +9,7 @@ import pytest
 
 from paragonsr.data.inspect import check_dataset
 from paragonsr.data.options import PairedOptions, SingleOptions
-from paragonsr.data.store import open_store
+from paragonsr.data.packed import open_store
 from paragonsr.errors import UserError
 
 WriteImages = Callable[[str, dict[str, np.ndarray]], Path]

@@ -12,9 +12,9 @@ from pydantic import ValidationError
 
 from paragonsr.data.manifest import read_header, write_manifest
 from paragonsr.data.options import PairedOptions, SingleOptions
+from paragonsr.data.packed import open_store
 from paragonsr.data.pairing import find_pairs
 from paragonsr.data.sampling import Sampler
-from paragonsr.data.store import open_store
 from paragonsr.errors import UserError
 
 Images = dict[str, NDArray[np.uint8]]

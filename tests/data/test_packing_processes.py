@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from paragonsr.data.options import SingleOptions
-from paragonsr.data.store import open_store
+from paragonsr.data.packed import open_store
 
 PACK = """
 import sys
 from paragonsr.data.options import SingleOptions
-from paragonsr.data.store import open_store
+from paragonsr.data.packed import open_store
 
 hr, cache, pause_at = sys.argv[1], sys.argv[2], int(sys.argv[3])
 

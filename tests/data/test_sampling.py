@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from paragonsr.data.options import PairedOptions
+from paragonsr.data.packed import Store, open_store
 from paragonsr.data.sampling import Batch, Sampler, augmented, hashes
-from paragonsr.data.store import Store, open_store
 from paragonsr.errors import UserError
 
 SIZES = ((9, 14), (12, 8), (8, 8), (20, 11), (8, 30))

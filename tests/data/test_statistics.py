@@ -16,8 +16,8 @@ from PIL import Image
 
 from paragonsr.data import statistics as module
 from paragonsr.data.options import SingleOptions
+from paragonsr.data.packed import Store, open_store
 from paragonsr.data.statistics import patch_statistics, statistics
-from paragonsr.data.store import Store, open_store
 
 Pixels = NDArray[np.uint8]
 NAMES = ["texture_variance", "edge_density", "color_variation", "complexity"]

@@ -18,4 +18,4 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
             main(command[3:])
         return int(ended.value.code or 0)
 
-    monkeypatch.setattr("paragonsr.evidence.course.run_to_its_end", trained)
+    monkeypatch.setattr("paragonsr.evidence.runner.run_to_its_end", trained)

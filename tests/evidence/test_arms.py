@@ -8,8 +8,8 @@ import pytest
 from paragonsr.config import load_config
 from paragonsr.errors import UserError
 from paragonsr.evidence.arms import check_comparable, differing_keys, make_arms, said_once, write_config
-from paragonsr.evidence.course import legs
 from paragonsr.evidence.options import Kind
+from paragonsr.evidence.runner import legs
 
 Configure = Callable[..., Path]
 

@@ -13,7 +13,7 @@ import torch
 from paragonsr.archs.weights import read_weights
 from paragonsr.cli import main
 from paragonsr.evidence.runs import Run, find_runs
-from paragonsr.training.step import Optimisation
+from paragonsr.training.engine.step import Optimisation
 
 Configure = Callable[..., Path]
 
@@ -100,7 +100,7 @@ def test_ctrl_c_ends_with_one_line(
     def interrupted(*given: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("paragonsr.evidence.course.run_to_its_end", interrupted)
+    monkeypatch.setattr("paragonsr.evidence.runner.run_to_its_end", interrupted)
     _compare(tiny_config(), "--vary", "train.optim_g.lr=1e-3,1e-4", "--out", tmp_path / "out", code=130)
     assert capsys.readouterr().err == "interrupted; the same command goes on from here\n"
 

@@ -15,8 +15,8 @@ from paragonsr.config import load_config
 from paragonsr.evidence.plots import smoothed, thinned
 from paragonsr.evidence.report_page import report_page
 from paragonsr.evidence.runs import Run
+from paragonsr.training.engine.step import Optimisation
 from paragonsr.training.run import Outcome, train
-from paragonsr.training.step import Optimisation
 
 Configure = Callable[..., Path]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

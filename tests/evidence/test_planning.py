@@ -10,7 +10,7 @@ from paragonsr.config import Config
 from paragonsr.errors import UserError
 from paragonsr.evidence.arms import Arm, make_arms
 from paragonsr.evidence.planning import ROUNDS, planned
-from paragonsr.training.estimate import Estimate
+from paragonsr.training.engine.estimate import Estimate
 
 Configure = Callable[..., Path]
 Make = Callable[..., list[Arm]]

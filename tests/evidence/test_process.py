@@ -64,7 +64,7 @@ def test_a_run_that_is_killed_is_said_to_be(
     def killed(command: list[str], log: Path, tell: Callable[[str], None]) -> int:
         return run_to_its_end([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"], log, tell)
 
-    monkeypatch.setattr("paragonsr.evidence.course.run_to_its_end", killed)
+    monkeypatch.setattr("paragonsr.evidence.runner.run_to_its_end", killed)
     with pytest.raises(SystemExit) as ended:
         main(["compare", str(tiny_config()), "--vary", "train.optim_g.lr=1e-3,1e-4", "--out", str(tmp_path / "out")])
     assert ended.value.code == 2

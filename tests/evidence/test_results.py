@@ -15,14 +15,14 @@ from paragonsr.automation.protocol import Figure, Steps, Validation
 from paragonsr.errors import UserError
 from paragonsr.evidence.arms import Arm, differing_keys, make_arms
 from paragonsr.evidence.compare_page import compare_page
-from paragonsr.evidence.course import Leg, carried_out, legs
 from paragonsr.evidence.curves import aligned, difference_curve, in_seconds, mean_curve
 from paragonsr.evidence.progress import remaining
 from paragonsr.evidence.results import Results, as_json, results
+from paragonsr.evidence.runner import Leg, carried_out, legs
 from paragonsr.evidence.runs import Run
 from paragonsr.evidence.statistics import paired_difference
 from paragonsr.evidence.tables import lines
-from paragonsr.training.record import Recorder
+from paragonsr.training.reporting.record import Recorder
 
 Configure = Callable[..., Path]
 EVERY = 10

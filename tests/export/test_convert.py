@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from paragonsr.archs.options import NanoOptions, RealtimeOptions
+from paragonsr.archs.classic_options import NanoOptions
+from paragonsr.archs.release_options import RealtimeOptions
 from paragonsr.archs.weights import load_network, read_metadata
 from paragonsr.cli import main
 from paragonsr.config import load_config

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 import paragonsr
-from paragonsr.archs.options import NanoOptions, PhotoOptions, ProOptions, SOptions, StreamOptions
+from paragonsr.archs.classic_options import NanoOptions, SOptions
+from paragonsr.archs.release_options import PhotoOptions, ProOptions, StreamOptions
 from paragonsr.archs.weights import load_network, save_metadata, save_weights
 from paragonsr.cli import main
 from paragonsr.errors import UserError

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from paragonsr.archs.options import NanoOptions
+from paragonsr.archs.classic_options import NanoOptions
 from paragonsr.archs.weights import save_metadata, save_weights
 from paragonsr.cli import main
 from paragonsr.data import resize

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import paragonsr
-from paragonsr.archs.options import NanoOptions
+from paragonsr.archs.classic_options import NanoOptions
 from paragonsr.archs.weights import save_metadata, save_weights
 from paragonsr.cli import main
 from paragonsr.data import resize

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 import paragonsr
-from paragonsr.archs.options import NanoOptions
+from paragonsr.archs.classic_options import NanoOptions
 from paragonsr.archs.weights import save_metadata, save_weights
 
 pytestmark = [

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import paragonsr
-from paragonsr.archs.options import NanoOptions
+from paragonsr.archs.classic_options import NanoOptions
 from paragonsr.archs.weights import save_metadata, save_weights
 from paragonsr.errors import UserError
 from paragonsr.inference.model import Upscaler

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from paragonsr.archs.options import NanoOptions, PhotoOptions, RealtimeOptions, SOptions
+from paragonsr.archs.classic_options import NanoOptions, SOptions
+from paragonsr.archs.release_options import PhotoOptions, RealtimeOptions
 from paragonsr.archs.spandrel_adapter import import_spandrel
 from paragonsr.archs.weights import load_network, save_metadata, save_weights
 from paragonsr.spandrel import ID, install

@@ -12,8 +12,8 @@ from pydantic import BaseModel
 
 from paragonsr.config import Config
 from paragonsr.config.load import load_config
+from paragonsr.optim.options import AdamOptions, AdamWOptions, NAdamOptions
 from paragonsr.options import one_of
-from paragonsr.training.options import AdamOptions, AdamWOptions, NAdamOptions
 
 SOURCE = Path(__file__).parents[2] / "src" / "paragonsr"
 ROOT = SOURCE.parents[1]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from paragonsr.archs.options import NanoOptions
+from paragonsr.archs.classic_options import NanoOptions
 from paragonsr.archs.weights import save_metadata, save_weights
 from paragonsr.serve.models import Models
 from paragonsr.serve.server import Limits, Server

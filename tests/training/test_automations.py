@@ -18,12 +18,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from paragonsr.automation.protocol import CLOCK_COLUMNS, Decay
 from paragonsr.cli import main
 from paragonsr.config import load_config
-from paragonsr.training import assembly, planning
-from paragonsr.training.record import read_steps, read_validations
+from paragonsr.training import assembly
+from paragonsr.training import time_plan as planning
+from paragonsr.training.checkpoint.files import read_state
+from paragonsr.training.control.size_probe import Trial
 from paragonsr.training.replay import replay
+from paragonsr.training.reporting.record import read_steps, read_validations
 from paragonsr.training.run import Outcome, train
-from paragonsr.training.store import read_state
-from paragonsr.training.trial import Trial
 
 Configure = Callable[..., Path]
 

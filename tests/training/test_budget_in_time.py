@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from paragonsr.training.record import read_steps, read_validations
+from paragonsr.training.reporting.record import read_steps, read_validations
 
 pytestmark = pytest.mark.slow
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from paragonsr.training import console as consoles
-from paragonsr.training.console import Console
+from paragonsr.training.reporting import console as consoles
+from paragonsr.training.reporting.console import Console
 
 
 class _Screen:

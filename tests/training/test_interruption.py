@@ -16,8 +16,8 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from paragonsr.automation.protocol import CLOCK_COLUMNS
-from paragonsr.training.record import read_steps, read_validations
-from paragonsr.training.store import read_state
+from paragonsr.training.checkpoint.files import read_state
+from paragonsr.training.reporting.record import read_steps, read_validations
 
 Configure = Callable[..., Path]
 ENTRY = [sys.executable, "-c", "from paragonsr.cli import main; main()", "train"]
@@ -136,7 +136,7 @@ def test_a_signal_finishes_the_step_saves_and_says_how_to_resume(tiny_config: Co
 def test_d23_a_crash_exits_non_zero_and_names_the_cause(tiny_config: Configure) -> None:
     path = tiny_config({"train.total_iter": 40, "logger.save_checkpoint_freq": 5})
     code = (
-        "import paragonsr.training.step as step\n"
+        "import paragonsr.training.engine.step as step\n"
         "whole = step.Optimisation.step\n"
         "count = iter(range(100))\n"
         "def failing(*given, **named):\n"

@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from paragonsr.config import load_config
-from paragonsr.training import objective, run
-from paragonsr.training.record import read_steps
+from paragonsr.training import run
+from paragonsr.training.engine import objective
+from paragonsr.training.reporting.record import read_steps
 
 Configure = Callable[..., Path]
 
@@ -78,8 +79,8 @@ def test_endless_nans_stop_the_run(tiny_config: Configure, monkeypatch: pytest.M
 
 
 def test_a_layer_whose_weights_are_not_finite_is_named(tiny_config: Configure, tmp_path: Path) -> None:
-    from paragonsr.training.diagnosis import _layer
-    from paragonsr.training.hardware import Hardware
+    from paragonsr.training.engine.device_context import Hardware
+    from paragonsr.training.engine.diagnosis import _layer
 
     config = load_config(tiny_config()).config
     network = config.network.build(scale=2)

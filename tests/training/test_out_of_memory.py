@@ -17,11 +17,11 @@ from torch import nn
 
 from paragonsr.archs.paragonsr2 import CompactParagonSR2
 from paragonsr.config import load_config
-from paragonsr.training.memory import PeakMemory
-from paragonsr.training.record import read_steps, read_validations
+from paragonsr.training.engine.memory import PeakMemory
+from paragonsr.training.engine.step import Optimisation
 from paragonsr.training.replay import replay
+from paragonsr.training.reporting.record import read_steps, read_validations
 from paragonsr.training.run import Outcome, train
-from paragonsr.training.step import Optimisation
 
 Configure = Callable[..., Path]
 
@@ -133,7 +133,7 @@ def test_another_error_is_not_taken_for_a_lack_of_memory(
 CAPPED = """
 import ctypes, resource, sys
 import psutil
-import paragonsr.training.step as step
+import paragonsr.training.engine.step as step
 
 whole, count, limit = step.Optimisation.step, iter(range(100)), float(sys.argv.pop(1))
 

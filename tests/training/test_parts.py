@@ -6,15 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from paragonsr.archs.options import NanoOptions
+from paragonsr.archs.classic_options import NanoOptions
 from paragonsr.data.sampling import Batch
 from paragonsr.losses.options import L1Options, MSEOptions, MSSSIMLossOptions
-from paragonsr.training.ema import Average
-from paragonsr.training.hardware import Hardware
-from paragonsr.training.objective import Objective
-from paragonsr.training.options import AdamOptions
-from paragonsr.training.settings import Settings
-from paragonsr.training.step import Optimisation
+from paragonsr.optim.ema import Average
+from paragonsr.optim.options import AdamOptions
+from paragonsr.training.control.settings import Settings
+from paragonsr.training.engine.device_context import Hardware
+from paragonsr.training.engine.objective import Objective
+from paragonsr.training.engine.step import Optimisation
 
 CPU = Hardware(torch.device("cpu"), None, False)
 LOSSES = [L1Options(), MSEOptions(loss_weight=3.0), MSSSIMLossOptions(loss_weight=0.05, scales=1)]

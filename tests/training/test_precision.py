@@ -10,10 +10,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from paragonsr.config import load_config
-from paragonsr.training import compiling
-from paragonsr.training.compiling import compiled_if_it_pays
-from paragonsr.training.hardware import Hardware, hardware
-from paragonsr.training.record import read_steps
+from paragonsr.training.engine import compiling
+from paragonsr.training.engine.compiling import compiled_if_it_pays
+from paragonsr.training.engine.device_context import Hardware, hardware
+from paragonsr.training.reporting.record import read_steps
 from paragonsr.training.run import Outcome, train
 
 Configure = Callable[..., Path]

@@ -18,10 +18,10 @@ from torch import nn
 
 from paragonsr.archs.paragonsr2 import CompactParagonSR2
 from paragonsr.config import load_config
-from paragonsr.training.record import read_steps, read_validations
+from paragonsr.training.checkpoint.files import read_state
+from paragonsr.training.checkpoint.state import TrainingState
+from paragonsr.training.reporting.record import read_steps, read_validations
 from paragonsr.training.run import Outcome, train
-from paragonsr.training.state import TrainingState
-from paragonsr.training.store import read_state
 
 Configure = Callable[..., Path]
 Parts = Mapping[str, Any]

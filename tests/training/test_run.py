@@ -11,12 +11,12 @@ from safetensors.torch import load_file, save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import paragonsr
-from paragonsr.archs.options import NanoOptions
+from paragonsr.archs.classic_options import NanoOptions
 from paragonsr.archs.weights import read_weights, save_weights
 from paragonsr.config import load_config
 from paragonsr.data.images import write_png
 from paragonsr.errors import UserError
-from paragonsr.training.record import read_steps, read_validations
+from paragonsr.training.reporting.record import read_steps, read_validations
 from paragonsr.training.run import Outcome, train
 
 Configure = Callable[..., Path]

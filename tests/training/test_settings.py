@@ -4,8 +4,8 @@ from pathlib import Path
 
 from paragonsr.automation.journal import Entry, Journal
 from paragonsr.automation.protocol import Decay, Decision
-from paragonsr.training.settings import Controls, Settings
-from paragonsr.training.trial import Trial
+from paragonsr.training.control.settings import Controls, Settings
+from paragonsr.training.control.size_probe import Trial
 
 
 def test_the_state_before_the_first_decay_is_what_is_kept(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from paragonsr.archs.attention import OverlappingAttention, ShiftedAttention
-from paragonsr.archs.options import SeedOptions
+from paragonsr.archs.classic_options import SeedOptions
 
 
 class RMSNorm(nn.Module):

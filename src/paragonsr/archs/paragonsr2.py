@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from paragonsr.archs.base import build_base
 from paragonsr.archs.blocks import ContentGain, ResidualGroup, icnr_, make_attention, published_icnr_
-from paragonsr.archs.options import SeedOptions
+from paragonsr.archs.classic_options import SeedOptions
 
 
 class SubPixelUpsampler(nn.Module):

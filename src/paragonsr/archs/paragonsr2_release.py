@@ -5,8 +5,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from paragonsr.archs.base import build_base
-from paragonsr.archs.options import ReleaseOptions
 from paragonsr.archs.release_blocks import BLOCKS
+from paragonsr.archs.release_options import ReleaseOptions
 
 CONV_REACH = {"nano": 1, "stream": 4, "photo": 1, "pro": 1}
 """LR pixels that the convolutions of one block reach."""

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from paragonsr.archs.network_options import NetworkOptions
-from paragonsr.archs.options import NETWORKS, ParagonOptions
+from paragonsr.archs.options import NETWORKS
+from paragonsr.archs.paragon_options import ParagonOptions
 from paragonsr.errors import UserError
 
 State = dict[str, Tensor]

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from paragonsr.archs.attention import WindowGrid, attend
 from paragonsr.archs.blocks import LayerScale, LocalPool
-from paragonsr.archs.options import ReleaseOptions
+from paragonsr.archs.release_options import ReleaseOptions
 
 HALF_MAX = 65504.0
 """Largest finite fp16 number."""

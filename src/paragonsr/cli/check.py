@@ -65,7 +65,7 @@ def _automations(config: "Config") -> None:
 
 def _estimate(config: "Config") -> None:
     from paragonsr.config.budget import parse_budget
-    from paragonsr.training.estimate import estimate
+    from paragonsr.training.engine.estimate import estimate
 
     figures = estimate(config)
     total = config.train.total_iter

@@ -6,7 +6,8 @@ the run something else than its owner asked for (a discriminator, on-the-fly deg
 
 from typing import Any
 
-from paragonsr.archs.options import NETWORKS, ReleaseOptions
+from paragonsr.archs.options import NETWORKS
+from paragonsr.archs.release_options import ReleaseOptions
 from paragonsr.config.yaml import Key, place
 from paragonsr.data.options import IGNORED_KEYS as IGNORED_DATA
 from paragonsr.errors import UserError

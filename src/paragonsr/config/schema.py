@@ -5,9 +5,10 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from paragonsr.archs.options import NetworkChoice, NetworkOptions
+from paragonsr.config.sections import LoggerOptions, PathOptions, TrainOptions, ValOptions
 from paragonsr.data.options import DatasetChoice, DatasetOptions
+from paragonsr.optim.options import PlateauOptions
 from paragonsr.options import MismatchError, Options
-from paragonsr.training.options import LoggerOptions, PathOptions, PlateauOptions, TrainOptions, ValOptions
 
 
 class Config(Options):

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paragonsr.data.options import DatasetOptions
+from paragonsr.data.packed import Store
 from paragonsr.data.resize import Image
-from paragonsr.data.store import Store
 from paragonsr.errors import UserError
 
 UInt64s = NDArray[np.uint64]

@@ -8,8 +8,8 @@ one.
 import numpy as np
 from numpy.typing import NDArray
 
+from paragonsr.data.packed import Store
 from paragonsr.data.resize import Image
-from paragonsr.data.store import Store
 
 PATCHES = 1024
 """Patches that are looked at, spread evenly over the images (as often as training shows them)."""

@@ -11,7 +11,7 @@ import yaml
 from paragonsr.config import Config, load_config
 from paragonsr.errors import UserError
 from paragonsr.evidence.options import Kind
-from paragonsr.training.folder import flat
+from paragonsr.training.checkpoint.run_folder import flat
 
 SET_BY_THE_COMPARISON = ("name", "manual_seed", "path.experiments_root", "path.pretrain_network_g")
 NOT_THE_IMAGES = (

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 
 from paragonsr.evidence.arms import Arm
-from paragonsr.evidence.course import Leg
 from paragonsr.evidence.curves import difference_curve, in_seconds, mean_curve
 from paragonsr.evidence.page import Page
 from paragonsr.evidence.plots import Paired, intervals, lines, shaded_curves
 from paragonsr.evidence.results import Results, measured, runs_of
+from paragonsr.evidence.runner import Leg
 from paragonsr.evidence.runs import Run
 from paragonsr.evidence.tables import changes_of, cost_table, digits_of, no_interval, outcome_tables, seeds
 

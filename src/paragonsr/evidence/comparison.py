@@ -9,12 +9,12 @@ from paragonsr.data.lock import claim
 from paragonsr.errors import UserError
 from paragonsr.evidence.arms import Arm, differing_keys
 from paragonsr.evidence.compare_page import compare_page
-from paragonsr.evidence.course import Leg, carry_out, legs
 from paragonsr.evidence.planning import planned
 from paragonsr.evidence.progress import Progress
 from paragonsr.evidence.results import Results, as_json, results
+from paragonsr.evidence.runner import Leg, carry_out, legs
 from paragonsr.files import write_atomically
-from paragonsr.training.record import LOCK
+from paragonsr.training.reporting.record import LOCK
 
 
 def compare(arms: Sequence[Arm], seeds: Sequence[int], folder: Path, say: Callable[[str], None]) -> Results:

@@ -13,7 +13,7 @@ from paragonsr.data.decoding import load_pair
 from paragonsr.data.pairing import find_pairs
 from paragonsr.inference.model import Upscaler, load
 from paragonsr.metrics.psnr import psnr
-from paragonsr.training.pictures import sheet
+from paragonsr.training.reporting.pictures import sheet
 
 TILE = 96
 """Side of a tile in HR pixels; a multiple of every scale."""

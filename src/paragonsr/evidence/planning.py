@@ -11,7 +11,7 @@ from paragonsr.config.budget import fitted, parse_budget, rescaling
 from paragonsr.errors import UserError
 from paragonsr.evidence.arms import Arm, said_once
 from paragonsr.files import write_atomically
-from paragonsr.training.estimate import estimate
+from paragonsr.training.engine.estimate import estimate
 
 ROUNDS = 4
 """How often the speed of each arm is measured, the arms taking turns, when a budget of seconds is planned. The fastest

@@ -9,7 +9,7 @@ from datetime import timedelta
 from rich.console import Console
 from rich.markup import escape
 
-from paragonsr.evidence.course import Leg
+from paragonsr.evidence.runner import Leg
 
 
 class Progress:

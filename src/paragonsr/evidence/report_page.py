@@ -15,9 +15,9 @@ from paragonsr.evidence.curves import Shaded
 from paragonsr.evidence.page import Page
 from paragonsr.evidence.plots import Mark, shaded_curves, step_curves
 from paragonsr.evidence.runs import Run
-from paragonsr.training.folder import flat
-from paragonsr.training.record import read_forecasts
-from paragonsr.training.report import shown
+from paragonsr.training.checkpoint.run_folder import flat
+from paragonsr.training.reporting.loggers import shown
+from paragonsr.training.reporting.record import read_forecasts
 
 
 def report_page(run: Run) -> str:

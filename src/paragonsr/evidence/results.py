@@ -9,7 +9,7 @@ import numpy as np
 
 from paragonsr.errors import UserError
 from paragonsr.evidence.arms import Arm
-from paragonsr.evidence.course import Leg
+from paragonsr.evidence.runner import Leg
 from paragonsr.evidence.runs import Run
 from paragonsr.evidence.statistics import Difference, first_reached, paired_difference
 

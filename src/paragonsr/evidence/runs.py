@@ -12,7 +12,7 @@ import numpy as np
 from paragonsr.automation.protocol import Validation
 from paragonsr.data.lock import is_claimed
 from paragonsr.errors import UserError
-from paragonsr.training.record import LOCK, read_steps, read_validations
+from paragonsr.training.reporting.record import LOCK, read_steps, read_validations
 
 
 @dataclass(frozen=True)

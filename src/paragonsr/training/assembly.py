@@ -17,12 +17,17 @@ from paragonsr.automation.journal import Journal
 from paragonsr.automation.loss_balance import STATISTICS
 from paragonsr.automation.protocol import Facts
 from paragonsr.config import Config
+from paragonsr.data.packed import Store as PackedStore
+from paragonsr.data.packed import open_store
 from paragonsr.data.sampling import Prefetcher, Sampler
 from paragonsr.data.statistics import statistics
-from paragonsr.data.store import Store as PackedStore
-from paragonsr.data.store import open_store
-from paragonsr.training import record, schedule
-from paragonsr.training.automations import (
+from paragonsr.optim import schedules as schedule
+from paragonsr.optim.ema import Average
+from paragonsr.training.checkpoint.files import Store, read_state
+from paragonsr.training.checkpoint.manager import Keeper
+from paragonsr.training.checkpoint.run_folder import RunFolder, require_same
+from paragonsr.training.checkpoint.state import TrainingState
+from paragonsr.training.control.automations import (
     HALVES_EVERY,
     Circumstances,
     make_automations,
@@ -30,28 +35,24 @@ from paragonsr.training.automations import (
     tries_rates,
     validations_every,
 )
-from paragonsr.training.board import Board
-from paragonsr.training.compiling import compiled_if_it_pays
-from paragonsr.training.console import Console
-from paragonsr.training.ema import Average
-from paragonsr.training.folder import RunFolder, require_same
-from paragonsr.training.hardware import Hardware
-from paragonsr.training.keeping import Keeper
+from paragonsr.training.control.calendar import Plan
+from paragonsr.training.control.forecaster import Outlook
+from paragonsr.training.control.settings import Controls, Settings
+from paragonsr.training.control.size_probe import Trial, interrupted
+from paragonsr.training.engine.compiling import compiled_if_it_pays
+from paragonsr.training.engine.device_context import Hardware
+from paragonsr.training.engine.memory import PeakMemory
+from paragonsr.training.engine.meter import MachineReadings, Meter, Readings, RecordedReadings
+from paragonsr.training.engine.objective import Objective
+from paragonsr.training.engine.rate_trials import try_rates
+from paragonsr.training.engine.signals import Interruption
+from paragonsr.training.engine.step import Optimisation, to_device
+from paragonsr.training.engine.validation import ValidationSet, Validator
 from paragonsr.training.loop import Training
-from paragonsr.training.memory import PeakMemory
-from paragonsr.training.meter import MachineReadings, Meter, Readings, RecordedReadings
-from paragonsr.training.objective import Objective
-from paragonsr.training.outlook import Outlook
-from paragonsr.training.plan import Plan
-from paragonsr.training.rate_probe import try_rates
-from paragonsr.training.report import Reporter
-from paragonsr.training.settings import Controls, Settings
-from paragonsr.training.signals import Interruption
-from paragonsr.training.state import TrainingState
-from paragonsr.training.step import Optimisation, to_device
-from paragonsr.training.store import Store, read_state
-from paragonsr.training.trial import Trial, interrupted
-from paragonsr.training.validation import ValidationSet, Validator
+from paragonsr.training.reporting import record
+from paragonsr.training.reporting.console import Console
+from paragonsr.training.reporting.loggers import Reporter
+from paragonsr.training.reporting.tensorboard import Board
 
 Resumed = tuple[dict[str, torch.Tensor], dict[str, Any]]
 """Tensors and the rest of a resume state."""

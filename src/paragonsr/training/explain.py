@@ -8,8 +8,8 @@ from paragonsr.automation.options import AutomationOptions
 from paragonsr.automation.protocol import Facts
 from paragonsr.config import Config
 from paragonsr.training.assembly import image_statistics, learning_rate, open_data
-from paragonsr.training.automations import Circumstances, calibration_table, make_automations
-from paragonsr.training.hardware import hardware
+from paragonsr.training.control.automations import Circumstances, calibration_table, make_automations
+from paragonsr.training.engine.device_context import hardware
 
 WIDTH, INDENT = 80, 14
 """Characters of a line, and where what a title stands for begins."""

@@ -6,19 +6,19 @@ from dataclasses import dataclass, replace
 
 from paragonsr.automation.protocol import Automation, Decision, Facts, Observation, Steps
 from paragonsr.data.sampling import Batch, Prefetcher
-from paragonsr.training import diagnosis
-from paragonsr.training.hardware import Hardware
-from paragonsr.training.keeping import Keeper
-from paragonsr.training.meter import Meter, Readings
-from paragonsr.training.objective import Objective
-from paragonsr.training.outlook import Outlook
-from paragonsr.training.plan import Due, Plan
-from paragonsr.training.report import Reporter
-from paragonsr.training.settings import Controls, Settings
-from paragonsr.training.signals import Interruption
-from paragonsr.training.state import TrainingState
-from paragonsr.training.trial import Trial
-from paragonsr.training.validation import Validator
+from paragonsr.training.checkpoint.manager import Keeper
+from paragonsr.training.checkpoint.state import TrainingState
+from paragonsr.training.control.calendar import Due, Plan
+from paragonsr.training.control.forecaster import Outlook
+from paragonsr.training.control.settings import Controls, Settings
+from paragonsr.training.control.size_probe import Trial
+from paragonsr.training.engine import diagnosis
+from paragonsr.training.engine.device_context import Hardware
+from paragonsr.training.engine.meter import Meter, Readings
+from paragonsr.training.engine.objective import Objective
+from paragonsr.training.engine.signals import Interruption
+from paragonsr.training.engine.validation import Validator
+from paragonsr.training.reporting.loggers import Reporter
 
 
 @dataclass

@@ -11,10 +11,10 @@ from paragonsr.automation.journal import Entry, Journal
 from paragonsr.automation.protocol import Automation, Facts, Observation, Steps
 from paragonsr.config import Config
 from paragonsr.errors import UserError
-from paragonsr.training.automations import Circumstances, make_automations
-from paragonsr.training.record import read_observations
-from paragonsr.training.settings import Controls, Settings
-from paragonsr.training.trial import Trial
+from paragonsr.training.control.automations import Circumstances, make_automations
+from paragonsr.training.control.settings import Controls, Settings
+from paragonsr.training.control.size_probe import Trial
+from paragonsr.training.reporting.record import read_observations
 
 Line = dict[str, Any]
 """What stands in one line of journal.jsonl."""

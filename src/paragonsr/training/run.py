@@ -13,13 +13,13 @@ from torch import nn
 from paragonsr.archs.weights import load_into, starting_options
 from paragonsr.config import Config
 from paragonsr.training.assembly import Data, assemble, open_data
-from paragonsr.training.console import Console
-from paragonsr.training.folder import RunFolder, environment
-from paragonsr.training.hardware import Hardware, hardware
+from paragonsr.training.checkpoint.run_folder import RunFolder, environment
+from paragonsr.training.engine.device_context import Hardware, hardware
+from paragonsr.training.engine.validation import sanity
 from paragonsr.training.loop import Training
-from paragonsr.training.pictures import comparison_picture
-from paragonsr.training.planning import planned
-from paragonsr.training.validation import sanity
+from paragonsr.training.reporting.console import Console
+from paragonsr.training.reporting.pictures import comparison_picture
+from paragonsr.training.time_plan import planned
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,105 @@
+"""Options of the release family: paragonsr2_{realtime,stream,photo,pro}."""
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from paragonsr.archs.paragon_options import ParagonOptions
+
+
+class ReleaseOptions(ParagonOptions):
+    """The release family: the networks whose weights were published in December 2025."""
+
+    builds = "paragonsr.archs.paragonsr2_release:build"
+    family = "release"
+    block: ClassVar[Literal["nano", "stream", "photo", "pro"]]
+    """Kind of the body's blocks."""
+    legacy: ClassVar[dict[str, Any]] = ParagonOptions.legacy | {
+        "window_mask": False,
+        "positions": "none",
+        "attention_scales": "shared",
+        "export_keeps_attention": False,
+        "pooling": "global",
+        "layer_scale": 1e-5,
+        "upsampler_alpha": 0.0,  # R5: what the published weights were trained with; the published code said 0.3 or 0.4
+    }
+
+    in_chans: Literal[3] = 3
+    """Channels of the image; only RGB."""
+    num_feat: int = Field(64, ge=4)
+    """Channels of the body."""
+    num_groups: int = Field(4, ge=1)
+    """Groups of blocks; they only name the tensors."""
+    num_blocks: int = Field(4, ge=1)
+    """Blocks of a group."""
+    detail_gain: float = Field(0.1, gt=0)
+    """Start of the factor on the learned detail; it is trained."""
+    layer_scale: float = Field(0.1, gt=0)
+    """Start of the factors on the branches of a block."""
+    attention_mode: Literal["sdpa", "flex", "none"] | None = "sdpa"
+    """Window attention (photo, pro): none leaves it out; flex, from older configurations, is the same as sdpa."""
+    window_size: int = Field(16, ge=2)
+    """R5. Side of an attention window, LR pixels; stored with the weights."""
+    window_mask: bool = True
+    """R1, R2. Keeps opposite borders and padding from attending to each other; False, as published, mixes them."""
+    positions: Literal["rotary", "none"] = "rotary"
+    """R3. Whether attention knows where pixels lie: rotary embedding on both axes (2403.13298); none, as published."""
+    attention_scales: Literal["own", "shared"] = "own"
+    """R4. Whether a photo block's attention has factors of its own or shares the convolutions', as published."""
+    export_safe: bool = False
+    """Accepted from older configurations; see export_keeps_attention."""
+    export_keeps_attention: bool = True
+    """R6. False, as published, leaves attention out where export_safe is set; it is exportable as it stands."""
+    pooling: Literal["local", "global"] = "local"
+    """What channel attention (pro) averages over: see the seed family."""
+    pool_window: int = Field(64, ge=1)
+    """Side of the local pooling neighbourhood, LR pixels."""
+    use_checkpointing: bool = False
+    """Recomputes blocks in the backward pass: a third more time, far less memory; same result."""
+
+    @property
+    def has_attention(self) -> bool:
+        """Whether photo and pro blocks are built with window attention."""
+        dropped = self.export_safe and not self.export_keeps_attention
+        return self.attention_mode in ("sdpa", "flex") and not dropped
+
+
+class RealtimeOptions(ReleaseOptions):
+    """17 k parameters."""
+
+    type: Literal["paragonsr2_realtime"] = "paragonsr2_realtime"
+    purpose = "video in real time"
+    block = "nano"
+    num_feat: int = Field(16, ge=4)
+    num_groups: int = Field(1, ge=1)
+    num_blocks: int = Field(3, ge=1)
+    detail_gain: float = Field(0.05, gt=0)
+
+
+class StreamOptions(ReleaseOptions):
+    """110 k parameters."""
+
+    type: Literal["paragonsr2_stream"] = "paragonsr2_stream"
+    purpose = "compressed video, with a wider view"
+    block = "stream"
+    num_feat: int = Field(32, ge=4)
+    num_groups: int = Field(2, ge=1)
+    num_blocks: int = Field(3, ge=1)
+
+
+class PhotoOptions(ReleaseOptions):
+    """745 k parameters."""
+
+    type: Literal["paragonsr2_photo"] = "paragonsr2_photo"
+    purpose = "photographs, with window attention"
+    block = "photo"
+
+
+class ProOptions(ReleaseOptions):
+    """2 M parameters."""
+
+    type: Literal["paragonsr2_pro"] = "paragonsr2_pro"
+    purpose = "the best of the release family, slow"
+    block = "pro"
+    num_groups: int = Field(6, ge=1)
+    num_blocks: int = Field(6, ge=1)

@@ -1,0 +1,115 @@
+"""Learning-rate schedules as pure functions of the position: nothing to save, nothing to restore.
+
+`factor(i)` is what the base rate is multiplied by for the update at position i (the first has 0), so for a whole i each
+equals what torch's scheduler of that name gives after i calls of `step()`.
+"""
+
+import math
+from collections.abc import Callable
+from functools import partial
+
+from paragonsr.optim.options import (
+    CosineOptions,
+    CosineRestartsOptions,
+    MultiStepOptions,
+    OneCycleOptions,
+    PlateauOptions,
+    SchedulerOptions,
+    WSDOptions,
+)
+
+Factor = Callable[[float], float]
+
+
+def warmed_up(schedule: Factor, warmup: int) -> Factor:
+    """`schedule` with a linear warm-up: the very first update has 1/warmup of the rate, update `warmup` all of it."""
+    if warmup < 1:
+        return schedule
+    return lambda i: schedule(i) * min(1.0, (i + 1) / warmup)
+
+
+def build(options: SchedulerOptions, *, total: int, lr: float) -> Factor:
+    """The schedule that `options` describe.
+
+    Args:
+        options: one of the scheduler options.
+        total: iterations of the run.
+        lr: base learning rate, which floors given as rates are relative to.
+    """
+    makers: dict[str, Callable[..., Factor]] = {
+        MultiStepOptions.tag(): multi_step,
+        CosineOptions.tag(): cosine,
+        CosineRestartsOptions.tag(): cosine_restarts,
+        WSDOptions.tag(): warmup_stable_decay,
+        OneCycleOptions.tag(): one_cycle,
+        PlateauOptions.tag(): constant,
+    }
+    return makers[options.type](options, total=total, lr=lr)
+
+
+def constant(_options: object = None, *, total: int = 0, lr: float = 0.0) -> Factor:
+    """The base rate throughout; ReduceLROnPlateau lowers it by decisions."""
+    return lambda _: 1.0
+
+
+def multi_step(options: MultiStepOptions, *, total: int, lr: float) -> Factor:
+    """gamma^(number of milestones reached)."""
+    return lambda i: float(options.gamma ** sum(i >= milestone for milestone in options.milestones))
+
+
+def _half_cosine(progress: float, floor: float) -> float:
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def cosine(options: CosineOptions, *, total: int, lr: float) -> Factor:
+    """eta_min + (lr - eta_min) (1 + cos(pi i / T_max)) / 2, and eta_min beyond T_max."""
+    length = options.T_max or total
+    return lambda i: _half_cosine(min(i / length, 1.0), options.eta_min / lr)
+
+
+def cosine_restarts(options: CosineRestartsOptions, *, total: int, lr: float) -> Factor:
+    """Cosine cycles of length T_0, T_0 T_mult, T_0 T_mult^2 ..."""
+
+    def factor(i: float) -> float:
+        length = options.T_0
+        while i >= length:
+            i -= length
+            length *= options.T_mult
+        return _half_cosine(i / length, options.eta_min / lr)
+
+    return factor
+
+
+def _decay(progress: float, shape: str) -> float:
+    if shape == "sqrt":
+        return 1 - math.sqrt(progress)
+    if shape == "linear":
+        return 1 - progress
+    return _half_cosine(progress, 0.0)
+
+
+def warmup_stable_decay(options: WSDOptions, *, total: int, lr: float) -> Factor:
+    """Constant, then from (1 - decay_share) total on down to eta_min in the given shape."""
+    floor = options.eta_min / lr
+    length = max(1, round(options.decay_share * total))
+    start = total - length
+    return lambda i: floor + (1 - floor) * _decay(min(max((i - start) / length, 0.0), 1.0), options.shape)
+
+
+def one_cycle(options: OneCycleOptions, *, total: int, lr: float) -> Factor:
+    """Cosine from 1/div_factor up to 1 at pct_start, then down to 1/(div_factor final_div_factor)."""
+    peak = options.pct_start * total - 1
+    low, last = 1 / options.div_factor, 1 / (options.div_factor * options.final_div_factor)
+
+    def between(start: float, end: float, progress: float) -> float:
+        return end + (start - end) / 2 * (1 + math.cos(math.pi * progress))
+
+    up = partial(between, low, 1.0)
+    down = partial(between, 1.0, last)
+
+    def factor(i: float) -> float:
+        if i <= peak:
+            return up(i / peak)
+        return down(min((i - peak) / max(total - 1 - peak, 1e-12), 1.0))
+
+    return factor

@@ -1,0 +1,194 @@
+"""The settings that may change during a run, and the only code that changes them."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from paragonsr.automation.journal import Entry, Journal
+from paragonsr.automation.protocol import Decay, Decision
+from paragonsr.config import Config
+from paragonsr.training.control.size_probe import Trial
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How the position in the plan follows from the iteration: a straight line through one point."""
+
+    iteration: int = 0
+    position: float = 0.0
+    rate: float = 1.0
+    """Planned iterations per iteration made."""
+
+    def position_at(self, iteration: int) -> float:
+        """Position after that many iterations."""
+        return self.position + (iteration - self.iteration) * self.rate
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a training step is done with."""
+
+    batch_size: int
+    """Samples per optimisation step, over all processes."""
+    micro_batch: int
+    """Most samples that one process puts through the network at once."""
+    grad_clip: float | None
+    """Where the gradient's norm is clipped."""
+    lr: float = 0.0
+    """Base learning rate."""
+    total_iter: int = 0
+    """Iterations after which the run ends."""
+    pace: Pace = Pace()
+    lr_factors: Mapping[str, float | Decay] = field(default_factory=dict)
+    """Owner -> what it multiplies the scheduled rate by."""
+    loss_factors: Mapping[str, float] = field(default_factory=dict)
+    """Loss label -> what its weight is multiplied by."""
+    stop: str = ""
+    """Why training ends now; empty while it goes on."""
+
+    @classmethod
+    def of(cls, config: Config, world: int) -> "Settings":
+        """What a run of a configuration begins with, in `world` processes."""
+        options = config.train
+        return cls(
+            config.batch * world,
+            config.micro_batch,
+            options.grad_clip_norm if options.grad_clip else None,
+            lr=options.optim_g.first_lr,
+            total_iter=options.total_iter,
+        )
+
+    def lr_factor(self, position: float) -> float:
+        """Product of all owners' factors."""
+        factors = self.lr_factors.values()
+        return math.prod(f.factor(position) if isinstance(f, Decay) else f for f in factors)
+
+
+def _number(low: float, high: float) -> Callable[[Any], str]:
+    def check(value: Any) -> str:
+        return "" if low <= value <= high else f"refused: {value:g} is outside {low:g} .. {high:g}"
+
+    return check
+
+
+def _lr_factor(value: Any) -> str:
+    if not isinstance(value, Decay):
+        return _number(0.0, 16.0)(value)
+    if value.start < value.end and 0 < value.floor < 1:
+        return ""
+    return f"refused: a decay from {value.start:g} to {value.end:g} down to {value.floor:g} is none"
+
+
+class Controls:
+    """Carries decisions out: checks bounds, refuses the impossible, writes each to the journal, tells it once.
+
+    Args:
+        settings: what the run begins with.
+        journal: where decisions are written.
+        roll_back: takes the training state back to its last good snapshot.
+        announce: is told every entry once (console, TensorBoard).
+        before_decay: keeps the state that the first decay in force begins from.
+        trial: remembers on the disk that a size is being tried.
+        reference_batch: samples of one iteration; a batch is a multiple of it.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        journal: Journal,
+        roll_back: Callable[[], None],
+        announce: Callable[[Entry], None],
+        before_decay: Callable[[], None],
+        trial: Trial,
+        reference_batch: int,
+    ) -> None:
+        self.settings = settings
+        self._journal, self._roll_back, self._announce = journal, roll_back, announce
+        self._before_decay, self._trial, self._reference_batch = before_decay, trial, reference_batch
+        self._planned_total = settings.total_iter
+        self._checks: dict[str, Callable[[Any], str]] = {
+            "lr": _number(1e-12, 1e3),
+            "lr_factor": _lr_factor,
+            "loss_weight": _number(0.0, 1e6),
+            "micro_batch": _number(1, 1 << 20),
+            "batch_size": self._batch_size,
+            "grad_clip": _number(1e-12, 1e12),
+            "total_iter": _number(1, 1 << 40),
+            "rollback": lambda value: "" if value is True else "refused: a rollback has no other value than true",
+            "stop": lambda value: "" if value is True else "refused: a stop has no other value than true",
+        }
+
+    def apply(self, decisions: Iterable[Decision], iteration: int) -> Settings:
+        """Carry decisions out, in their order.
+
+        Returns:
+            the settings in force from the next step on.
+        """
+        for decision in decisions:
+            setting, _, owner = decision.setting.partition("/")
+            check = self._checks.get(setting)
+            refusal = check(decision.value) if check else f"refused: there is no setting {decision.setting!r}"
+            before = self._present(setting, owner)
+            outcome = refusal or ("dry run" if decision.dry_run else "applied")
+            if outcome == "applied":
+                self._change(setting, owner, decision, iteration)
+            entry = Entry(iteration, decision, before, outcome)
+            self._journal.write(entry)
+            self._announce(entry)
+            if decision.trial and outcome == "applied":
+                self._trial.begin(iteration, self.settings.batch_size, self.settings.micro_batch)
+        return self.settings
+
+    def _batch_size(self, value: Any) -> str:
+        if value < 1 or value % self._reference_batch:
+            return f"refused: {value:g} is no multiple of the configured batch {self._reference_batch}"
+        return ""
+
+    def _present(self, setting: str, owner: str) -> float | int | bool | Decay | None:
+        if setting == "lr_factor":
+            return self.settings.lr_factors.get(owner, 1.0)
+        if setting == "loss_weight":
+            return self.settings.loss_factors.get(owner, 1.0)
+        if setting in ("rollback", "stop"):
+            return False
+        return getattr(self.settings, setting, None)
+
+    def _change(self, setting: str, owner: str, decision: Decision, iteration: int) -> None:
+        value: Any = decision.value
+        if setting == "rollback":
+            self._roll_back()
+        elif setting == "stop":
+            self.settings = replace(self.settings, stop=f"{decision.automation}: {decision.reason}")
+        elif setting == "lr_factor":
+            if isinstance(value, Decay) and not any(isinstance(f, Decay) for f in self.settings.lr_factors.values()):
+                self._before_decay()
+            self.settings = replace(self.settings, lr_factors={**self.settings.lr_factors, owner: value})
+        elif setting == "loss_weight":
+            self.settings = replace(self.settings, loss_factors={**self.settings.loss_factors, owner: value})
+        elif setting == "total_iter":
+            self.settings = replace(self.settings, total_iter=value, pace=self._pace_to(value, iteration))
+        else:
+            self.settings = replace(self.settings, **{setting: value})
+
+    def _pace_to(self, total: int, iteration: int) -> Pace:
+        """What remains of the plan, stretched or shortened to end with the new total."""
+        position = self.settings.pace.position_at(iteration)
+        remaining = max(total - iteration, 1)
+        return Pace(iteration, position, max(self._planned_total - position, 0.0) / remaining)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The settings in force, and the total that the plan was made with."""
+        return asdict(self.settings) | {"planned_total": self._planned_total}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue with the settings that were in force; a stop is over once the run is started again.
+
+        A run that was given another total by its owner goes on by the schedule of that total; its decays are over.
+        """
+        state = dict(state)
+        if state.pop("planned_total") != self._planned_total:
+            state |= {"total_iter": self._planned_total, "pace": asdict(Pace())}
+            state["lr_factors"] = {o: f for o, f in state["lr_factors"].items() if not isinstance(f, dict)}
+        factors = {o: Decay(**f) if isinstance(f, dict) else f for o, f in state["lr_factors"].items()}
+        self.settings = Settings(**state | {"stop": "", "pace": Pace(**state["pace"]), "lr_factors": factors})

@@ -1,0 +1,63 @@
+"""torch.compile, used only where it was seen to compute the same and not slower."""
+
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from paragonsr.training.engine.device_context import Hardware
+
+TOLERANCE = 1e-2
+"""Largest difference of the outputs, relative to their largest value, in mixed precision; fp32 comes far closer."""
+
+
+def compiled_if_it_pays(
+    network: nn.Module, lr_images: Tensor, hardware: Hardware, say: Callable[[str], None]
+) -> nn.Module:
+    """The compiled network, or the network itself where compiling fails, differs or slows down; says which and why.
+
+    Args:
+        network: in training mode; its gradients are cleared.
+        lr_images: one micro-batch, as in training.
+        hardware: device and precision.
+        say: told the decision in one sentence.
+    """
+    try:
+        compiled = torch.compile(network)
+        expected, eager = _measure(network, lr_images, hardware)
+        got, fast = _measure(compiled, lr_images, hardware)
+    except Exception as error:  # whatever the compiler stumbles over, eager training goes on, and it is said
+        say(f"use_compile: the compiler failed ({type(error).__name__}: {str(error).splitlines()[0]}): training eager")
+        return network
+    finally:
+        network.zero_grad(set_to_none=True)
+    difference = float((expected - got).abs().max() / expected.abs().max().clamp_min(1e-6))
+    if difference > TOLERANCE:
+        say(f"use_compile: the compiled network's output differs by {difference:.1e}: training eager")
+        return network
+    ratio = eager / fast
+    if ratio < 1:
+        say(f"use_compile: a compiled step takes {1 / ratio:.2f} times as long: training eager")
+        return network
+    say(f"use_compile: a compiled step is {ratio:.2f} times as fast (output differs by {difference:.1e}): in use")
+    return compiled  # type: ignore[return-value]
+
+
+def _measure(network: Callable[[Tensor], Tensor], images: Tensor, hardware: Hardware) -> tuple[Tensor, float]:
+    """Output, and the median seconds of forward and backward after two warm-up rounds."""
+    seconds = []
+    for _ in range(7):
+        _synchronise(hardware)
+        began = time.perf_counter()
+        with hardware.autocast():
+            out = network(images)
+        out.float().square().mean().backward()
+        _synchronise(hardware)
+        seconds.append(time.perf_counter() - began)
+    return out.detach().float(), sorted(seconds[2:])[2]
+
+
+def _synchronise(hardware: Hardware) -> None:
+    if hardware.device.type == "cuda":
+        torch.cuda.synchronize(hardware.device)

@@ -1,0 +1,62 @@
+"""Time and memory of a configuration's training step, measured on random images before there is a run."""
+
+import statistics
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from paragonsr.config import Config
+from paragonsr.data.sampling import Batch
+from paragonsr.training.control.settings import Settings
+from paragonsr.training.engine.device_context import Hardware, hardware
+from paragonsr.training.engine.memory import PeakMemory
+from paragonsr.training.engine.objective import Objective
+from paragonsr.training.engine.step import Optimisation
+
+WARM_UP = 2
+"""Steps that are not counted: the first ones allocate and choose kernels."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a few measured steps say."""
+
+    parameters: int
+    device: str
+    seconds: float
+    """Of one step, the median of those after the warm-up."""
+    memory: float
+    """Peak bytes: on the device, or of this process on the CPU."""
+
+
+def estimate(config: Config, seconds: float = 2.0) -> Estimate:
+    """Measure steps of the configured batch, losses and optimiser on random images, for about as long as given."""
+    with hardware(config) as machine:
+        return measured_step(config, machine, seconds)
+
+
+def measured_step(config: Config, machine: Hardware, seconds: float) -> Estimate:
+    """The same in a process that has its device already; draws no random number that training would miss."""
+    with torch.random.fork_rng():
+        network = config.network.build(scale=config.scale).to(machine.device)
+    network = network.to(memory_format=machine.memory_format)  # type: ignore[call-overload]
+    optimiser = config.train.optim_g.build(parameters=[p for p in network.parameters() if p.requires_grad])
+    objective = Objective(config.train.losses, machine.device)
+    optimisation = Optimisation(network, objective, optimiser, machine)
+    settings = Settings(config.batch, config.micro_batch, grad_clip=None)
+    shape = (config.batch, config.patch, config.patch, 3)
+    images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    hr = images.repeat(config.scale, axis=1).repeat(config.scale, axis=2)
+    batch = Batch(images, hr, tuple(range(config.batch)), ("random",) * config.batch)
+    memory = PeakMemory(machine.device, limit_gb=None)
+    times: list[float] = []
+    while len(times) < WARM_UP + 2 or sum(times[WARM_UP:]) < seconds:
+        began = time.perf_counter()
+        step = optimisation.step(batch, settings, objective.weights(0, {}), 0.0)
+        step.grad_norm.item()
+        times.append(time.perf_counter() - began)
+    peak, _ = memory()
+    count = sum(p.numel() for p in network.parameters())
+    return Estimate(count, str(machine.device), statistics.median(times[WARM_UP:]), peak)

@@ -1,0 +1,145 @@
+"""From device tensors and clocks to observations: figures are collected per step and handed over together."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from paragonsr.automation.protocol import CLOCK_COLUMNS, Steps
+from paragonsr.errors import UserError
+from paragonsr.training.engine.step import Step
+from paragonsr.training.reporting.record import read_steps, read_validations
+
+
+class Readings(Protocol):
+    """Clock and memory of a run, all that is not reproducible."""
+
+    def step(self, iteration: int) -> dict[str, float]:
+        """seconds and data_wait since the last call; peak_memory and total_memory in bytes."""
+        ...
+
+    def validation(self, iteration: int, seconds: float) -> float:
+        """Seconds that a validation took, which was now measured; the next step's do not contain them."""
+        ...
+
+
+class MachineReadings:
+    """The readings of this machine.
+
+    Args:
+        waited: seconds that the data kept the last step waiting.
+        memory: peak and total bytes of the device.
+    """
+
+    def __init__(self, waited: Callable[[], float], memory: Callable[[], tuple[float, float]]) -> None:
+        self._waited, self._memory = waited, memory
+        self._last = time.perf_counter()
+
+    def step(self, iteration: int) -> dict[str, float]:
+        """What passed since the last call."""
+        now = time.perf_counter()
+        seconds, self._last = now - self._last, now
+        peak, total = self._memory()
+        return {"seconds": seconds, "data_wait": self._waited(), "peak_memory": peak, "total_memory": total}
+
+    def validation(self, iteration: int, seconds: float) -> float:
+        """The seconds as they were measured."""
+        self._last = time.perf_counter()
+        return seconds
+
+
+class RecordedReadings:
+    """The readings of an earlier run, so that what depends on them is decided as it was then.
+
+    Args:
+        folder: that run's folder.
+
+    Raises:
+        UserError: it holds no record.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            steps, validations = read_steps(folder), read_validations(folder)
+        except (OSError, ValueError) as error:
+            raise UserError(f"there is no record of a run ({error})", where=f"path.readings: {folder}") from None
+        rows = zip(*(steps[name].tolist() for name in CLOCK_COLUMNS), strict=True)
+        self._steps = dict(zip(steps["iteration"].astype(int).tolist(), rows, strict=True))
+        self._validations = {v.iteration: v.seconds for v in validations}
+        self._folder = folder
+
+    def step(self, iteration: int) -> dict[str, float]:
+        """What was read when that iteration was finished."""
+        if iteration not in self._steps:
+            raise UserError(f"the record has no iteration {iteration}", where=f"path.readings: {self._folder}")
+        return dict(zip(CLOCK_COLUMNS, self._steps[iteration], strict=True))
+
+    def validation(self, iteration: int, seconds: float) -> float:
+        """What the validation took then."""
+        return self._validations.get(iteration, seconds)
+
+
+class Meter:
+    """Collects steps and hands them over as one `Steps` window.
+
+    Args:
+        labels: names of the losses, which fix the columns.
+        readings: clock and memory.
+        agree: mean of an array over all processes, so that all of them observe the same.
+    """
+
+    def __init__(
+        self, labels: Sequence[str], readings: Readings, agree: Callable[[np.ndarray], np.ndarray] = lambda rows: rows
+    ) -> None:
+        self.columns = (
+            ["iteration", "position", "samples_seen", "lr", "batch_size", "micro_batch", "out_of_memory"]
+            + ["grad_norm", "half_grad_norm", "finite"]
+            + [f"{kind}/{label}" for kind in ("loss", "loss_grad", "loss_weight") for label in labels]
+            + list(CLOCK_COLUMNS)
+        )
+        self._labels, self._readings, self._agree = list(labels), readings, agree
+        self._rows: list[tuple[torch.Tensor, dict[str, float]]] = []
+        self._handed: np.ndarray = np.empty((0, len(self.columns)))
+
+    def add(self, step: Step, samples_seen: int, iteration: int, position: float) -> None:
+        """Take in one step without waiting for the device."""
+        absent = torch.full((), torch.nan, device=step.grad_norm.device)
+        half = absent if step.half_grad_norm is None else step.half_grad_norm
+        tensors = [step.grad_norm, half, step.finite]
+        tensors += [step.values.get(label, absent) for label in self._labels]
+        tensors += [step.norms.get(label, absent) for label in self._labels]
+        numbers = {"samples_seen": float(samples_seen), "iteration": float(iteration), "position": position}
+        numbers |= {"lr": step.lr, "batch_size": float(step.samples), "micro_batch": float(step.micro_batch)}
+        numbers["out_of_memory"] = float(step.out_of_memory)
+        numbers |= {f"loss_weight/{label}": step.weights[label] for label in self._labels}
+        self._rows.append((torch.stack([t.float() for t in tensors]), numbers | self._readings.step(iteration)))
+
+    def hand_over(self, iteration: int) -> Steps:
+        """All steps since the last hand-over, which end with `iteration`."""
+        window = self._agree(self._pending())
+        self._rows, self._handed = [], np.empty((0, len(self.columns)))
+        return Steps(iteration, {name: window[:, i] for i, name in enumerate(self.columns)})
+
+    def _pending(self) -> np.ndarray:
+        if not self._rows:
+            return self._handed
+        on_device = ["grad_norm", "half_grad_norm", "finite"]
+        on_device += [f"{k}/{label}" for k in ("loss", "loss_grad") for label in self._labels]
+        fetched = torch.stack([tensors for tensors, _ in self._rows]).double().cpu().numpy()
+        rows = [
+            [dict(zip(on_device, figures, strict=True))[c] if c in on_device else numbers[c] for c in self.columns]
+            for figures, (_, numbers) in zip(fetched, self._rows, strict=True)
+        ]
+        return np.concatenate([self._handed, np.array(rows)])
+
+    def state_dict(self) -> dict[str, Any]:
+        """The steps that were not handed over yet: a checkpoint between two hand-overs must not move them."""
+        return {"columns": self.columns, "rows": self._pending().tolist()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state_dict`."""
+        self._rows = []
+        self._handed = np.array(state["rows"]).reshape(-1, len(self.columns))

@@ -1,0 +1,93 @@
+"""A few learning rates, each tried for a moment from the same start on the same samples."""
+
+import copy
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import nn
+
+from paragonsr.automation.protocol import Facts
+from paragonsr.automation.rate_choice import TRIED
+from paragonsr.config import Config
+from paragonsr.data.sampling import Sampler
+from paragonsr.training.control.settings import Settings
+from paragonsr.training.engine.device_context import Hardware
+from paragonsr.training.engine.objective import Objective
+from paragonsr.training.engine.step import Optimisation
+
+RATES = (4e-3, 1e-3, 2e-3, 5e-4)
+"""In the order in which they are worth a trial. Twice the largest is 0.15 dB worse for a Nano in 4000 iterations, and
+short trials do not always show it."""
+SHARE = 0.03
+"""Of the run's iterations, for all trials together."""
+FEWEST, MOST = 40, 500
+"""Steps of one trial: with less chance decides, with more nothing is new. A run too short for all rates tries the first
+ones, one too short for two of them none."""
+WARM_UP, SCORED = 0.1, 0.25
+"""Shares of a trial in which the rate rises, and whose losses count at its end."""
+
+
+def try_rates(
+    config: Config, machine: Hardware, network: nn.Module, sampler: Sampler, progress: Callable[[int, int], None]
+) -> Facts:
+    """Train a copy of the network with each rate, annealed linearly to 0, and score the end of each trial.
+
+    The network itself, its samples and all random generators are left as they are.
+
+    Args:
+        config: the run; its losses and its optimiser are used as they are.
+        machine: device, precision, processes.
+        network: as the run begins with it.
+        sampler: the run's samples.
+        progress: is told the number of steps made and to be made.
+
+    Returns:
+        mean weighted loss of the last quarter of each trial, by the rate's repr; infinite where it came apart. A rate
+        that the configuration names is among them.
+    """
+    allowed = int(SHARE * config.train.total_iter)
+    written = config.train.optim_g.lr
+    candidates = RATES if written == "auto" else (written, *(rate for rate in RATES[:-1] if rate != written))
+    count = min(allowed // FEWEST, len(candidates))
+    rates = candidates[:count] if count > 1 else ()
+    steps = min(allowed // max(count, 1), MOST)
+    losses: dict[str, float] = {}
+    with torch.random.fork_rng(devices=[machine.device] if machine.device.type == "cuda" else []):
+        for number, rate in enumerate(rates):
+
+            def made(step: int, before: int = number * steps) -> None:
+                progress(before + step, len(rates) * steps)
+
+            losses[repr(rate)] = _trial(config, machine, copy.deepcopy(network), sampler, rate, steps, made)
+    return Facts(0, TRIED, losses)
+
+
+def _trial(
+    config: Config,
+    machine: Hardware,
+    network: nn.Module,
+    sampler: Sampler,
+    rate: float,
+    steps: int,
+    made: Callable[[int], None],
+) -> float:
+    optimiser = config.train.optim_g.build(parameters=[p for p in network.parameters() if p.requires_grad])
+    objective = Objective(config.train.losses, machine.device)
+    # One process' share of the samples: the losses of all are averaged at the end, so that all choose the same.
+    optimisation = Optimisation(
+        network, objective, optimiser, Hardware(machine.device, machine.dtype, machine.channels_last)
+    )
+    options = config.train
+    settings = Settings(config.batch, config.micro_batch, options.grad_clip_norm if options.grad_clip else None)
+    weights = objective.weights(0, {})
+    scored = []
+    for step in range(steps):
+        first = (step * machine.world + machine.rank) * config.batch
+        factor = min((step + 1) / max(WARM_UP * steps, 1), (steps - step) / ((1 - WARM_UP) * steps), 1.0)
+        done = optimisation.step(sampler.batch(first, config.batch), settings, weights, rate * factor)
+        if step >= (1 - SCORED) * steps:
+            scored.append(sum(weights[label] * value for label, value in done.values.items()))
+        made(step + 1)
+    loss = float(machine.mean(np.array([float(torch.stack(scored).mean())]))[0])  # type: ignore[arg-type]
+    return loss if np.isfinite(loss) else float("inf")

@@ -1,0 +1,133 @@
+"""Measuring the averaged network on whole images, by the protocol, through the one tiler."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from paragonsr.automation.protocol import Figure, Validation
+from paragonsr.config.sections import ValOptions
+from paragonsr.data.images import write_png
+from paragonsr.data.packed import Store
+from paragonsr.inference.tiler import upscale
+from paragonsr.metrics.protocol import mean_of_images, to_uint8
+from paragonsr.training.engine.device_context import Hardware
+from paragonsr.training.engine.step import to_device
+
+
+@dataclass(frozen=True)
+class ValidationSet:
+    """One set of whole image pairs."""
+
+    name: str
+    store: Store
+
+
+class Validator:
+    """Upscales all images of all sets and measures them.
+
+    Args:
+        sets: the deciding one first.
+        options: `val` of the configuration.
+        scale: enlargement.
+        hardware: device, precision, processes; images are dealt out among the processes.
+        folder: where SR images go, one folder per image; None writes none.
+        progress: is told the number of images done and to do.
+    """
+
+    def __init__(
+        self,
+        sets: Sequence[ValidationSet],
+        options: ValOptions,
+        scale: int,
+        hardware: Hardware,
+        folder: Path | None,
+        progress: Callable[[int, int], None],
+    ) -> None:
+        self.sets, self.options, self.scale, self.hardware = list(sets), options, scale, hardware
+        self.folder, self.progress = folder, progress
+        self.metrics = options.chosen_metrics()
+        self._pictures = picture_names(self.sets)
+
+    def __call__(self, network: nn.Module, iteration: int) -> Validation:
+        """All figures; the mean over images of each metric on each set."""
+        figures: dict[str, Mapping[str, Figure]] = {}
+        total = sum(len(s.store) for s in self.sets)
+        done = 0
+        was_training = network.training
+        network.eval()
+        for validation_set in self.sets:
+            per_image: dict[int, dict[str, float]] = {}
+            for index in range(self.hardware.rank, len(validation_set.store), self.hardware.world):
+                per_image[index] = self._measure(network, validation_set, index, iteration)
+                done += self.hardware.world
+                self.progress(min(done, total), total)
+            figures[validation_set.name] = self._mean(self._gather(per_image))
+        network.train(was_training)
+        return Validation(iteration, figures)
+
+    def upscale(self, network: nn.Module, lr_image: np.ndarray) -> np.ndarray:
+        """One LR image, uint8 h x w x 3, to the SR image, uint8."""
+        with self.hardware.autocast():
+            sr = upscale(
+                network,
+                to_device(lr_image[None], self.hardware),
+                self.scale,
+                tile=self.options.tile_size,
+                overlap=self.options.tile_overlap,
+                grid=getattr(network, "grid", 1),
+            )
+        return to_uint8(sr[0])
+
+    def _measure(
+        self, network: nn.Module, validation_set: ValidationSet, index: int, iteration: int
+    ) -> dict[str, float]:
+        store = validation_set.store
+        sr = self.upscale(network, np.array(store.lr(index)))
+        if self.folder is not None:
+            name = self._pictures[validation_set.name][index]
+            write_png(self.folder / name / f"{name}_{iteration:06d}.png", sr)
+        return {name: metric.measure(sr, store.hr(index), self.scale) for name, metric in self.metrics.items()}
+
+    def _gather(self, mine: dict[int, dict[str, float]]) -> list[dict[str, float]]:
+        if self.hardware.world == 1:
+            return [mine[i] for i in sorted(mine)]
+        parts: list[dict[int, dict[str, float]]] = [{}] * self.hardware.world
+        dist.all_gather_object(parts, mine)
+        everything = {i: figures for part in parts for i, figures in part.items()}
+        return [everything[i] for i in sorted(everything)]
+
+    def _mean(self, per_image: list[dict[str, float]]) -> dict[str, Figure]:
+        means = {name: mean_of_images([figures[name] for figures in per_image]) for name in self.metrics}
+        return {
+            name: Figure(means[name].value, metric.better, metric.protocol(self.scale), means[name].exact)
+            for name, metric in self.metrics.items()
+        }
+
+
+def picture_names(sets: Sequence[ValidationSet]) -> dict[str, list[str]]:
+    """What the pictures of each set's images are called: like their files, where needed with set and number."""
+    stems = {s.name: [PurePosixPath(name).stem for name in s.store.names] for s in sets}
+    times = Counter(stem.lower() for of_set in stems.values() for stem in of_set)
+    return {
+        name: [
+            stem if times[stem.lower()] == 1 else f"{stem}_{re.sub(r'[^-.0-9A-Za-z]+', '_', name)}_{index:04d}"
+            for index, stem in enumerate(of_set)
+        ]
+        for name, of_set in stems.items()
+    }
+
+
+def sanity(network: nn.Module, hardware: Hardware) -> None:
+    """One tiny image through the network before anything is prepared: a network that cannot run says so at once."""
+    training = network.training
+    network.eval()  # batch normalisation needs more than one image while it trains
+    with torch.inference_mode(), hardware.autocast():
+        network(torch.rand(1, 3, 8, 9, device=hardware.device))
+    network.train(training)
