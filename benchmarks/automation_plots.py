@@ -31,7 +31,7 @@ def loss_balance(run: Run, marks: list[Mark]) -> Any:
     for label, share in run.shares.items():
         made = [entry for entry in run.journal if entry["setting"] == f"loss_weight/{label}"]
         if made:
-            at, targets = zip(*((e["iteration"], e["figures"]["target"]) for e in made), strict=True)
+            at, targets = zip(*((e["iteration"], e["values"]["target"]) for e in made), strict=True)
             curves |= {label: share, f"{label}, target": np.interp(run.steps["iteration"], at, targets, left=np.nan)}
     return step_curves("share in the pull on the image", "share", run.steps["iteration"], curves, marks)
 

@@ -25,7 +25,7 @@ from PIL import Image
 from scipy import stats
 
 from paragonsr.data.options import SingleOptions
-from paragonsr.data.packed import open_store
+from paragonsr.data.packed import open_packed
 from paragonsr.data.statistics import patch_statistics, statistics
 from paragonsr.evidence.statistics import paired_difference
 from paragonsr.training.reporting.record import read_steps
@@ -99,7 +99,7 @@ def summary(out: Path) -> dict[str, Any]:
     for kind in KINDS:
         compared = json.loads((out / kind / "compare.json").read_text())
         finals = {(o["metric"], o["arm"]): o["finals"] for o in compared["outcomes"]}
-        images = open_store(SingleOptions(dataroot_gt=str(out / "images" / kind)), 2, "train")
+        images = open_packed(SingleOptions(dataroot_gt=str(out / "images" / kind)), 2, "train")
         made["kinds"][kind] = {"images": len(images)} | statistics(images)
         for arm in ARMS:
             row: dict[str, Any] = {"share": shares(out / kind / "runs" / f"{arm}_seed0")}

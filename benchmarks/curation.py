@@ -126,8 +126,8 @@ if __name__ == "__main__":
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         if given.tiles:
-            figures = memory(given.tiles, given.side, Path(place))
+            values = memory(given.tiles, given.side, Path(place))
             if given.json is not None:
-                given.json.write_text(json.dumps(figures, indent=2) + "\n")
+                given.json.write_text(json.dumps(values, indent=2) + "\n")
         if given.rows:
             rows(given.rows, Path(place))

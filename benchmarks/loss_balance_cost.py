@@ -54,9 +54,9 @@ def sides() -> dict[str, Step]:
             optimiser.zero_grad(set_to_none=True)
             sr = network(lr.to(memory_format=torch.channels_last))
             if name == "balanced":
-                pull = objective.pull(sr, hr, weights)
-                torch.stack([norm.sqrt() for norm in pull.norms.values()])
-                sr.backward(pull.gradient)
+                gradient = objective.gradient(sr, hr, weights)
+                torch.stack([norm.sqrt() for norm in gradient.norms.values()])
+                sr.backward(gradient.gradient)
             else:
                 losses = [weights[label] * loss(sr, hr) for label, loss in objective.modules.items()]
                 torch.stack(losses).sum().backward()
@@ -73,12 +73,12 @@ def automation_seconds(repeats: int) -> float:
     random = np.random.default_rng(0)
     times = []
     for number in range(1, repeats + 1):
-        figures = {"position": np.arange(WINDOW, dtype=float) + number * WINDOW}
+        values = {"position": np.arange(WINDOW, dtype=float) + number * WINDOW}
         for label, weight in (("l1", 1.0), ("mssim", 0.05)):
-            figures |= {f"loss_weight/{label}": np.full(WINDOW, weight)}
-            figures |= {f"loss_grad/{label}": random.uniform(0.5, 1.5, WINDOW)}
+            values |= {f"loss_weight/{label}": np.full(WINDOW, weight)}
+            values |= {f"loss_grad/{label}": random.uniform(0.5, 1.5, WINDOW)}
         start = time.process_time()
-        automation.observe(Steps(number * WINDOW, figures))
+        automation.observe(Steps(number * WINDOW, values))
         times.append(time.process_time() - start)
     return statistics.median(times)
 
@@ -101,14 +101,14 @@ def main() -> int:
     plain = statistics.median(times["summed"])
     pairs = zip(times["balanced"], times["summed"], strict=True)
     extra = statistics.median(balanced - summed for balanced, summed in pairs)
-    hand_over = automation_seconds(arguments.repeats)
-    share = (extra + hand_over / WINDOW) / plain
+    flush = automation_seconds(arguments.repeats)
+    share = (extra + flush / WINDOW) / plain
     print(f"summed step {plain * 1e3:.2f} ms, norms {extra * 1e3:+.3f} ms")
-    print(f"hand-over {hand_over * 1e3:.3f} ms every {WINDOW} steps")
+    print(f"hand-over {flush * 1e3:.3f} ms every {WINDOW} steps")
     print(f"cost of the balance: {share:+.2%} of a step (allowed {ALLOWED:.0%})")
     if arguments.json:
-        figures = {"summed_step": plain, "norms": extra, "hand_over": hand_over, "share": share}
-        arguments.json.write_text(json.dumps({"torch": torch.__version__, "seconds": figures}, indent=2) + "\n")
+        values = {"summed_step": plain, "norms": extra, "flush": flush, "share": share}
+        arguments.json.write_text(json.dumps({"torch": torch.__version__, "seconds": values}, indent=2) + "\n")
     return int(share > ALLOWED)
 
 

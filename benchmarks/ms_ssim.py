@@ -77,8 +77,8 @@ def main() -> int:
     for name, layout in LAYOUTS.items():
         taken = measure(sides, layout, arguments.repeats)
         ratio = taken["pytorch-msssim"] / taken["ours"]
-        figures = ", ".join(f"{side} {value * 1e3:.1f} ms" for side, value in taken.items())
-        print(f"    {name:14} {figures}: {ratio:.2f}x (wanted {WANTED}x)")
+        values = ", ".join(f"{side} {value * 1e3:.1f} ms" for side, value in taken.items())
+        print(f"    {name:14} {values}: {ratio:.2f}x (wanted {WANTED}x)")
         rows.append({"layout": name, "seconds": taken, "ratio": ratio})
     print(f"    largest difference of the values {difference:.1e} (allowed {ALLOWED:.0e})")
     if arguments.json:

@@ -116,8 +116,8 @@ def serve(side: Make, pipe: Connection, threads: int) -> None:
             folder = run(*given)
             begun, used = time.perf_counter(), time.process_time()
             megapixels = folder()
-            figures = megapixels / (time.perf_counter() - begun), time.process_time() - used
-            os.write(writing, json.dumps(figures).encode())
+            values = megapixels / (time.perf_counter() - begun), time.process_time() - used
+            os.write(writing, json.dumps(values).encode())
             os._exit(0)
         os.close(writing)
         with os.fdopen(reading, "rb") as answer:
@@ -141,17 +141,17 @@ class Side:
         """One more."""
         shutil.rmtree(out, ignore_errors=True)
         self._pipe.send((source, out, weights))
-        figures = self._pipe.recv()
-        if figures is None:
+        values = self._pipe.recv()
+        if values is None:
             raise RuntimeError(f"{self.name} failed on {source.name}")
-        self.rounds.append(figures)
+        self.rounds.append(values)
 
     def end(self) -> None:
         """No more rounds."""
         self._pipe.send(None)
         self._process.join()
 
-    def figures(self) -> dict[str, Any]:
+    def values(self) -> dict[str, Any]:
         """Of the rounds since the last call: the fastest one's speed, the least CPU seconds, the most memory."""
         speeds, seconds, memory = zip(*self.rounds, strict=True)
         self.rounds = []
@@ -183,12 +183,12 @@ def compare(sides: Sequence[Side], source: Path, weights: Path, seconds: float) 
         difference = largest_difference(Path(place, plain.name), Path(place, own.name))
     if difference > 1:
         raise RuntimeError(f"{source.name}: the sides differ by {difference} of 255")
-    figures = {side.name: side.figures() for side in sides}
-    loop, ours = figures[plain.name], figures[own.name]
+    values = {side.name: side.values() for side in sides}
+    loop, ours = values[plain.name], values[own.name]
     return {
         "ratio": round(ours["megapixels_per_second"] / loop["megapixels_per_second"], 2),
         "cpu_ratio": round(loop["cpu_seconds"] / ours["cpu_seconds"], 2),
-        **figures,
+        **values,
     }
 
 
@@ -227,8 +227,12 @@ def main() -> None:
                 if found["ratio"] < AT_LEAST.get(case, AT_LEAST["one size"]):
                     slow.append(f"{weights.stem}, {case}")
                 if given.json is not None:
-                    machine = {"threads": given.threads, "torch": torch.__version__, "cpu": platform.machine()}
-                    given.json.write_text(json.dumps({"machine": machine, "networks": results}, indent=2) + "\n")
+                    device_context = {
+                        "threads": given.threads,
+                        "torch": torch.__version__,
+                        "cpu": platform.device_context(),
+                    }
+                    given.json.write_text(json.dumps({"machine": device_context, "networks": results}, indent=2) + "\n")
     for side in sides:
         side.end()
     if slow:

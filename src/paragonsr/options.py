@@ -57,7 +57,7 @@ class Variant(Options):
 
     type: str
 
-    builds: ClassVar[str]
+    target: ClassVar[str]
     """Where the thing is made: "package.module:callable", called as callable(options, **context)."""
 
     aliases: ClassVar[tuple[str, ...]] = ()
@@ -73,7 +73,7 @@ class Variant(Options):
 
     def build(self, **context: Any) -> Any:
         """Import the code behind this variant and make the thing from these options."""
-        module, _, attribute = self.builds.partition(":")
+        module, _, attribute = self.target.partition(":")
         return getattr(importlib.import_module(module), attribute)(self, **context)
 
 

@@ -19,7 +19,7 @@ def wave(frequency: float) -> torch.Tensor:
 
 
 def amplitude(kind: str, alpha: float) -> float:
-    sr = build_base(kind, 2, alpha, "replicate", "seed")(wave(math.pi / 2))
+    sr = build_base(kind, 2, alpha, "replicate", "classic")(wave(math.pi / 2))
     return float(sr[..., 40:88].std())
 
 
@@ -69,14 +69,14 @@ def test_bicubic_is_that_of_pillow_inside() -> None:
 def test_A2_a_constant_image_stays_constant(
     kind: str, scale: int, alpha: float, height: int, width: int, level: float
 ) -> None:
-    sr = build_base(kind, scale, alpha, "replicate", "seed")(torch.full((1, 3, height, width), level))
+    sr = build_base(kind, scale, alpha, "replicate", "classic")(torch.full((1, 3, height, width), level))
     assert sr.shape == (1, 3, scale * height, scale * width)
     torch.testing.assert_close(sr, torch.full_like(sr, level), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(("alpha", "corner", "edge"), [(0.0, 0.47, 0.69), (0.4, 0.40, 0.63)])
 def test_A2_legacy_zero_padding_darkens_the_border(alpha: float, corner: float, edge: float) -> None:
-    sr = PublishedUpsampler(2, alpha, "zero", "seed")(torch.ones(1, 3, 20, 20))[0, 0]
+    sr = PublishedUpsampler(2, alpha, "zero", "classic")(torch.ones(1, 3, 20, 20))[0, 0]
     assert float(sr[0, 0]) == pytest.approx(corner, abs=0.006)
     assert float(sr[0, 20]) == pytest.approx(edge, abs=0.006)
 
@@ -84,7 +84,7 @@ def test_A2_legacy_zero_padding_darkens_the_border(alpha: float, corner: float, 
 @pytest.mark.parametrize("kind", ["mks2021", "bicubic", "published"])
 @pytest.mark.parametrize("scale", [2, 3, 4, 8])
 def test_radius_is_what_a_pixel_reaches(kind: str, scale: int) -> None:
-    base = build_base(kind, scale, 0.4, "replicate", "seed").double()
+    base = build_base(kind, scale, 0.4, "replicate", "classic").double()
     image = torch.rand(1, 3, 21, 21, dtype=torch.float64)
     other = image.clone()
     other[..., 10, 10] += 1
@@ -101,7 +101,7 @@ def test_the_base_has_no_gradient_and_no_tensors_in_files() -> None:
 
 @pytest.mark.parametrize("kind", ["mks2021", "published"])
 def test_mixed_precision_leaves_the_base_alone(kind: str) -> None:
-    base = build_base(kind, 2, 0.3, "replicate", "seed")
+    base = build_base(kind, 2, 0.3, "replicate", "classic")
     image = torch.rand(1, 3, 9, 9)
     with torch.autocast("cpu", torch.bfloat16):
         mixed = base(image.bfloat16().float())

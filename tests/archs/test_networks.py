@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from paragonsr.archs.blocks import ContentGain, DualBlock, LocalPool, PublishedBlock
-from paragonsr.archs.classic_options import LOptions, MicroOptions, NanoOptions, SeedOptions, SOptions, TinyOptions
+from paragonsr.archs.classic_options import ClassicOptions, LOptions, MicroOptions, NanoOptions, SOptions, TinyOptions
 from paragonsr.archs.complexity import count_parameters
 from paragonsr.archs.options import NETWORKS, NetworkOptions
 from paragonsr.archs.paragonsr2 import ParagonSR2
@@ -177,7 +177,7 @@ def test_a_scale_that_no_network_has_is_told() -> None:
         NanoOptions().build(scale=5)
 
 
-# --- seed family ------------------------------------------------------------------------------------------------------
+# --- classic family ---------------------------------------------------------------------------------------------------
 
 
 def subpixel_spread(options: NetworkOptions) -> float:
@@ -274,7 +274,7 @@ def test_A9_every_switch_of_the_published_factories_is_an_option() -> None:
     switches = {"upsampler_alpha", "detail_gain", "use_channels_last", "fast_body_mode", "use_norm"}
     switches |= {"use_channel_mod", "use_content_aware", "use_attention"}
     for kind in NETWORKS.values():
-        if kind.family == "seed":
+        if kind.family == "classic":
             assert switches <= kind.model_fields.keys()
 
 
@@ -282,7 +282,7 @@ def test_A9_every_switch_of_the_published_factories_is_an_option() -> None:
 @pytest.mark.parametrize(
     "asked", [{"use_norm": True}, {"use_channel_mod": True}, {"fast_body_mode": False}, {"band": 9}, {"num_groups": 2}]
 )
-def test_A9_asking_for_a_part_of_the_dual_block_chooses_it(kind: type[SeedOptions], asked: dict[str, Any]) -> None:
+def test_A9_asking_for_a_part_of_the_dual_block_chooses_it(kind: type[ClassicOptions], asked: dict[str, Any]) -> None:
     assert kind().structure == "compact"
     assert kind(**asked).structure == "dual"
     with pytest.raises(ValueError, match="does nothing in a compact body"):
@@ -324,7 +324,7 @@ def test_A12_nano_is_not_nearly_linear() -> None:
 
 
 @pytest.mark.parametrize("options", [MicroOptions(), SOptions()])
-def test_a_fresh_deep_body_passes_its_signal_on(options: SeedOptions) -> None:
+def test_a_fresh_deep_body_passes_its_signal_on(options: ClassicOptions) -> None:
     network = options.build(scale=2)
     x = torch.randn(1, options.num_feat, 24, 24)
     with torch.no_grad():

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from paragonsr.automation.protocol import Figure, Steps, Validation
+from paragonsr.automation.protocol import MetricValue, Steps, Validation
 
 
-def steps(iteration: int, count: int = 50, **figures: Any) -> Steps:
+def steps(iteration: int, count: int = 50, **values: Any) -> Steps:
     """A window of `count` steps that ends with `iteration`; figures are numbers or arrays."""
     at = np.arange(iteration - count + 1, iteration + 1, dtype=float)
     whole: dict[str, Any] = {
@@ -28,14 +28,14 @@ def steps(iteration: int, count: int = 50, **figures: Any) -> Steps:
         "peak_memory": 1e9,
         "total_memory": 8e9,
     }
-    whole |= figures
+    whole |= values
     return Steps(iteration, {k: np.broadcast_to(np.asarray(v, float), count).copy() for k, v in whole.items()})
 
 
 def validation(iteration: int, better: str = "higher", seconds: float = 0.0, **sets: float) -> Validation:
     """One figure, psnr, on each of the named sets."""
-    figures: Mapping[str, Any] = {name: {"psnr": Figure(value, better, "test")} for name, value in sets.items()}  # type: ignore[arg-type]
-    return Validation(iteration, figures, seconds)
+    values: Mapping[str, Any] = {name: {"psnr": MetricValue(value, better, "test")} for name, value in sets.items()}  # type: ignore[arg-type]
+    return Validation(iteration, values, seconds)
 
 
 @pytest.fixture

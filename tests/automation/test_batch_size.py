@@ -13,7 +13,7 @@ from paragonsr.automation.batch_size import MOST_PROBES, BatchSize
 from paragonsr.automation.memory_guard import MemoryGuard
 from paragonsr.automation.noise_scale import NoiseScale
 from paragonsr.automation.options import BatchSizeOptions
-from paragonsr.automation.protocol import Decision, Facts, Steps
+from paragonsr.automation.protocol import Decision, Measurements, Steps
 
 Make = Callable[..., Steps]
 TOTAL_MEMORY = 12e9
@@ -65,7 +65,7 @@ class Run:
         half = 1 + self.noise_scale / (self.batch / self.automation.world / 2)
         whole = 1 + self.noise_scale / self.batch
         each = machine.seconds(self.batch // self.automation.world, micro)
-        figures = {
+        values = {
             "batch_size": self.batch,
             "micro_batch": micro,
             "out_of_memory": np.array([failures] + [0] * 49),
@@ -76,14 +76,14 @@ class Run:
             "grad_norm": np.sqrt(whole),
         }
         self.peaks.append(machine.peak(micro) / TOTAL_MEMORY)
-        for decision in self.automation.observe(self.make_steps(iteration, **figures)):
+        for decision in self.automation.observe(self.make_steps(iteration, **values)):
             self.apply(iteration, decision)
 
     def apply(self, iteration: int, decision: Decision) -> None:
         self.made.append((iteration, decision))
         value = decision.value
         assert isinstance(value, int | float)
-        if decision.trial:
+        if decision.probe:
             self.probes.add((iteration, decision.reason))
         if decision.setting == "batch_size":
             assert value != self.batch
@@ -189,7 +189,7 @@ def test_h5_running_out_of_memory_is_remembered(make_steps: Make) -> None:
 def test_an_interrupted_trial_counts_as_failed(make_steps: Make) -> None:
     run = _run(make_steps, Machine(overhead=1.0, sample_seconds=1e-4, per_sample=20e6))
     run.windows(1, 4)
-    facts = Facts(200, "interrupted trial", {"batch_size": 64.0, "micro_batch": 64.0})
+    facts = Measurements(200, "interrupted size probe", {"batch_size": 64.0, "micro_batch": 64.0})
     for decision in run.automation.observe(facts):
         run.apply(200, decision)
     run.windows(5, 60)
@@ -214,7 +214,7 @@ def test_a_dry_run_asks_for_one_size_and_claims_nothing_about_what_was_not_tried
         run.made, run.batch, run.micro = [], 32, micro  # nothing is carried out
     assert wished
     assert len({iteration for iteration, _ in wished}) == 1
-    assert all(decision.trial for _, decision in wished)
+    assert all(decision.probe for _, decision in wished)
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])

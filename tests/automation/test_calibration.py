@@ -8,7 +8,7 @@ import pytest
 from paragonsr.automation.calibration import LATE_SHARE, calibrated, table
 from paragonsr.automation.loss_balance import STATISTICS, LossBalance
 from paragonsr.automation.options import LossBalanceOptions
-from paragonsr.automation.protocol import Decision, Facts, Steps
+from paragonsr.automation.protocol import Decision, Measurements, Steps
 
 Make = Callable[..., Steps]
 FLAT = {"texture_variance": 0.3, "edge_density": 0.26, "color_variation": 0.39, "complexity": 0.32}
@@ -19,13 +19,13 @@ NANO, S = 24_000, 1_500_000
 def decisions(options: LossBalanceOptions, make_steps: Make, facts: bool = True) -> list[Decision]:
     """What is decided in a run whose norms do not change."""
     automation = LossBalance(options, ["l1", "mssim"], 5000, NANO)
-    made = list(automation.observe(Facts(0, STATISTICS, FLAT))) if facts else []
+    made = list(automation.observe(Measurements(0, STATISTICS, FLAT))) if facts else []
     assert made == [], "statistics alone change nothing"
     factor = 1.0
     for start in range(0, 5000, 50):
-        figures: dict[str, Any] = {"loss_weight/l1": 1.0, "loss_grad/l1": 1.0}
-        figures |= {"loss_weight/mssim": 0.1 * factor, "loss_grad/mssim": 1.0}
-        for decision in automation.observe(make_steps(start + 50, **figures)):
+        values: dict[str, Any] = {"loss_weight/l1": 1.0, "loss_grad/l1": 1.0}
+        values |= {"loss_weight/mssim": 0.1 * factor, "loss_grad/mssim": 1.0}
+        for decision in automation.observe(make_steps(start + 50, **values)):
             factor = float(decision.value)  # type: ignore[arg-type]
             made.append(decision)
     return made

@@ -78,9 +78,9 @@ def test_a_flat_curve_is_annealed_and_then_stopped_and_the_gain_is_told(
     (begun, _), (stopped, stop) = made
     assert 8000 <= begun <= 20000
     assert begun + 3000 <= stopped < TOTAL
-    assert stop.figures["gain_of_annealing"] == pytest.approx(0.1, abs=0.02)
+    assert stop.values["gain_of_annealing"] == pytest.approx(0.1, abs=0.02)
     assert "first, which decides" not in stop.reason
-    assert f"annealing gained {stop.figures['gain_of_annealing']:+.4f}" in stop.reason
+    assert f"annealing gained {stop.values['gain_of_annealing']:+.4f}" in stop.reason
 
 
 def test_a_decay_that_lasts_to_the_end_of_the_plan_tells_its_gain_there(simulation: Callable[..., Simulation]) -> None:
@@ -90,7 +90,7 @@ def test_a_decay_that_lasts_to_the_end_of_the_plan_tells_its_gain_there(simulati
     assert [d.setting for _, d in made] == ["lr_factor/early_stopping", "stop"]
     assert made[-1][0] == TOTAL
     assert made[-1][1].reason.startswith("the plan is at its end; annealing gained +0.09")
-    assert made[-1][1].figures["gain_of_annealing"] == pytest.approx(0.1, abs=0.02)
+    assert made[-1][1].values["gain_of_annealing"] == pytest.approx(0.1, abs=0.02)
 
 
 def test_no_decay_begins_where_the_plan_ends(simulation: Callable[..., Simulation]) -> None:
@@ -102,7 +102,7 @@ def test_what_annealing_gained_is_the_best_since_against_the_best_before(
 ) -> None:
     lucky = lambda i, lr: 36 + 0.2 * (i == 5000) - 0.1 * lr  # noqa: E731 - one good validation at the full rate
     (*_, (_, stop)) = simulation().run(lucky)
-    assert stop.figures["gain_of_annealing"] == pytest.approx(-0.1, abs=0.01)
+    assert stop.values["gain_of_annealing"] == pytest.approx(-0.1, abs=0.01)
 
 
 def test_d25_a_metric_that_falls_for_the_better(simulation: Callable[..., Simulation]) -> None:
@@ -110,7 +110,7 @@ def test_d25_a_metric_that_falls_for_the_better(simulation: Callable[..., Simula
     assert falling == []
     flat = list(simulation().run(lambda i, lr: 0.3, better="lower"))
     assert flat[-1][1].setting == "stop"
-    assert flat[-1][1].figures["best"] == 0.3
+    assert flat[-1][1].values["best"] == 0.3
 
 
 def test_d6_patience_is_iterations_and_begins_with_the_decay(simulation: Callable[..., Simulation]) -> None:

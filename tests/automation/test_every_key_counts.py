@@ -19,7 +19,7 @@ from paragonsr.automation.options import (
     LearningRateOptions,
     LossBalanceOptions,
 )
-from paragonsr.automation.protocol import Automation, Facts, Figure, Observation, Validation
+from paragonsr.automation.protocol import Automation, Measurements, MetricValue, Observation, Validation
 
 Make = Callable[..., Any]
 Keys = dict[str, Any]
@@ -29,10 +29,10 @@ TOTAL, WINDOW = 3000, 20
 def _observations(make_steps: Make) -> Iterator[Observation]:
     """A run whose losses, norms, memory and validation move, and which changes its rate once."""
     random = np.random.default_rng(0)
-    yield Facts(0, STATISTICS, {"texture_variance": 0.5})
+    yield Measurements(0, STATISTICS, {"texture_variance": 0.5})
     for end in range(WINDOW, TOTAL + 1, WINDOW):
         at = np.arange(end - WINDOW, end)
-        figures: Keys = {
+        values: Keys = {
             "lr": np.where(at < 2500, 1e-3, 4e-4),
             "loss/l1": 0.01 * (1 + np.exp(-at / 100)) * random.lognormal(0, 0.002, WINDOW),
             "loss/mssim": 0.1 * (1 + np.exp(-at / 100)) * random.lognormal(0, 0.002, WINDOW),
@@ -45,10 +45,12 @@ def _observations(make_steps: Make) -> Iterator[Observation]:
             "peak_memory": 5.4e9,
             "seconds": 0.01,
         }
-        yield make_steps(end, WINDOW, **figures)
+        yield make_steps(end, WINDOW, **values)
         if end % 100 == 0:
             # The metrics have stopped to improve, one earlier than the other.
-            sets = {"val": {m: Figure(30 + min(end, until) / 1e4, "higher", "test") for m, until in _METRICS.items()}}
+            sets = {
+                "val": {m: MetricValue(30 + min(end, until) / 1e4, "higher", "test") for m, until in _METRICS.items()}
+            }
             yield Validation(end, sets)
 
 
@@ -115,7 +117,7 @@ ELSEWHERE = {
     "enabled": "make_automations",
     "dry_run": "DryRun",
     "enable_monitoring": "Board",
-    "save_best": "Keeper",
+    "save_best": "CheckpointManager",
     "memory_limit_gb": "PeakMemory",
 }
 BESIDE: dict[str, Keys] = {

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from paragonsr.automation.learning_rate import FLOOR, RECOVERIES, LearningRate
 from paragonsr.automation.options import LearningRateOptions
-from paragonsr.automation.protocol import Decay, Decision, Figure, Steps, Validation
+from paragonsr.automation.protocol import Decay, Decision, MetricValue, Steps, Validation
 
 Make = Callable[..., Steps]
 Curve = Callable[[np.ndarray], np.ndarray]
@@ -51,9 +51,9 @@ def _run(
             automation = made()
             automation.load_state_dict(state)
         at = np.linspace(end - window, end - 1, 10)
-        figures = {"position": at, "lr": schedule(end - 1) * factor(end - 1), "loss/l1": curve(at)}
-        figures["loss_weight/l1"] = weight(end)
-        seen = {name: np.broadcast_to(np.asarray(value, float), 10) for name, value in figures.items()}
+        values = {"position": at, "lr": schedule(end - 1) * factor(end - 1), "loss/l1": curve(at)}
+        values["loss_weight/l1"] = weight(end)
+        seen = {name: np.broadcast_to(np.asarray(value, float), 10) for name, value in values.items()}
         if validation is not None and end % 1000 == 0:
             assert automation.observe(validation(end)) == ()
         for decision in automation.observe(Steps(end, seen)):
@@ -181,7 +181,7 @@ def _flat(seed: int) -> Curve:
 
 
 def _figure(value: float, better: str) -> Validation:
-    return Validation(0, {"Set5": {"psnr": Figure(value, better, "test")}})  # type: ignore[arg-type]
+    return Validation(0, {"Set5": {"psnr": MetricValue(value, better, "test")}})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("better", "direction"), [("higher", 1), ("lower", -1)])

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from paragonsr.automation.dry_run import DryRun
 from paragonsr.automation.loss_balance import STATISTICS, LossBalance
 from paragonsr.automation.options import LossBalanceOptions
-from paragonsr.automation.protocol import Automation, Decision, Facts, Steps
+from paragonsr.automation.protocol import Automation, Decision, Measurements, Steps
 from paragonsr.errors import UserError
 from paragonsr.losses.options import L1Options, MSEOptions, MSSSIMLossOptions, SSIMLossOptions
 from paragonsr.training.engine.objective import Objective
@@ -75,13 +75,13 @@ def run(
             automation = again()
             automation.load_state_dict(state)
         part = slice(start, start + WINDOW)
-        figures: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         for label in norms:
             weight = base[label][part] * factors[label]
-            figures[f"loss_weight/{label}"] = weight
-            figures[f"loss_grad/{label}"] = np.where(weight == 0, np.nan, whole[label][part])
+            values[f"loss_weight/{label}"] = weight
+            values[f"loss_grad/{label}"] = np.where(weight == 0, np.nan, whole[label][part])
             course.multipliers[label] += [factors[label]] * WINDOW
-        for decision in automation.observe(make_steps(start + WINDOW, WINDOW, **figures)):
+        for decision in automation.observe(make_steps(start + WINDOW, WINDOW, **values)):
             course.decisions.append((start + WINDOW, decision))
             label = decision.setting.removeprefix("loss_weight/")
             if obeyed:
@@ -273,7 +273,7 @@ def test_d24_resumed_anywhere_it_decides_the_same(
     courses = []
     for resume_at in (None, middle * WINDOW):
         automation = balance(**keys)
-        assert automation.observe(Facts(0, STATISTICS, PHOTOGRAPHS)) == ()
+        assert automation.observe(Measurements(0, STATISTICS, PHOTOGRAPHS)) == ()
         again = lambda: balance(**keys)  # noqa: E731
         courses.append(run(automation, norms, weights, count, make_steps, resume_at=resume_at, again=again))
     assert courses[0].decisions
@@ -317,7 +317,7 @@ def test_the_combined_gradient_is_that_of_the_weighted_sum(factor: float) -> Non
         return torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
 
     sr = network(lr)
-    sr.backward(objective.pull(sr, hr, weights).gradient)
+    sr.backward(objective.gradient(sr, hr, weights).gradient)
     ours = gradient()
     network.zero_grad()
     sr = network(lr)

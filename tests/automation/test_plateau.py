@@ -5,11 +5,11 @@ import json
 import pytest
 
 from paragonsr.automation.plateau import ReduceOnPlateau
-from paragonsr.automation.protocol import Figure, Validation
+from paragonsr.automation.protocol import MetricValue, Validation
 
 
 def _validation(iteration: int, value: float, better: str = "higher") -> Validation:
-    return Validation(iteration, {"Set5": {"psnr": Figure(value, better, "psnr_y")}})  # type: ignore[arg-type]
+    return Validation(iteration, {"Set5": {"psnr": MetricValue(value, better, "psnr_y")}})  # type: ignore[arg-type]
 
 
 def _plateau() -> ReduceOnPlateau:

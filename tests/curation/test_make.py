@@ -26,7 +26,7 @@ from paragonsr.curation.downscale import downscale as make_lower
 from paragonsr.data.images import read_image
 from paragonsr.data.manifest import read_header
 from paragonsr.data.options import PairedOptions, SingleOptions
-from paragonsr.data.packed import open_store
+from paragonsr.data.packed import open_packed
 from paragonsr.data.resize import downscale
 from paragonsr.errors import UserError
 from paragonsr.training.run import train
@@ -142,7 +142,7 @@ def test_folder_and_manifest_train_alike(finished: Path, tmp_path: Path, monkeyp
     folders = PairedOptions(dataroot_gt="made/train_hr", dataroot_lq="made/train_lr_x2", **common)
     manifest = PairedOptions(dataroot_gt="made/train_hr.jsonl", dataroot_lq="made/train_lr_x2", **common)
     alone = SingleOptions(dataroot_gt="made/train_hr.jsonl", **common)
-    stores = [open_store(options, 2, "train") for options in (folders, manifest, alone)]
+    stores = [open_packed(options, 2, "train") for options in (folders, manifest, alone)]
     assert len({store.fingerprint for store in stores}) == 1
     assert stores[0].names == stores[1].names == stores[2].names
     fingerprint = read_header(Path("made/train_hr.jsonl"))["fingerprint"]

@@ -9,7 +9,7 @@ import pytest
 
 from paragonsr.data.inspect import check_dataset
 from paragonsr.data.options import PairedOptions, SingleOptions
-from paragonsr.data.packed import open_store
+from paragonsr.data.packed import open_packed
 from paragonsr.errors import UserError
 
 WriteImages = Callable[[str, dict[str, np.ndarray]], Path]
@@ -31,7 +31,7 @@ def test_a_sound_set(images: WriteImages, single: Single, cache: Path) -> None:
     assert seen == [(1, 2), (2, 2)]
     assert str(report) == "val: 2 images, 32 x 20 to 40 x 30 HR pixels, 0.0 million in all, packed 0 MB"
     assert not cache.exists()
-    open_store(options, 2, "val")
+    open_packed(options, 2, "val")
     assert sum(file.stat().st_size for file in cache.rglob("*.bin")) == report.packed_bytes
 
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from paragonsr.data.manifest import read_header, write_manifest
 from paragonsr.data.options import PairedOptions, SingleOptions
-from paragonsr.data.packed import open_store
+from paragonsr.data.packed import open_packed
 from paragonsr.data.pairing import find_pairs
 from paragonsr.data.sampling import Sampler
 from paragonsr.errors import UserError
@@ -44,7 +44,7 @@ def _weighted(scores: list[float], seed: int, images: WriteImages) -> Sampler:
         lq_size=4,
         store_root=str(folder.parent / "cache"),
     )
-    return Sampler(open_store(options, 2, "train"), options, 2, seed)
+    return Sampler(open_packed(options, 2, "train"), options, 2, seed)
 
 
 def test_only_the_chosen_images_in_the_order_of_the_folder(images: WriteImages) -> None:
@@ -141,7 +141,7 @@ def test_the_fingerprint_knows_manifest_and_weights(images: WriteImages) -> None
     assert one.fingerprint != other.fingerprint
     assert one.fingerprint == _weighted([0.5, 1.0], 0, images).store.fingerprint
     options = SingleOptions(dataroot_gt=str(images("hr", {})), store_root=str(images("cache", {})))
-    plain = open_store(options, 2, "train")
+    plain = open_packed(options, 2, "train")
     assert (plain.manifests, plain.weights) == ((), None)
     assert plain.fingerprint not in (one.fingerprint, other.fingerprint)
 
@@ -154,7 +154,7 @@ def test_weights_that_are_none(images: WriteImages) -> None:
     folder = images("hr", _noise(2))
     manifest, cache = str(_manifest(folder, {0: 1.0})), str(folder.parent / "cache")
     with pytest.raises(UserError) as caught:
-        open_store(SingleOptions(dataroot_gt=manifest, sample_weight="complexty", store_root=cache), 2, "train")
+        open_packed(SingleOptions(dataroot_gt=manifest, sample_weight="complexty", store_root=cache), 2, "train")
     assert "has no 'complexty'" in str(caught.value)
     assert "complexity" in caught.value.fix
     with pytest.raises(ValidationError, match="needs manifests"):

@@ -12,7 +12,7 @@ from PIL import Image
 
 from paragonsr.data import packed as store_module
 from paragonsr.data.options import PairedOptions, SingleOptions
-from paragonsr.data.packed import Store, open_store
+from paragonsr.data.packed import PackedDataset, open_packed
 from paragonsr.data.resize import downscale
 from paragonsr.errors import UserError
 
@@ -30,17 +30,17 @@ def _hr_images(count: int = 4) -> Images:
     return {f"{i}.png": noise(i, 12 + i, 16 + 3 * i) for i in range(count)}
 
 
-def _packings(options: SingleOptions | PairedOptions, scale: int = 2) -> tuple[Store, int]:
+def _packings(options: SingleOptions | PairedOptions, scale: int = 2) -> tuple[PackedDataset, int]:
     """Open a store; how many images were packed for it."""
     done: list[int] = []
-    store = open_store(options, scale, "train", lambda i, total: done.append(total))
+    store = open_packed(options, scale, "train", lambda i, total: done.append(total))
     assert done in ([], [len(store)] * len(store))
     return store, len(done)
 
 
 def _refused(options: SingleOptions | PairedOptions, scale: int = 2) -> str:
     with pytest.raises(UserError) as caught:
-        open_store(options, scale, "train")
+        open_packed(options, scale, "train")
     return str(caught.value)
 
 
@@ -51,7 +51,7 @@ def _folders(cache: Path) -> list[Path]:
 @pytest.mark.parametrize("scale", [2, 3])
 def test_hr_images_alone(images: WriteImages, single: Single, scale: int) -> None:
     content = _hr_images()
-    store = open_store(single(images("hr", content)), scale, "train")
+    store = open_packed(single(images("hr", content)), scale, "train")
     assert store.names == tuple(content)
     assert len(store) == 4
     for i, image in enumerate(content.values()):
@@ -64,13 +64,13 @@ def test_hr_images_alone(images: WriteImages, single: Single, scale: int) -> Non
 
 def test_pairs(images: WriteImages, paired: Paired) -> None:
     hr, lr = _hr_images(), {f"{i}.png": noise(10 + i, (12 + i) // 2, (16 + 3 * i) // 2) for i in range(4)}
-    store = open_store(paired(images("hr", hr), images("lr", lr)), 2, "train")
+    store = open_packed(paired(images("hr", hr), images("lr", lr)), 2, "train")
     for i, image in enumerate(lr.values()):
         np.testing.assert_array_equal(store.lr(i), image)
 
 
 def test_images_are_views_into_the_file_and_read_only(images: WriteImages, single: Single) -> None:
-    store = open_store(single(images("hr", _hr_images())), 2, "train")
+    store = open_packed(single(images("hr", _hr_images())), 2, "train")
     assert np.shares_memory(store.hr(0), store.hr(0))
     with pytest.raises(ValueError, match="read-only"):
         store.lr(0)[0, 0, 0] = 1
@@ -88,21 +88,23 @@ def test_a_set_is_packed_once(images: WriteImages, single: Single, cache: Path) 
 
 def test_the_fingerprint_is_that_of_the_pixels(images: WriteImages, single: Single) -> None:
     content = _hr_images()
-    store = open_store(single(images("hr", content)), 2, "train")
-    moved = open_store(single(images("moved", {f"other_{name}": image for name, image in content.items()})), 2, "train")
+    store = open_packed(single(images("hr", content)), 2, "train")
+    moved = open_packed(
+        single(images("moved", {f"other_{name}": image for name, image in content.items()})), 2, "train"
+    )
     assert moved.fingerprint == store.fingerprint
     changed = content["2.png"].copy()
     changed[5, 5, 1] ^= 1
-    other = open_store(single(images("changed", content | {"2.png": changed})), 2, "train")
+    other = open_packed(single(images("changed", content | {"2.png": changed})), 2, "train")
     assert other.fingerprint != store.fingerprint
     swapped = content | {"0.png": content["1.png"], "1.png": content["0.png"]}
-    assert open_store(single(images("swapped", swapped)), 2, "train").fingerprint != store.fingerprint
+    assert open_packed(single(images("swapped", swapped)), 2, "train").fingerprint != store.fingerprint
 
 
 def test_an_edited_set_is_packed_anew(images: WriteImages, single: Single) -> None:
     hr = images("hr", _hr_images())
     options = single(hr)
-    open_store(options, 2, "train")
+    open_packed(options, 2, "train")
     edited = noise(99, 13, 19)
     Image.fromarray(edited).save(hr / "1.png")
     store, packed = _packings(options)
@@ -120,7 +122,7 @@ def test_sets_that_differ_in_their_place_alone_are_told_apart(images: WriteImage
     for folder in folders:
         os.utime(folder / "a.bmp", ns=(10**18, 10**18))
     for seed, folder in enumerate(folders):
-        np.testing.assert_array_equal(open_store(single(folder), 2, "train").hr(0), noise(seed, 8, 8))
+        np.testing.assert_array_equal(open_packed(single(folder), 2, "train").hr(0), noise(seed, 8, 8))
 
 
 def _truncate(folder: Path) -> None:
@@ -162,7 +164,7 @@ def test_a_damaged_store_is_packed_anew(
 ) -> None:
     content = _hr_images()
     options = single(images("hr", content))
-    fingerprint = open_store(options, 2, "train").fingerprint
+    fingerprint = open_packed(options, 2, "train").fingerprint
     damage(_folders(cache)[0])
     store, packed = _packings(options)
     assert packed == 4
@@ -175,19 +177,19 @@ def test_a_copied_store_is_checked_once_and_kept(
     images: WriteImages, single: Single, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = single(images("hr", _hr_images()))
-    open_store(options, 2, "train")
+    open_packed(options, 2, "train")
     written = time.time_ns()
     for name, age in (("index.json", 10), ("lr.bin", 5)):  # seconds, for file times are coarse
         os.utime(_folders(cache)[0] / name, ns=(written - age * 10**9,) * 2)
     checked: list[int] = []
-    monkeypatch.setattr(Store, "damaged", lambda self: checked.append(1) or [])
+    monkeypatch.setattr(PackedDataset, "damaged", lambda self: checked.append(1) or [])
     for _ in range(2):
         assert _packings(options)[1] == 0
     assert len(checked) == 1
 
 
 def test_damaged_names_the_images(images: WriteImages, single: Single, cache: Path) -> None:
-    store = open_store(single(images("hr", _hr_images())), 2, "train")
+    store = open_packed(single(images("hr", _hr_images())), 2, "train")
     assert store.damaged() == []
     with (_folders(cache)[0] / "hr.bin").open("r+b") as file:
         file.seek(store.shapes[0][0] * store.shapes[0][1] * 3)
@@ -237,7 +239,7 @@ def test_a_patch_that_does_not_fit(images: WriteImages, single: Single, cache: P
     assert "lq_size 16 is larger than 1 of 2 LR images: small.png (30 x 10)" in said
     assert "datasets.train.lq_size=10 or less" in said
     assert _folders(cache) == [], "nothing is packed in vain"
-    open_store(single(hr, lq_size=10), 2, "train")
+    open_packed(single(hr, lq_size=10), 2, "train")
     assert "small.png" in _refused(single(hr, gt_size=32)), "also where the store exists already"
 
 
@@ -252,14 +254,14 @@ def test_where_stores_go(
     hr = images("hr", _hr_images(1))
     by_environment = SingleOptions(dataroot_gt=str(hr))
     monkeypatch.setenv("PARAGONSR_CACHE", str(tmp_path / "environment"))
-    open_store(by_environment, 2, "train")
+    open_packed(by_environment, 2, "train")
     assert len(_folders(tmp_path / "environment")) == 1
-    open_store(single(hr), 2, "train")
+    open_packed(single(hr), 2, "train")
     assert len(_folders(cache)) == 1, "store_root goes before the environment"
     monkeypatch.delenv("PARAGONSR_CACHE")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
-    open_store(by_environment, 2, "train")
+    open_packed(by_environment, 2, "train")
     assert len(_folders(tmp_path / "home/.cache/paragonsr/packed")) == 1
 
 
@@ -284,7 +286,7 @@ def test_no_write_permission(images: WriteImages, single: Single, cache: Path) -
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
 def test_a_store_that_may_only_be_read_is_used(images: WriteImages, single: Single, cache: Path) -> None:
     options = single(images("hr", _hr_images(1)))
-    open_store(options, 2, "train")
+    open_packed(options, 2, "train")
     cache.chmod(0o500)
     assert _packings(options)[1] == 0
 
@@ -303,7 +305,7 @@ def test_a_full_disk_is_noticed_before_packing(
     assert "packing needs" in _refused(single(hr))
     assert _folders(cache) == []
     disk(needed)
-    open_store(single(hr), 2, "train")
+    open_packed(single(hr), 2, "train")
 
 
 def test_a_disk_that_fills_while_packing_leaves_nothing(
@@ -325,6 +327,6 @@ def test_an_interruption_while_packing_leaves_nothing(images: WriteImages, singl
 
     options = single(images("hr", _hr_images()))
     with pytest.raises(KeyboardInterrupt):
-        open_store(options, 2, "train", interrupt)
+        open_packed(options, 2, "train", interrupt)
     assert _folders(cache) == []
     assert _packings(options)[1] == 4

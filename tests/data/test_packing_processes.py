@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from paragonsr.data.options import SingleOptions
-from paragonsr.data.packed import open_store
+from paragonsr.data.packed import open_packed
 
 PACK = """
 import sys
 from paragonsr.data.options import SingleOptions
-from paragonsr.data.packed import open_store
+from paragonsr.data.packed import open_packed
 
 hr, cache, pause_at = sys.argv[1], sys.argv[2], int(sys.argv[3])
 
@@ -26,7 +26,7 @@ def progress(done, total):
         sys.stdin.readline()
 
 print("begin", flush=True)
-store = open_store(SingleOptions(dataroot_gt=hr, store_root=cache), 2, "train", progress)
+store = open_packed(SingleOptions(dataroot_gt=hr, store_root=cache), 2, "train", progress)
 print(store.fingerprint, flush=True)
 """
 NEVER = 0
@@ -93,7 +93,7 @@ def test_killed_while_packing(pack: Pack, options: SingleOptions, cache: Path, p
     _kill(process)
     assert _whole_stores(cache) == [], "half a store is never taken for a whole one"
     done: list[int] = []
-    store = open_store(options, 2, "train", lambda i, total: done.append(i))
+    store = open_packed(options, 2, "train", lambda i, total: done.append(i))
     assert done == list(range(1, 9))
     assert store.damaged() == []
     assert [path.name for path in cache.iterdir() if path.is_dir()] == [_whole_stores(cache)[0].name], "tidied up"
@@ -110,7 +110,7 @@ def test_two_processes_want_the_same_store(pack: Pack, options: SingleOptions, c
     assert _said(second) == fingerprint, "the second one packs nothing, or it would say 'middle'"
     assert first.wait() == second.wait() == 0
     assert len(_whole_stores(cache)) == 1
-    assert open_store(options, 2, "train").fingerprint == fingerprint
+    assert open_packed(options, 2, "train").fingerprint == fingerprint
 
 
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
@@ -123,4 +123,4 @@ def test_the_waiting_process_takes_over_from_a_killed_one(pack: Pack, options: S
     _kill(first)
     assert len(_said(second)) == 32
     assert second.wait() == 0
-    assert open_store(options, 2, "train").damaged() == []
+    assert open_packed(options, 2, "train").damaged() == []

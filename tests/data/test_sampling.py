@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from paragonsr.data.options import PairedOptions
-from paragonsr.data.packed import Store, open_store
+from paragonsr.data.packed import PackedDataset, open_packed
 from paragonsr.data.sampling import Batch, Sampler, augmented, hashes
 from paragonsr.errors import UserError
 
@@ -31,14 +31,14 @@ def _coordinates(height: int, width: int, image: int) -> NDArray[np.uint8]:
 
 
 @pytest.fixture(scope="module", params=[2, 3])
-def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Store:
+def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> PackedDataset:
     """Pairs whose HR image is the LR image with every pixel repeated: places can be compared exactly."""
     folder, scale = tmp_path_factory.mktemp("coordinates"), request.param
     for i, (height, width) in enumerate(SIZES):
         lr = _coordinates(height, width, i)
         _write(folder / f"lr/{i}.png", lr)
         _write(folder / f"hr/{i}.png", lr.repeat(scale, 0).repeat(scale, 1))
-    return open_store(_options(folder), scale, "train")
+    return open_packed(_options(folder), scale, "train")
 
 
 def _write(path: Path, image: NDArray[np.uint8]) -> None:
@@ -53,7 +53,7 @@ def _options(folder: Path = Path(), **keys: object) -> PairedOptions:
     )
 
 
-def _sampler(store: Store, seed: int = 0, **keys: object) -> Sampler:
+def _sampler(store: PackedDataset, seed: int = 0, **keys: object) -> Sampler:
     return Sampler(store, _options(**keys), store.scale, seed)
 
 
@@ -76,7 +76,7 @@ def _joined(*batches: Batch) -> Batch:
 
 @given(seeds, samples, st.integers(0, 12), st.integers(0, 12))
 @settings(max_examples=60, deadline=None)
-def test_batches_may_be_cut_anywhere(store: Store, seed: int, first: int, a: int, b: int) -> None:
+def test_batches_may_be_cut_anywhere(store: PackedDataset, seed: int, first: int, a: int, b: int) -> None:
     sampler = _sampler(store, seed)
     parts = sampler.batch(first, a), sampler.batch(first + a, b)
     assert _equal(sampler.batch(first, a + b), _joined(*parts))
@@ -86,7 +86,7 @@ def test_batches_may_be_cut_anywhere(store: Store, seed: int, first: int, a: int
 @given(seeds, samples, st.integers(1, 8), st.booleans(), st.booleans())
 @settings(max_examples=60, deadline=None)
 def test_hr_and_lr_patches_lie_at_the_same_place(
-    store: Store, seed: int, first: int, patch: int, hflip: bool, rot: bool
+    store: PackedDataset, seed: int, first: int, patch: int, hflip: bool, rot: bool
 ) -> None:
     batch = _sampler(store, seed, lq_size=patch, use_hflip=hflip, use_rot=rot).batch(first, 6)
     s = store.scale
@@ -103,13 +103,13 @@ def test_hr_and_lr_patches_lie_at_the_same_place(
 
 @given(seeds, st.integers(0, 2**30))
 @settings(max_examples=60, deadline=None)
-def test_an_epoch_shows_every_image_once(store: Store, seed: int, epoch: int) -> None:
+def test_an_epoch_shows_every_image_once(store: PackedDataset, seed: int, epoch: int) -> None:
     count = len(store)
     shown = _sampler(store, seed).batch(epoch * count, 2 * count).images
     assert sorted(shown[:count]) == sorted(shown[count:]) == list(range(count))
 
 
-def test_epochs_have_orders_of_their_own(store: Store) -> None:
+def test_epochs_have_orders_of_their_own(store: PackedDataset) -> None:
     count = len(store)
     shown = _sampler(store).batch(0, 600 * count).images
     orders = Counter(shown[i : i + count] for i in range(0, len(shown), count))
@@ -118,7 +118,7 @@ def test_epochs_have_orders_of_their_own(store: Store) -> None:
     assert max(orders.values()) <= 15
 
 
-def test_patches_without_augmentation_are_as_stored_and_reach_every_place_equally(store: Store) -> None:
+def test_patches_without_augmentation_are_as_stored_and_reach_every_place_equally(store: PackedDataset) -> None:
     count = len(store)
     draws = 400
     batch = _sampler(store, lq_size=7, use_hflip=False, use_rot=False).batch(0, draws * count)
@@ -149,7 +149,7 @@ def _symmetries(batch: Batch) -> Iterator[tuple[bool, bool, bool]]:
     return (_symmetry(patch) for patch in batch.lr)
 
 
-def test_all_eight_symmetries_occur_equally_often(store: Store) -> None:
+def test_all_eight_symmetries_occur_equally_often(store: PackedDataset) -> None:
     counts = Counter(_symmetries(_sampler(store).batch(0, 8000)))
     assert len(counts) == 8
     # The standard deviation of each count is 30.
@@ -165,7 +165,7 @@ def test_all_eight_symmetries_occur_equally_often(store: Store) -> None:
     ],
 )
 def test_symmetries_that_are_switched_off_do_not_occur(
-    store: Store, keys: dict[str, bool], expected: set[tuple[bool, bool, bool]]
+    store: PackedDataset, keys: dict[str, bool], expected: set[tuple[bool, bool, bool]]
 ) -> None:
     assert set(_symmetries(_sampler(store, **keys).batch(0, 200))) == expected
 
@@ -180,7 +180,7 @@ def test_flips_and_turn_are_what_they_are_called() -> None:
     assert np.rot90(image).tobytes() in results
 
 
-def test_seeds_differ_and_a_seed_is_taken_modulo_2_to_the_64(store: Store) -> None:
+def test_seeds_differ_and_a_seed_is_taken_modulo_2_to_the_64(store: PackedDataset) -> None:
     assert not _equal(_sampler(store, 1).batch(0, 32), _sampler(store, 2).batch(0, 32))
     assert _equal(_sampler(store, -1).batch(0, 32), _sampler(store, 2**64 - 1).batch(0, 32))
 
@@ -216,7 +216,7 @@ def test_hashes_are_splitmix64_at_a_keyed_position(seed: int, stream: int, count
     assert hashes(seed, stream, np.array(counters, np.uint64)).tolist() == expected
 
 
-def test_golden_samples(store: Store) -> None:
+def test_golden_samples(store: PackedDataset) -> None:
     """Never change: every recorded run's sample order rests on them."""
     assert hashes(1024, 0, np.arange(3, dtype=np.uint64)).tolist() == GOLDEN_HASHES
     batch = _sampler(store, 1024).batch(10**9, 6)
@@ -241,19 +241,19 @@ GOLDEN_SAMPLES = [
 """Image, top, left, hflip, vflip, turn; worked out in Python's own integers."""
 
 
-def test_no_patch_size(store: Store) -> None:
+def test_no_patch_size(store: PackedDataset) -> None:
     with pytest.raises(UserError, match="size is missing") as caught:
         _sampler(store, lq_size=None)
     assert "lq_size" in caught.value.fix
 
 
-def test_a_patch_may_be_as_large_as_the_smallest_image(store: Store) -> None:
+def test_a_patch_may_be_as_large_as_the_smallest_image(store: PackedDataset) -> None:
     batch = _sampler(store, lq_size=8, use_hflip=False, use_rot=False).batch(0, 5)
     smallest = batch.images.index(2)
     np.testing.assert_array_equal(batch.lr[smallest], store.lr(2))
 
 
-def test_cutting_costs_far_less_than_training(store: Store) -> None:
+def test_cutting_costs_far_less_than_training(store: PackedDataset) -> None:
     # About 0.05 ms a patch; decoding the image anew would take 10 ms.
     sampler = _sampler(store, lq_size=8)
     seconds = []

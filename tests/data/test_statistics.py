@@ -16,7 +16,7 @@ from PIL import Image
 
 from paragonsr.data import statistics as module
 from paragonsr.data.options import SingleOptions
-from paragonsr.data.packed import Store, open_store
+from paragonsr.data.packed import PackedDataset, open_packed
 from paragonsr.data.statistics import patch_statistics, statistics
 
 Pixels = NDArray[np.uint8]
@@ -57,19 +57,19 @@ SETS = {"flat": flat, "edgy": edgy, "textured": textured, "colourful": colourful
 
 
 @pytest.fixture
-def packed(images: Callable[..., Path], single: Callable[..., SingleOptions]) -> Callable[..., Store]:
+def packed(images: Callable[..., Path], single: Callable[..., SingleOptions]) -> Callable[..., PackedDataset]:
     """packed(list of images) gives the store."""
     number = itertools.count()
 
-    def pack(content: list[Pixels], **keys: Any) -> Store:
+    def pack(content: list[Pixels], **keys: Any) -> PackedDataset:
         folder = images(f"set{next(number)}", {f"{i:03}.png": image for i, image in enumerate(content)})
-        return open_store(single(folder, **keys), 2, "train")
+        return open_packed(single(folder, **keys), 2, "train")
 
     return pack
 
 
 @pytest.fixture
-def kinds(packed: Callable[..., Store]) -> dict[str, dict[str, float]]:
+def kinds(packed: Callable[..., PackedDataset]) -> dict[str, dict[str, float]]:
     """Statistics of a set of each kind."""
     return {name: statistics(packed([draw(np.random.default_rng(i)) for i in range(6)])) for name, draw in SETS.items()}
 
@@ -84,9 +84,9 @@ def test_d11_d13_each_figure_is_largest_for_its_own_kind_of_images(kinds: dict[s
 
 
 def test_complexity_is_the_mean_of_the_others(kinds: dict[str, dict[str, float]]) -> None:
-    for figures in kinds.values():
-        assert list(figures) == NAMES
-        assert figures["complexity"] == pytest.approx(sum(figures[name] for name in NAMES[:3]) / 3)
+    for values in kinds.values():
+        assert list(values) == NAMES
+        assert values["complexity"] == pytest.approx(sum(values[name] for name in NAMES[:3]) / 3)
 
 
 def test_d13_texture_and_colour_grow_with_contrast() -> None:
@@ -116,12 +116,12 @@ def test_the_formulas_on_images_whose_figures_are_known() -> None:
 @settings(max_examples=60, deadline=None)
 @given(arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40), st.just(3))))
 def test_d13_one_image_of_any_size_has_figures_between_0_and_1(image: Pixels) -> None:
-    figures = patch_statistics(image)
-    assert list(figures) == NAMES
-    assert all(0 <= value <= 1 for value in figures.values())
+    values = patch_statistics(image)
+    assert list(values) == NAMES
+    assert all(0 <= value <= 1 for value in values.values())
 
 
-def test_d13_one_image_is_as_good_as_copies_of_it(packed: Callable[..., Store]) -> None:
+def test_d13_one_image_is_as_good_as_copies_of_it(packed: Callable[..., PackedDataset]) -> None:
     image = textured(np.random.default_rng(1))
     assert statistics(packed([image])) == pytest.approx(statistics(packed([image] * 5)))
 
@@ -133,7 +133,7 @@ def test_turned_and_mirrored_images_have_the_same_figures() -> None:
             assert patch_statistics(other) == pytest.approx(patch_statistics(image), abs=1e-4)
 
 
-def test_weighted_images_count_as_often_as_they_are_shown(packed: Callable[..., Store]) -> None:
+def test_weighted_images_count_as_often_as_they_are_shown(packed: Callable[..., PackedDataset]) -> None:
     store = packed([flat(np.random.default_rng(0)), textured(np.random.default_rng(0))])
     even = statistics(store)["texture_variance"]
     store.weights = np.array([1.0, 3.0])
@@ -141,7 +141,7 @@ def test_weighted_images_count_as_often_as_they_are_shown(packed: Callable[..., 
 
 
 def test_two_halves_of_a_set_agree_within_5_percent(
-    packed: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
+    packed: Callable[..., PackedDataset], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "PATCHES", 256)
 
@@ -174,5 +174,5 @@ class Decoded:
 def test_two_halves_of_the_photographs_agree_within_5_percent(shared: Path) -> None:
     files = [file for name in ("gb82", "cid22", "clic2025") for file in (shared / "data/train_hr" / name).glob("*.png")]
     files.sort()
-    first, second = (statistics(cast(Store, Decoded(files[half::2]))) for half in (0, 1))
+    first, second = (statistics(cast(PackedDataset, Decoded(files[half::2]))) for half in (0, 1))
     assert first == pytest.approx(second, rel=0.05)

@@ -13,7 +13,7 @@ import torch
 from paragonsr.archs.weights import read_weights
 from paragonsr.cli import main
 from paragonsr.evidence.runs import Run, find_runs
-from paragonsr.training.engine.step import Optimisation
+from paragonsr.training.engine.step import TrainStep
 
 Configure = Callable[..., Path]
 
@@ -72,7 +72,7 @@ def test_an_interrupted_comparison_goes_on(
 ) -> None:
     out = tmp_path / "out"
     command = (tiny_config(), "--vary", "train.optim_g.lr=1e-3,1e-4", "--seeds", 1, "--out", out)
-    step, count = Optimisation.step, iter(range(1, 100))
+    step, count = TrainStep.step, iter(range(1, 100))
 
     def interrupted(*given: object, **named: object) -> object:
         if next(count) == 12 + 7:
@@ -80,7 +80,7 @@ def test_an_interrupted_comparison_goes_on(
         return step(*given, **named)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patched:
-        patched.setattr(Optimisation, "step", interrupted)
+        patched.setattr(TrainStep, "step", interrupted)
         _compare(*command, code=2)
     said = capsys.readouterr()
     assert "the run lr=1e-4_seed0 did not end" in said.err

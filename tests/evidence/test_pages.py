@@ -15,8 +15,8 @@ from paragonsr.config import load_config
 from paragonsr.evidence.plots import smoothed, thinned
 from paragonsr.evidence.report_page import report_page
 from paragonsr.evidence.runs import Run
-from paragonsr.training.engine.step import Optimisation
-from paragonsr.training.run import Outcome, train
+from paragonsr.training.engine.step import TrainStep
+from paragonsr.training.run import TrainResult, train
 
 Configure = Callable[..., Path]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -55,14 +55,14 @@ def _text(html: str) -> str:
 
 
 @pytest.fixture
-def ended(tiny_config: Configure, photographs: Callable[..., Path]) -> Outcome:
+def ended(tiny_config: Configure, photographs: Callable[..., Path]) -> TrainResult:
     """A run with two decisions, and validation images that hold a tile."""
     photographs("large", 1, height=200, width=208)
     path = tiny_config(PLATEAU)
     return train(load_config(path, [f"datasets.val.dataroot_gt={path.parent / 'large'}"]).config)
 
 
-def test_the_report_of_an_ended_run(ended: Outcome) -> None:
+def test_the_report_of_an_ended_run(ended: TrainResult) -> None:
     html = report_page(Run(ended.folder))
     text = _text(html)
     assert "ended at iteration 60 of 60" in text
@@ -78,14 +78,14 @@ def test_the_report_of_an_ended_run(ended: Outcome) -> None:
 
 
 def test_the_report_of_a_crashed_run(tiny_config: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
-    step, count = Optimisation.step, iter(range(100))
+    step, count = TrainStep.step, iter(range(100))
 
     def failing(*given: object, **named: object) -> object:
         if next(count) == 8:
             raise RuntimeError("the machine is on fire")
         return step(*given, **named)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Optimisation, "step", failing)
+    monkeypatch.setattr(TrainStep, "step", failing)
     path = tiny_config()
     with pytest.raises(RuntimeError):
         train(load_config(path).config)
@@ -141,7 +141,7 @@ def test_smoothing_is_a_centred_mean() -> None:
 @pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_report_in_a_browser(ended: Outcome, tmp_path: Path, scheme: str) -> None:
+def test_the_report_in_a_browser(ended: TrainResult, tmp_path: Path, scheme: str) -> None:
     assert CHROMIUM is not None
     page = tmp_path / "report.html"
     page.write_text(report_page(Run(ended.folder)), encoding="utf-8")

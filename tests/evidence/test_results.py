@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from paragonsr.automation.protocol import Figure, Steps, Validation
+from paragonsr.automation.protocol import MetricValue, Steps, Validation
 from paragonsr.errors import UserError
 from paragonsr.evidence.arms import Arm, differing_keys, make_arms
 from paragonsr.evidence.compare_page import compare_page
@@ -22,7 +22,7 @@ from paragonsr.evidence.runner import Leg, carried_out, legs
 from paragonsr.evidence.runs import Run
 from paragonsr.evidence.statistics import paired_difference
 from paragonsr.evidence.tables import lines
-from paragonsr.training.reporting.record import Recorder
+from paragonsr.training.reporting.record import MetricsRecord
 
 Configure = Callable[..., Path]
 EVERY = 10
@@ -33,11 +33,11 @@ def write_run(leg: Leg, psnr: Sequence[float], seconds: float = 0.5, data: str =
     """The record of a run that ended and was validated every 10 iterations."""
     run, total = leg.run, EVERY * len(psnr)
     run.folder.mkdir(parents=True)
-    recorder = Recorder(run.folder, ["iteration", "seconds", "batch_size", "peak_memory", "lr"])
-    figures = {"iteration": np.arange(1.0, total + 1), "seconds": np.full(total, seconds), "lr": np.ones(total)}
-    recorder.write(Steps(total, figures | {"batch_size": np.full(total, 4.0), "peak_memory": np.full(total, 2.0**20)}))
+    recorder = MetricsRecord(run.folder, ["iteration", "seconds", "batch_size", "peak_memory", "lr"])
+    values = {"iteration": np.arange(1.0, total + 1), "seconds": np.full(total, seconds), "lr": np.ones(total)}
+    recorder.write(Steps(total, values | {"batch_size": np.full(total, 4.0), "peak_memory": np.full(total, 2.0**20)}))
     for i, value in enumerate(psnr, 1):
-        recorder.write(Validation(EVERY * i, {"val": {"psnr": Figure(value, "higher", "psnr_y", 0)}}, 1.0))
+        recorder.write(Validation(EVERY * i, {"val": {"psnr": MetricValue(value, "higher", "psnr_y", 0)}}, 1.0))
     recorder.close()
     description = {"state": "ended", "config": leg.arm.config.model_dump(), "data": {"train": "t", "val": data}}
     (run.folder / "run.json").write_text(json.dumps(description))

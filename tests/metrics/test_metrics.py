@@ -177,7 +177,7 @@ def _psnr(error: np.ndarray) -> float:
     [(2, 33.68, 33.656, 31.78), (3, 30.41, 30.390, 28.61), (4, 28.43, 28.420, 26.67)],
 )
 def test_self_test_figures_of_bicubic_on_set5(shared: Path, scale: int, y: float, rounded_y: float, rgb: float) -> None:
-    figures = []
+    values = []
     inner = np.s_[scale:-scale, scale:-scale]
     for image in _set5(shared):
         height, width = (side // scale * scale for side in image.shape[:2])
@@ -187,14 +187,14 @@ def test_self_test_figures_of_bicubic_on_set5(shared: Path, scale: int, y: float
         to_y = np.array([65.481, 128.553, 24.966]) / 255
         luma = (16 + hr @ to_y).round()
         papers = _resized(_resized(luma, height // scale, width // scale), height, width).round()
-        figures.append(
+        values.append(
             (
                 _psnr(((floating - hr) @ to_y)[inner]),
                 _psnr((papers - luma)[inner]),
                 psnr(upscale(lr, scale), hr, shave=scale),
             )
         )
-    means = np.mean(figures, axis=0)
+    means = np.mean(values, axis=0)
     assert means[0] == pytest.approx(y, abs=0.005)
     # The papers' scripts differ in where they round: 0.006 dB between them.
     assert means[1] == pytest.approx(rounded_y, abs=0.006)
@@ -203,13 +203,13 @@ def test_self_test_figures_of_bicubic_on_set5(shared: Path, scale: int, y: float
 
 @pytest.mark.parametrize(("scale", "expected"), [(2, 33.6734), (3, 30.4033), (4, 28.4290)])
 def test_bicubic_on_set5_as_it_is_reported_here(shared: Path, scale: int, expected: float) -> None:
-    figures = []
+    values = []
     for image in _set5(shared):
         height, width = (side // scale * scale for side in image.shape[:2])
         sr = upscale(downscale(image[:height, :width], scale), scale)
-        figures.append(psnr(sr, image[:height, :width], shave=scale, luma=True))
+        values.append(psnr(sr, image[:height, :width], shave=scale, luma=True))
     # SR is rounded to uint8 by the protocol, which costs bicubic about 0.01 dB.
-    assert mean_of_images(figures).value == pytest.approx(expected, abs=1e-4)
+    assert mean_of_images(values).value == pytest.approx(expected, abs=1e-4)
 
 
 def test_full_range_luma_is_lower_by_a_constant() -> None:

@@ -21,10 +21,10 @@ from paragonsr.config import load_config
 from paragonsr.training import assembly
 from paragonsr.training import time_plan as planning
 from paragonsr.training.checkpoint.files import read_state
-from paragonsr.training.control.size_probe import Trial
+from paragonsr.training.control.size_probe import SizeProbe
 from paragonsr.training.replay import replay
 from paragonsr.training.reporting.record import read_steps, read_validations
-from paragonsr.training.run import Outcome, train
+from paragonsr.training.run import TrainResult, train
 
 Configure = Callable[..., Path]
 
@@ -41,7 +41,7 @@ ALL_ON: dict[str, Any] = {
 }
 
 
-def _train(path: Path, *overrides: str) -> Outcome:
+def _train(path: Path, *overrides: str) -> TrainResult:
     return train(load_config(path, overrides).config)
 
 
@@ -55,18 +55,18 @@ def _weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.fixture(scope="module")
-def whole(module_config: Configure) -> Outcome:
+def whole(module_config: Configure) -> TrainResult:
     """A run with everything on, to its end, which is not to be changed."""
     return _train(module_config(ALL_ON, name="whole"))
 
 
 @pytest.fixture
-def copied(whole: Outcome, tmp_path: Path) -> Path:
+def copied(whole: TrainResult, tmp_path: Path) -> Path:
     """Its folder, to be tampered with."""
     return shutil.copytree(whole.folder, tmp_path / "copied")
 
 
-def test_d4_d19_they_act_once_and_every_decision_replays(whole: Outcome) -> None:
+def test_d4_d19_they_act_once_and_every_decision_replays(whole: TrainResult) -> None:
     journal = _journal(whole.folder)
     acting = {entry["automation"] for entry in journal}
     assert {"dynamic_batch_size_optimizer", "adaptive_gradient_clipping", "early_stopping"} <= acting
@@ -79,7 +79,7 @@ def test_d4_d19_they_act_once_and_every_decision_replays(whole: Outcome) -> None
     assert list(made.differences()) == []
 
 
-def test_h12_a_decision_is_one_line_of_the_log_and_one_scalar_and_one_text_of_the_board(whole: Outcome) -> None:
+def test_h12_a_decision_is_one_line_of_the_log_and_one_scalar_and_one_text_of_the_board(whole: TrainResult) -> None:
     journal = _journal(whole.folder)
     log = (whole.folder / "train.log").read_text()
     for entry in journal:
@@ -100,7 +100,7 @@ def _edit(file: Path, line: int, change: Callable[[dict[str, Any]], dict[str, An
     file.write_text("\n".join(lines) + "\n")
 
 
-@pytest.mark.parametrize("key", ["iteration", "automation", "setting", "from", "to", "reason", "figures", "outcome"])
+@pytest.mark.parametrize("key", ["iteration", "automation", "setting", "from", "to", "reason", "values", "outcome"])
 def test_replay_names_what_was_changed_in_the_journal_and_exits_non_zero(
     copied: Path, key: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -121,7 +121,7 @@ def test_replay_finds_what_the_journal_lacks(copied: Path, capsys: pytest.Captur
 
 def test_replay_finds_a_changed_observation(copied: Path) -> None:
     def better(line: dict[str, Any]) -> dict[str, Any]:
-        line["figures"]["val"]["psnr"]["value"] += 10
+        line["metrics"]["val"]["psnr"]["value"] += 10
         return line
 
     kept = (copied / "validations.jsonl").read_text()
@@ -185,22 +185,24 @@ def test_dry_run_journals_and_changes_nothing(tiny_config: Configure) -> None:
 def test_a_trial_that_ended_the_process_counts_as_failed(tiny_config: Configure) -> None:
     path = tiny_config(ALL_ON | {"train.total_iter": 20, "logger.save_checkpoint_freq": 20})
     folder = _train(path).folder
-    trial = Trial(folder)
+    trial = SizeProbe(folder)
     trial.begin(20, 8, 8)
     longer = _train(path, "train.total_iter=60")
-    assert not (folder / "trial.json").exists()
-    facts = [json.loads(line) for line in (folder / "facts.jsonl").read_text().splitlines()]
-    assert facts == [{"iteration": 20, "kind": "interrupted trial", "figures": {"batch_size": 8.0, "micro_batch": 8.0}}]
+    assert not (folder / "size_probe.json").exists()
+    measurements = [json.loads(line) for line in (folder / "measurements.jsonl").read_text().splitlines()]
+    assert measurements == [
+        {"iteration": 20, "kind": "interrupted size probe", "values": {"batch_size": 8.0, "micro_batch": 8.0}}
+    ]
     state = read_state(folder / "training_states" / f"{longer.iteration}.state")[1]
     assert state["parts"]["automation.dynamic_batch_size_optimizer"]["ceiling"] == 8
 
 
-def test_d3_the_optimisers_rate_is_what_the_journal_says(whole: Outcome) -> None:
+def test_d3_the_optimisers_rate_is_what_the_journal_says(whole: TrainResult) -> None:
     journal, steps = _journal(whole.folder), read_steps(whole.folder)
     decay = next(e for e in journal if isinstance(e["to"], dict))
     _, rest = read_state(whole.folder / "training_states" / "before_decay.state")
     assert rest["iteration"] == decay["iteration"]
-    assert rest["parts"]["controls"]["lr_factors"] == {}
+    assert rest["parts"]["controller"]["lr_factors"] == {}
     factors: dict[str, Decay] = {}
     for iteration, position, lr in zip(steps["iteration"], steps["position"], steps["lr"], strict=True):
         made = [e for e in journal if e["iteration"] < iteration and e["setting"].startswith("lr_factor/")]
@@ -253,7 +255,7 @@ class Slowing:
 def test_a_budget_of_seconds_changes_the_total_and_still_ends_annealed(
     tiny_config: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(assembly, "MachineReadings", Slowing)
+    monkeypatch.setattr(assembly, "LiveSystemStats", Slowing)
     monkeypatch.setattr(planning, "measured_step", lambda *given: SimpleNamespace(seconds=0.03))
     changes = {
         "train.total_iter": 100,
@@ -284,6 +286,6 @@ def test_d20_the_keys_that_other_parts_read_have_their_effect(tiny_config: Confi
     assert not [tag for tag in events.Tags()["scalars"] if tag.startswith("loss_share/")]
 
 
-def test_clock_columns_are_all_that_a_record_lends(whole: Outcome) -> None:
+def test_clock_columns_are_all_that_a_record_lends(whole: TrainResult) -> None:
     assert set(CLOCK_COLUMNS) == {"seconds", "data_wait", "peak_memory", "total_memory"}
     assert set(CLOCK_COLUMNS) <= read_steps(whole.folder).keys()

@@ -56,7 +56,7 @@ def test_what_was_said_stays_above_a_bar_whose_height_changes(tmp_path: Path, mo
             for done in (1, 2):
                 console.side_task("validating", done, 2)
             console.say(line)
-            console.figures(i + 1, {"psnr": "31.4" * 30}, line=True)
+            console.show(i + 1, {"psnr": "31.4" * 30}, line=True)
     screen = _Screen()
     screen.write(out.getvalue())
     shown = [line.rstrip() for line in screen.lines]

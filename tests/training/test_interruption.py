@@ -92,7 +92,7 @@ def test_a_run_killed_at_random_points_ends_bit_identical(tiny_config: Configure
     assert any(name.startswith("now.optimiser.") for name in tensors[0])
     for name in tensors[0]:
         assert torch.equal(tensors[0][name], tensors[1][name]), name
-    assert rest[0]["parts"]["controls"] == rest[1]["parts"]["controls"]
+    assert rest[0]["parts"]["controller"] == rest[1]["parts"]["controller"]
     assert rest[0]["best"] == rest[1]["best"]
 
     one, other = (read_steps(folder) for folder in folders)
@@ -137,12 +137,12 @@ def test_d23_a_crash_exits_non_zero_and_names_the_cause(tiny_config: Configure) 
     path = tiny_config({"train.total_iter": 40, "logger.save_checkpoint_freq": 5})
     code = (
         "import paragonsr.training.engine.step as step\n"
-        "whole = step.Optimisation.step\n"
+        "whole = step.TrainStep.step\n"
         "count = iter(range(100))\n"
         "def failing(*given, **named):\n"
         "    if next(count) == 12: raise RuntimeError('the machine is on fire')\n"
         "    return whole(*given, **named)\n"
-        "step.Optimisation.step = failing\n"
+        "step.TrainStep.step = failing\n"
         "from paragonsr.cli import main; main()\n"
     )
     done = subprocess.run(
@@ -217,5 +217,5 @@ def test_two_processes_by_torchrun_train_as_one(tiny_config: Configure) -> None:
     assert one["samples_seen"].tolist() == other["samples_seen"].tolist()
     for figure in ("loss/l1", "loss/mse", "grad_norm"):
         np.testing.assert_allclose(one[figure][:3], other[figure][:3], rtol=1e-4)
-    figures = [read_validations(alone.parent / "experiments" / name)[-1] for name in ("alone", "together")]
-    assert figures[0].deciding("psnr").value == pytest.approx(figures[1].deciding("psnr").value, abs=0.02)
+    values = [read_validations(alone.parent / "experiments" / name)[-1] for name in ("alone", "together")]
+    assert values[0].deciding("psnr").value == pytest.approx(values[1].deciding("psnr").value, abs=0.02)

@@ -79,7 +79,7 @@ def test_endless_nans_stop_the_run(tiny_config: Configure, monkeypatch: pytest.M
 
 
 def test_a_layer_whose_weights_are_not_finite_is_named(tiny_config: Configure, tmp_path: Path) -> None:
-    from paragonsr.training.engine.device_context import Hardware
+    from paragonsr.training.engine.device_context import DeviceContext
     from paragonsr.training.engine.diagnosis import _layer
 
     config = load_config(tiny_config()).config
@@ -87,5 +87,5 @@ def test_a_layer_whose_weights_are_not_finite_is_named(tiny_config: Configure, t
     name, parameter = list(network.named_parameters())[-1]
     with torch.no_grad():
         parameter.view(-1)[0] = torch.nan
-    said = _layer(network, None, Hardware(torch.device("cpu"), None, False))  # type: ignore[arg-type]
+    said = _layer(network, None, DeviceContext(torch.device("cpu"), None, False))  # type: ignore[arg-type]
     assert said == f"the weights {name} are not finite"

@@ -18,15 +18,15 @@ from torch import nn
 from paragonsr.archs.paragonsr2 import CompactParagonSR2
 from paragonsr.config import load_config
 from paragonsr.training.engine.memory import PeakMemory
-from paragonsr.training.engine.step import Optimisation
+from paragonsr.training.engine.step import TrainStep
 from paragonsr.training.replay import replay
 from paragonsr.training.reporting.record import read_steps, read_validations
-from paragonsr.training.run import Outcome, train
+from paragonsr.training.run import TrainResult, train
 
 Configure = Callable[..., Path]
 
 
-def _train(path: Path, *overrides: str) -> Outcome:
+def _train(path: Path, *overrides: str) -> TrainResult:
     return train(load_config(path, overrides).config)
 
 
@@ -72,14 +72,14 @@ class Trained:
     def __init__(self, patch: pytest.MonkeyPatch, fails: Callable[[int, int, int], bool]) -> None:
         self.patches: Counter[bytes] = Counter()
         self.given_up = 0
-        attempt, forward = Optimisation._attempt, CompactParagonSR2.forward
+        attempt, forward = TrainStep._attempt, CompactParagonSR2.forward
         passes: list[torch.Tensor] = []
         steps = 0
 
-        def attempted(optimisation: Optimisation, *given: Any) -> Any:
+        def attempted(train_step: TrainStep, *given: Any) -> Any:
             nonlocal steps
             passes.clear()
-            measured = attempt(optimisation, *given)
+            measured = attempt(train_step, *given)
             if measured is None:
                 self.given_up += 1
             else:
@@ -94,7 +94,7 @@ class Trained:
                 passes.append(images.detach())
             return forward(network, images)  # type: ignore[arg-type]
 
-        patch.setattr(Optimisation, "_attempt", attempted)
+        patch.setattr(TrainStep, "_attempt", attempted)
         patch.setattr(CompactParagonSR2, "forward", counted)
 
 
@@ -112,9 +112,9 @@ def test_h5_the_trained_samples_are_those_of_a_run_with_memory_enough(
     assert (plain.given_up, redone.given_up) == (0, 1)
     assert sum(plain.patches.values()) == 4 * 12
     assert redone.patches == plain.patches
-    figures = [read_steps(run.folder) for run in (one, other)]
+    values = [read_steps(run.folder) for run in (one, other)]
     for name in ("loss/l1", "grad_norm"):
-        np.testing.assert_allclose(figures[0][name], figures[1][name], rtol=1e-3)
+        np.testing.assert_allclose(values[0][name], values[1][name], rtol=1e-3)
 
 
 def test_another_error_is_not_taken_for_a_lack_of_memory(
@@ -135,7 +135,7 @@ import ctypes, resource, sys
 import psutil
 import paragonsr.training.engine.step as step
 
-whole, count, limit = step.Optimisation.step, iter(range(100)), float(sys.argv.pop(1))
+whole, count, limit = step.TrainStep.step, iter(range(100)), float(sys.argv.pop(1))
 
 def capped(*given, **named):
     if next(count) == 3:
@@ -144,7 +144,7 @@ def capped(*given, **named):
         resource.setrlimit(resource.RLIMIT_AS, (int(size + limit * 2**20),) * 2)
     return whole(*given, **named)
 
-step.Optimisation.step = capped
+step.TrainStep.step = capped
 from paragonsr.cli import main
 main()
 """

@@ -9,14 +9,14 @@ from torch import nn
 from paragonsr.archs.classic_options import NanoOptions
 from paragonsr.data.sampling import Batch
 from paragonsr.losses.options import L1Options, MSEOptions, MSSSIMLossOptions
-from paragonsr.optim.ema import Average
+from paragonsr.optim.ema import EMA
 from paragonsr.optim.options import AdamOptions
-from paragonsr.training.control.settings import Settings
-from paragonsr.training.engine.device_context import Hardware
+from paragonsr.training.control.controller import Hyperparameters
+from paragonsr.training.engine.device_context import DeviceContext
 from paragonsr.training.engine.objective import Objective
-from paragonsr.training.engine.step import Optimisation
+from paragonsr.training.engine.step import TrainStep
 
-CPU = Hardware(torch.device("cpu"), None, False)
+CPU = DeviceContext(torch.device("cpu"), None, False)
 LOSSES = [L1Options(), MSEOptions(loss_weight=3.0), MSSSIMLossOptions(loss_weight=0.05, scales=1)]
 
 
@@ -30,36 +30,36 @@ def test_the_pull_is_the_gradient_of_the_weighted_sum() -> None:
     objective = Objective(LOSSES, CPU.device)
     weights = objective.weights(0, {"mse": 0.5})
     assert weights == {"l1": 1.0, "mse": 1.5, "mssim": 0.05}
-    pull = objective.pull(sr, hr, weights)
+    gradient = objective.gradient(sr, hr, weights)
     leaf = sr.clone().requires_grad_()
     total = sum(weights[label] * module(leaf, hr) for label, module in objective.modules.items())
     (expected,) = torch.autograd.grad(total, leaf)  # type: ignore[arg-type]
-    torch.testing.assert_close(pull.gradient, expected, rtol=1e-5, atol=1e-9)
+    torch.testing.assert_close(gradient.gradient, expected, rtol=1e-5, atol=1e-9)
     for label, module in objective.modules.items():
         leaf = sr.clone().requires_grad_()
         (alone,) = torch.autograd.grad(module(leaf, hr), leaf)
-        torch.testing.assert_close(pull.norms[label], alone.square().sum())
+        torch.testing.assert_close(gradient.norms[label], alone.square().sum())
 
 
 def test_a_loss_without_weight_is_not_computed() -> None:
     objective = Objective([L1Options(), MSEOptions(loss_weight=0.0)], CPU.device)
-    pull = objective.pull(*torch.rand(2, 1, 3, 8, 8), objective.weights(0, {}))
-    assert set(pull.values) == {"l1"}
+    gradient = objective.gradient(*torch.rand(2, 1, 3, 8, 8), objective.weights(0, {}))
+    assert set(gradient.values) == {"l1"}
 
 
 @given(decay=st.floats(0.5, 0.9999), power=st.floats(0.3, 1.5), updates=st.integers(1, 12))
 def test_the_moving_average_is_its_formula(decay: float, power: float, updates: int) -> None:
     network = nn.Linear(3, 2).double()
-    average = Average(network, decay, power)
+    ema = EMA(network, decay, power)
     expected = network.weight.detach().clone()
     for n in range(1, updates + 1):
         with torch.no_grad():
             network.weight.normal_()
-        average.update(network)
+        ema.update(network)
         d = min(decay, 1 - (1 + n) ** -power)
         expected = d * expected + (1 - d) * network.weight.detach()
-    assert isinstance(average.network, nn.Linear)
-    torch.testing.assert_close(average.network.weight, expected)
+    assert isinstance(ema.network, nn.Linear)
+    torch.testing.assert_close(ema.network.weight, expected)
 
 
 @settings(max_examples=10)
@@ -70,8 +70,10 @@ def test_micro_batches_of_any_size_make_the_same_step(count: int, micro: int) ->
         torch.manual_seed(0)
         network = NanoOptions().build(scale=2)
         optimiser = AdamOptions(lr=1e-3).build(parameters=network.parameters())
-        optimisation = Optimisation(network, Objective(LOSSES, CPU.device), optimiser, CPU)
-        step = optimisation.step(_batch(count), Settings(count, size, None), {"l1": 1, "mse": 3, "mssim": 0.05}, 1e-3)
+        train_step = TrainStep(network, Objective(LOSSES, CPU.device), optimiser, CPU)
+        step = train_step.step(
+            _batch(count), Hyperparameters(count, size, None), {"l1": 1, "mse": 3, "mssim": 0.05}, 1e-3
+        )
         gradients.append([step.grad_norm, *(p.grad for p in network.parameters())])
         assert step.samples == count
         assert step.finite == 1
@@ -86,8 +88,8 @@ def test_clipping_scales_the_whole_gradient() -> None:
         network = NanoOptions().build(scale=2)
         optimiser = torch.optim.SGD(network.parameters(), lr=1.0)
         before = [p.detach().clone() for p in network.parameters()]
-        optimisation = Optimisation(network, Objective([L1Options()], CPU.device), optimiser, CPU)
-        step = optimisation.step(_batch(4), Settings(4, 4, clip), {"l1": 1.0}, 1.0)
+        train_step = TrainStep(network, Objective([L1Options()], CPU.device), optimiser, CPU)
+        step = train_step.step(_batch(4), Hyperparameters(4, 4, clip), {"l1": 1.0}, 1.0)
         moved = torch.cat([(b - p.detach()).flatten() for b, p in zip(before, network.parameters(), strict=True)])
         norms.append((float(step.grad_norm), float(moved.norm())))
     assert norms[0][0] == norms[1][0] > 1e-3, "the reported norm is that before clipping"

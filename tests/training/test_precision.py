@@ -12,15 +12,15 @@ from torch import Tensor, nn
 from paragonsr.config import load_config
 from paragonsr.training.engine import compiling
 from paragonsr.training.engine.compiling import compiled_if_it_pays
-from paragonsr.training.engine.device_context import Hardware, hardware
+from paragonsr.training.engine.device_context import DeviceContext, open_device_context
 from paragonsr.training.reporting.record import read_steps
-from paragonsr.training.run import Outcome, train
+from paragonsr.training.run import TrainResult, train
 
 Configure = Callable[..., Path]
-CPU = Hardware(torch.device("cpu"), None, False)
+CPU = DeviceContext(torch.device("cpu"), None, False)
 
 
-def _run(path: Path, *overrides: str) -> Outcome:
+def _run(path: Path, *overrides: str) -> TrainResult:
     return train(load_config(path, overrides).config)
 
 
@@ -41,9 +41,9 @@ def test_bf16_runs_where_the_cpu_has_it_and_falls_back_aloud_where_not(
 
 
 def test_fp16_on_a_cpu_is_said_to_be_fp32(tiny_config: Configure) -> None:
-    with hardware(load_config(tiny_config(), ["use_amp=true"]).config) as machine:
-        assert machine.dtype is None
-        assert any("fp16" in note for note in machine.notes)
+    with open_device_context(load_config(tiny_config(), ["use_amp=true"]).config) as device_context:
+        assert device_context.dtype is None
+        assert any("fp16" in note for note in device_context.notes)
 
 
 def test_the_memory_layout_changes_only_rounding(tiny_config: Configure) -> None:
@@ -55,8 +55,8 @@ def test_the_memory_layout_changes_only_rounding(tiny_config: Configure) -> None
 def test_without_a_gpu_a_request_for_several_is_answered(tiny_config: Configure) -> None:
     if torch.cuda.is_available():
         pytest.skip("needs a machine without GPU")
-    with hardware(load_config(tiny_config(), ["num_gpu=2"]).config) as machine:
-        assert any("no usable GPU" in note for note in machine.notes)
+    with open_device_context(load_config(tiny_config(), ["num_gpu=2"]).config) as device_context:
+        assert any("no usable GPU" in note for note in device_context.notes)
 
 
 class _Half(nn.Module):

@@ -9,66 +9,68 @@ from pathlib import Path
 import pytest
 import torch
 
-from paragonsr.automation.protocol import Facts
+from paragonsr.automation.protocol import Measurements
 from paragonsr.automation.rate_choice import USUAL
 from paragonsr.config import load_config
 from paragonsr.data.sampling import Sampler
 from paragonsr.training.assembly import open_data
 from paragonsr.training.engine import rate_trials as rate_probe
-from paragonsr.training.engine.device_context import hardware
+from paragonsr.training.engine.device_context import open_device_context
 from paragonsr.training.replay import replay
 from paragonsr.training.reporting.record import read_steps
-from paragonsr.training.run import Outcome, train
+from paragonsr.training.run import TrainResult, train
 
 Configure = Callable[..., Path]
 LONG = {"train.total_iter": 4 * rate_probe.FEWEST * 34, "train.optim_g.lr": "auto"}
 """A run long enough for trials of all rates; it is not made."""
 
 
-def _tried(path: Path) -> tuple[Facts, list[tuple[int, int]]]:
+def _tried(path: Path) -> tuple[Measurements, list[tuple[int, int]]]:
     """The facts, and the progress that was told; checks that network and random generators are as before."""
     config = load_config(path).config
-    with hardware(config) as machine:
-        data = open_data(config, machine)
+    with open_device_context(config) as device_context:
+        data = open_data(config, device_context)
         sampler = Sampler(data.train, config.train_set, config.scale, config.manual_seed)
         torch.manual_seed(3)
         network = config.network.build(scale=config.scale)
         before, random = copy.deepcopy(network.state_dict()), torch.get_rng_state()
         told: list[tuple[int, int]] = []
-        facts = rate_probe.try_rates(config, machine, network, sampler, lambda done, total: told.append((done, total)))
+        measurements = rate_probe.try_rates(
+            config, device_context, network, sampler, lambda done, total: told.append((done, total))
+        )
     assert torch.equal(torch.get_rng_state(), random)
     for name, tensor in network.state_dict().items():
         assert torch.equal(tensor, before[name]), name
     assert all(parameter.grad is None for parameter in network.parameters())
-    return facts, told
+    return measurements, told
 
 
 def test_each_rate_is_tried_within_three_percent_and_leaves_no_trace(tiny_config: Configure) -> None:
     path = tiny_config(LONG)
-    facts, told = _tried(path)
-    assert (facts.iteration, facts.kind) == (0, "learning rates")
-    assert [float(rate) for rate in facts.figures] == list(rate_probe.RATES)
-    assert len({round(loss, 9) for loss in facts.figures.values()}) == len(rate_probe.RATES)
+    measurements, told = _tried(path)
+    assert (measurements.iteration, measurements.kind) == (0, "learning rates")
+    assert [float(rate) for rate in measurements.values] == list(rate_probe.RATES)
+    assert len({round(loss, 9) for loss in measurements.values.values()}) == len(rate_probe.RATES)
     total = LONG["train.total_iter"]
     assert isinstance(total, int)
     assert told[-1][0] == told[-1][1] <= 0.03 * total
     assert [done for done, _ in told] == list(range(1, len(told) + 1))
-    assert _tried(path)[0] == facts, "a trial is a pure function of configuration, weights and samples"
+    assert _tried(path)[0] == measurements, "a trial is a pure function of configuration, weights and samples"
 
 
 def test_a_rate_that_makes_training_come_apart_has_no_finite_loss(
     tiny_config: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rate_probe, "RATES", (1e-3, 1e12))
-    facts, _ = _tried(tiny_config(LONG))
-    assert math.isfinite(facts.figures["0.001"])
-    assert not facts.figures["1000000000000.0"] < 1e6
+    measurements, _ = _tried(tiny_config(LONG))
+    assert math.isfinite(measurements.values["0.001"])
+    assert not measurements.values["1000000000000.0"] < 1e6
 
 
 def test_a_trial_trains(tiny_config: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rate_probe, "RATES", (1e-9, 1e-3))
-    facts, _ = _tried(tiny_config(LONG))
-    assert facts.figures["0.001"] < 0.98 * facts.figures["1e-09"]
+    measurements, _ = _tried(tiny_config(LONG))
+    assert measurements.values["0.001"] < 0.98 * measurements.values["1e-09"]
 
 
 @pytest.mark.parametrize(("count", "rates"), [(1, 0), (2, 2), (3, 3), (9, 4)])
@@ -77,13 +79,13 @@ def test_a_short_run_tries_fewer_rates(
 ) -> None:
     monkeypatch.setattr(rate_probe, "_trial", lambda *given: given[-1](given[-2]) or float(given[-2]))
     total = math.ceil(count * rate_probe.FEWEST / rate_probe.SHARE)
-    facts, told = _tried(tiny_config(LONG | {"train.total_iter": total}))
-    assert [float(rate) for rate in facts.figures] == list(rate_probe.RATES[:rates])
-    assert all(steps >= rate_probe.FEWEST for steps in facts.figures.values())
+    measurements, told = _tried(tiny_config(LONG | {"train.total_iter": total}))
+    assert [float(rate) for rate in measurements.values] == list(rate_probe.RATES[:rates])
+    assert all(steps >= rate_probe.FEWEST for steps in measurements.values.values())
     assert not told or told[-1][1] <= 0.03 * total
 
 
-def _train(path: Path, *overrides: str) -> Outcome:
+def _train(path: Path, *overrides: str) -> TrainResult:
     return train(load_config(path, overrides).config)
 
 
@@ -125,5 +127,5 @@ def test_d24_a_resumed_run_keeps_its_rate_and_tries_none(chosen: Path, monkeypat
 def test_a_run_too_short_for_trials_says_so(tiny_config: Configure) -> None:
     outcome = _train(tiny_config({"train.optim_g.lr": "auto"}))
     (entry,) = [json.loads(line) for line in (outcome.folder / "journal.jsonl").read_text().splitlines()]
-    assert (entry["to"], entry["figures"]) == (USUAL, {})
+    assert (entry["to"], entry["values"]) == (USUAL, {})
     assert "too short for trials" in entry["reason"]

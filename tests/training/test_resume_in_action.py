@@ -21,7 +21,7 @@ from paragonsr.config import load_config
 from paragonsr.training.checkpoint.files import read_state
 from paragonsr.training.checkpoint.state import TrainingState
 from paragonsr.training.reporting.record import read_steps, read_validations
-from paragonsr.training.run import Outcome, train
+from paragonsr.training.run import TrainResult, train
 
 Configure = Callable[..., Path]
 Parts = Mapping[str, Any]
@@ -60,7 +60,7 @@ SHORT_FROM = 113
 """Iteration from which on two samples at once are too many."""
 
 ACTIONS: dict[str, tuple[str, int, Callable[[Parts], bool]]] = {
-    "trial of a size": ("memory", 15, lambda parts: parts["trial"]["open"] is not None),
+    "trial of a size": ("memory", 15, lambda parts: parts["size_probe"]["open"] is not None),
     "baseline": (
         "memory",
         45,
@@ -72,7 +72,7 @@ ACTIONS: dict[str, tuple[str, int, Callable[[Parts], bool]]] = {
         "memory",
         SHORT_FROM + 2,
         lambda parts: (
-            parts["controls"]["micro_batch"] == 1 and parts["automation.dynamic_batch_size_optimizer"]["ceiling"] > 1
+            parts["controller"]["micro_batch"] == 1 and parts["automation.dynamic_batch_size_optimizer"]["ceiling"] > 1
         ),
     ),
     "decay": ("rate", 55, lambda parts: _within_decay(parts, "intelligent_learning_rate_scheduler")),
@@ -84,7 +84,7 @@ def _balance(parts: Parts) -> Parts:
 
 
 def _within_decay(parts: Parts, owner: str) -> bool:
-    decay = parts["controls"]["lr_factors"][owner]
+    decay = parts["controller"]["lr_factors"][owner]
     return decay["start"] < parts["meter"]["rows"][-1][0] < decay["end"]  # type: ignore[no-any-return]
 
 
@@ -110,36 +110,36 @@ class Machine:
         patch.setattr(TrainingState, "advance", advanced)
         patch.setattr(CompactParagonSR2, "forward", limited)
 
-    def train(self, path: Path, *, begin: int = 0, stop_at: int = 1 << 40) -> Outcome:
+    def train(self, path: Path, *, begin: int = 0, stop_at: int = 1 << 40) -> TrainResult:
         self.iteration, self.stop_at = begin, stop_at
         return train(load_config(path).config)
 
 
 @pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+def open_device_context(monkeypatch: pytest.MonkeyPatch) -> Machine:
     return Machine(monkeypatch)
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(module_config: Configure) -> dict[str, Outcome]:
+def uninterrupted(module_config: Configure) -> dict[str, TrainResult]:
     """The recorded runs."""
     with pytest.MonkeyPatch.context() as patch:
-        machine = Machine(patch)
-        return {name: machine.train(module_config(changes, name=name)) for name, changes in CONFIGS.items()}
+        device_context = Machine(patch)
+        return {name: device_context.train(module_config(changes, name=name)) for name, changes in CONFIGS.items()}
 
 
 @pytest.mark.parametrize("action", ACTIONS)
 def test_d24_resumed_in_the_middle_of_an_action_it_is_the_same_to_the_bit(
-    action: str, uninterrupted: dict[str, Outcome], module_config: Configure, machine: Machine
+    action: str, uninterrupted: dict[str, TrainResult], module_config: Configure, device_context: Machine
 ) -> None:
     name, stop_at, in_action = ACTIONS[action]
     whole = uninterrupted[name]
     path = module_config(CONFIGS[name] | {"path.readings": str(whole.folder)}, name=action.replace(" ", "_"))
-    cut = machine.train(path, stop_at=stop_at)
+    cut = device_context.train(path, stop_at=stop_at)
     assert (cut.reason, cut.iteration) == ("interrupted", stop_at)
     assert in_action(read_state(cut.folder / "training_states" / "autosave.state")[1]["parts"])
 
-    resumed = machine.train(path, begin=stop_at)
+    resumed = device_context.train(path, begin=stop_at)
     assert (resumed.reason, resumed.iteration, resumed.best) == (whole.reason, whole.iteration, whole.best)
     assert (resumed.folder / "journal.jsonl").read_text() == (whole.folder / "journal.jsonl").read_text()
     one, other = read_steps(whole.folder), read_steps(resumed.folder)
@@ -159,7 +159,7 @@ def _scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
     return {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
 
 
-def test_every_automation_has_acted(uninterrupted: dict[str, Outcome]) -> None:
+def test_every_automation_has_acted(uninterrupted: dict[str, TrainResult]) -> None:
     made = {
         (name, entry["automation"])
         for name, run in uninterrupted.items()

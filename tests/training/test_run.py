@@ -17,16 +17,16 @@ from paragonsr.config import load_config
 from paragonsr.data.images import write_png
 from paragonsr.errors import UserError
 from paragonsr.training.reporting.record import read_steps, read_validations
-from paragonsr.training.run import Outcome, train
+from paragonsr.training.run import TrainResult, train
 
 Configure = Callable[..., Path]
 
 
-def _train(path: Path, *overrides: str, fresh: bool = False) -> Outcome:
+def _train(path: Path, *overrides: str, fresh: bool = False) -> TrainResult:
     return train(load_config(path, overrides).config, fresh=fresh)
 
 
-def _weights(outcome: Outcome) -> dict[str, torch.Tensor]:
+def _weights(outcome: TrainResult) -> dict[str, torch.Tensor]:
     (latest,) = (outcome.folder / "models").glob(f"net_g*_{outcome.iteration}.safetensors")
     return load_file(latest)
 
@@ -277,9 +277,9 @@ def test_several_validation_sets_and_the_first_decides(
     other = {"type": "singleimagedataset", "dataroot_gt": str(photographs("other", 3, seed=3)), "name": "other"}
     outcome = _train(tiny_config({"datasets.val_2": other}))
     last = read_validations(outcome.folder)[-1]
-    assert list(last.figures) == ["val", "other"]
+    assert list(last.metrics) == ["val", "other"]
     assert outcome.best is not None
-    assert outcome.best["value"] in [v.figures["val"]["psnr"].value for v in read_validations(outcome.folder)]
+    assert outcome.best["value"] in [v.metrics["val"]["psnr"].value for v in read_validations(outcome.folder)]
 
 
 def test_validation_in_tiles_gives_the_same_figures(tiny_config: Configure) -> None:
@@ -344,7 +344,7 @@ def test_a_run_goes_back_to_a_state_and_is_resumed_by_the_same_command(tiny_conf
     best = (folder / "models" / "best.safetensors").read_bytes()
     back = (f"path.resume_state={folder / 'training_states' / '4.state'}", "train.ema_decay=0.99")
     assert _train(path, *back, "train.total_iter=9").iteration == 9
-    (aside,) = folder.glob("set_aside_*")
+    (aside,) = folder.glob("archive_*")
     assert {file.name for file in aside.iterdir()} == {"8.state", "12.state", "best.safetensors"}
     assert (aside / "best.safetensors").read_bytes() == best
     assert _states(folder) == {"4.state", "8.state", "9.state"}
@@ -355,7 +355,7 @@ def test_a_run_goes_back_to_a_state_and_is_resumed_by_the_same_command(tiny_conf
     assert outcome.iteration == 14
     assert outcome.weights.is_file()
     assert read_steps(folder)["iteration"].tolist() == list(range(1, 15))
-    assert len(list(folder.glob("set_aside_*"))) == 1
+    assert len(list(folder.glob("archive_*"))) == 1
 
 
 def test_a_run_begins_from_a_state_of_another(tiny_config: Configure) -> None:

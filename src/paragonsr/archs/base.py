@@ -21,7 +21,7 @@ LOW_PASS = (-1 / 32, 0.0, 9 / 32, 16 / 32, 9 / 32, 0.0, -1 / 32)
 """Half-band low-pass; the published networks called it sharpening."""
 BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 Padding = Literal["replicate", "zero"]
-Naming = Literal["seed", "release"]
+Naming = Literal["classic", "release"]
 
 
 def bicubic(x: float) -> float:
@@ -124,7 +124,7 @@ class SeparableFilter(nn.Module):
 
     def __init__(self, taps: tuple[float, ...], padding: Padding, naming: Naming) -> None:
         super().__init__()
-        self.names = ("conv_h", "conv_v") if naming == "seed" else ("h", "v")
+        self.names = ("conv_h", "conv_v") if naming == "classic" else ("h", "v")
         line = torch.tensor(taps)
         if naming == "release":
             self.register_buffer("kernel", line)
@@ -151,7 +151,7 @@ class PublishedUpsampler(FixedUpsampler):
     def __init__(self, scale: int, alpha: float, padding: Padding, naming: Naming) -> None:
         super().__init__()
         self.scale, self.alpha = scale, alpha
-        self.names = ("sharpen", "resample_conv") if naming == "seed" else ("sharp", "blur")
+        self.names = ("sharpen", "resample_conv") if naming == "classic" else ("sharp", "blur")
         for name, taps in zip(self.names, (LOW_PASS, BINOMIAL), strict=True):
             self.add_module(name, SeparableFilter(taps, padding, naming))
         self.radius = (3 if alpha else 0) + math.ceil(2 / scale)

@@ -1,11 +1,11 @@
-"""Parts of the seed family's body and head."""
+"""Parts of the classic family's body and head."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from paragonsr.archs.attention import OverlappingAttention, ShiftedAttention
-from paragonsr.archs.classic_options import SeedOptions
+from paragonsr.archs.classic_options import ClassicOptions
 
 
 class RMSNorm(nn.Module):
@@ -61,12 +61,12 @@ class LocalPool(nn.Module):
         return x.to(kind)
 
 
-def make_pool(options: SeedOptions) -> nn.Module:
+def make_pool(options: ClassicOptions) -> nn.Module:
     """The pooling that the options name; with global, (N, C, 1, 1)."""
     return LocalPool(options.pool_window) if options.pooling == "local" else nn.AdaptiveAvgPool2d(1)
 
 
-def make_attention(channels: int, options: SeedOptions, index: int) -> nn.Module:
+def make_attention(channels: int, options: ClassicOptions, index: int) -> nn.Module:
     """The window attention that the options name; `index` is the block's number in the network."""
     if not options.use_attention:
         return nn.Identity()
@@ -96,7 +96,7 @@ class BandContext(nn.Module):
 class ChannelModulation(nn.Module):
     """Squeeze and excitation (1709.01507): scales channels by a function of their means."""
 
-    def __init__(self, channels: int, options: SeedOptions) -> None:
+    def __init__(self, channels: int, options: ClassicOptions) -> None:
         super().__init__()
         squeezed = max(1, channels // 4)
         self.net = nn.Sequential(
@@ -115,7 +115,7 @@ class ChannelModulation(nn.Module):
 class DepthwiseTransformer(nn.Module):
     """1x1 expansion, depthwise 3x3, 1x1 mix, optional attention and channel modulation, 1x1 projection back."""
 
-    def __init__(self, options: SeedOptions, index: int) -> None:
+    def __init__(self, options: ClassicOptions, index: int) -> None:
         super().__init__()
         channels = options.num_feat
         hidden = int(channels * options.expansion)
@@ -142,7 +142,7 @@ class DepthwiseTransformer(nn.Module):
 class PublishedBlock(nn.Module):
     """x + ls1 context(x), then x + ls2 transformer(x), then the norm, on the residual stream itself."""
 
-    def __init__(self, options: SeedOptions, index: int) -> None:
+    def __init__(self, options: ClassicOptions, index: int) -> None:
         super().__init__()
         channels = options.num_feat
         self.context = BandContext(channels, options.band)
@@ -171,7 +171,7 @@ class DualBlock(PublishedBlock):
 class ResidualGroup(nn.Module):
     """Blocks with a skip around them."""
 
-    def __init__(self, options: SeedOptions, first: int, blocks: int) -> None:
+    def __init__(self, options: ClassicOptions, first: int, blocks: int) -> None:
         super().__init__()
         block = DualBlock if options.norm_position == "before" else PublishedBlock
         self.blocks = nn.Sequential(*(block(options, first + i) for i in range(blocks)))
@@ -189,7 +189,7 @@ class ContentGain(nn.Module):
     first steps, when the detail is still noise, drive the gain there, and with it every gradient (measured on S).
     """
 
-    def __init__(self, options: SeedOptions) -> None:
+    def __init__(self, options: ClassicOptions) -> None:
         super().__init__()
         half, quarter = max(1, options.num_feat // 2), max(1, options.num_feat // 4)
         self.around_one = options.content_gain == "around_one"

@@ -16,11 +16,11 @@ def _by_structure(*, compact: Any, dual: Any) -> Callable[[dict[str, Any]], Any]
     return lambda given: dual if given.get("structure") == "dual" else compact
 
 
-class SeedOptions(ParagonOptions):
-    """The seed family: one image, one pass, all learned work at LR size."""
+class ClassicOptions(ParagonOptions):
+    """The classic family: one image, one pass, all learned work at LR size."""
 
-    builds = "paragonsr.archs.paragonsr2:build"
-    family = "seed"
+    target = "paragonsr.archs.paragonsr2:build"
+    family = "classic"
     legacy: ClassVar[dict[str, Any]] = ParagonOptions.legacy | {
         "structure": "dual",
         "subpixel_init": "published",
@@ -121,12 +121,12 @@ class SeedOptions(ParagonOptions):
         return max(1, self.num_groups // half), max(1, self.num_blocks // half)
 
 
-class NanoOptions(SeedOptions):
+class NanoOptions(ClassicOptions):
     """10 k parameters."""
 
     type: Literal["paragonsr2_nano"] = "paragonsr2_nano"
     purpose = "real time on anything, video players, CPUs"
-    legacy = SeedOptions.legacy | {"upsampler_alpha": 0.4}
+    legacy = ClassicOptions.legacy | {"upsampler_alpha": 0.4}
     num_feat: int = Field(default_factory=_by_structure(compact=16, dual=12), ge=1)
     num_groups: int = Field(1, ge=1)
     num_blocks: int = Field(default_factory=_by_structure(compact=3, dual=1), ge=1)
@@ -138,12 +138,12 @@ class NanoOptions(SeedOptions):
     use_content_aware: bool = False
 
 
-class MicroOptions(SeedOptions):
+class MicroOptions(ClassicOptions):
     """20 k parameters."""
 
     type: Literal["paragonsr2_micro"] = "paragonsr2_micro"
     purpose = "fast on weak hardware, a little better than nano"
-    legacy = SeedOptions.legacy | {"upsampler_alpha": 0.45}
+    legacy = ClassicOptions.legacy | {"upsampler_alpha": 0.45}
     num_feat: int = Field(16, ge=1)
     num_groups: int = Field(1, ge=1)
     num_blocks: int = Field(default_factory=_by_structure(compact=7, dual=2), ge=1)
@@ -153,12 +153,12 @@ class MicroOptions(SeedOptions):
     use_norm: bool = False
 
 
-class TinyOptions(SeedOptions):
+class TinyOptions(ClassicOptions):
     """40 k parameters."""
 
     type: Literal["paragonsr2_tiny"] = "paragonsr2_tiny"
     purpose = "video on a consumer GPU"
-    legacy = SeedOptions.legacy | {"upsampler_alpha": 0.5}
+    legacy = ClassicOptions.legacy | {"upsampler_alpha": 0.5}
     num_feat: int = Field(24, ge=1)
     num_groups: int = Field(2, ge=1)
     num_blocks: int = Field(default_factory=_by_structure(compact=7, dual=2), ge=1)
@@ -166,35 +166,35 @@ class TinyOptions(SeedOptions):
     band: int = Field(9, ge=1)
 
 
-class XSOptions(SeedOptions):
+class XSOptions(ClassicOptions):
     """80 k parameters."""
 
     type: Literal["paragonsr2_xs"] = "paragonsr2_xs"
     purpose = "photographs on a small GPU"
-    legacy = SeedOptions.legacy | {"upsampler_alpha": 0.5}
+    legacy = ClassicOptions.legacy | {"upsampler_alpha": 0.5}
     num_feat: int = Field(32, ge=1)
     num_groups: int = Field(2, ge=1)
     num_blocks: int = Field(default_factory=_by_structure(compact=8, dual=3), ge=1)
     expansion: float = Field(1.8, gt=0)
 
 
-class SOptions(SeedOptions):
+class SOptions(ClassicOptions):
     """215 k parameters."""
 
     type: Literal["paragonsr2_s"] = "paragonsr2_s"
     purpose = "the recommended size for photographs on a 12 GB GPU"
-    legacy = SeedOptions.legacy | {"upsampler_alpha": 0.5}
+    legacy = ClassicOptions.legacy | {"upsampler_alpha": 0.5}
     num_feat: int = Field(48, ge=1)
     num_groups: int = Field(3, ge=1)
     num_blocks: int = Field(default_factory=_by_structure(compact=10, dual=4), ge=1)
 
 
-class MOptions(SeedOptions):
+class MOptions(ClassicOptions):
     """1.3 M parameters."""
 
     type: Literal["paragonsr2_m"] = "paragonsr2_m"
     purpose = "quality before speed"
-    legacy = SeedOptions.legacy | {"upsampler_alpha": 0.5}
+    legacy = ClassicOptions.legacy | {"upsampler_alpha": 0.5}
     structure: Literal["compact", "dual"] = "dual"
     num_feat: int = Field(64, ge=1)
     num_groups: int = Field(4, ge=1)
@@ -202,12 +202,12 @@ class MOptions(SeedOptions):
     fast_body_mode: bool = False
 
 
-class LOptions(SeedOptions):
+class LOptions(ClassicOptions):
     """5.2 M parameters."""
 
     type: Literal["paragonsr2_l"] = "paragonsr2_l"
     purpose = "high quality on a large GPU"
-    legacy = SeedOptions.legacy | {"upsampler_alpha": 0.55, "use_attention": False}
+    legacy = ClassicOptions.legacy | {"upsampler_alpha": 0.55, "use_attention": False}
     structure: Literal["compact", "dual"] = "dual"
     num_feat: int = Field(96, ge=1)
     num_groups: int = Field(6, ge=1)
@@ -216,12 +216,12 @@ class LOptions(SeedOptions):
     band: int = Field(13, ge=1)
 
 
-class XLOptions(SeedOptions):
+class XLOptions(ClassicOptions):
     """14.5 M parameters."""
 
     type: Literal["paragonsr2_xl"] = "paragonsr2_xl"
     purpose = "the best figure, whatever it costs"
-    legacy = SeedOptions.legacy | {"upsampler_alpha": 0.6, "use_attention": False}
+    legacy = ClassicOptions.legacy | {"upsampler_alpha": 0.6, "use_attention": False}
     structure: Literal["compact", "dual"] = "dual"
     num_feat: int = Field(128, ge=1)
     num_groups: int = Field(8, ge=1)

@@ -15,7 +15,7 @@ class NetworkOptions(Variant):
     """Options of a network for RGB images."""
 
     family: ClassVar[str]
-    """Which group of networks it belongs to: seed, release, or another project's."""
+    """Which group of networks it belongs to: classic, release, or another project's."""
     purpose: ClassVar[str]
     """One line: whom it is for."""
     scales: ClassVar[tuple[int, ...]] = SCALES

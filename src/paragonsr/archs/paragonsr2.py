@@ -1,4 +1,4 @@
-"""The seed family: paragonsr2_nano ... paragonsr2_xl.
+"""The classic family: paragonsr2_nano ... paragonsr2_xl.
 
 SR image = fixed base(LR) + learned detail(LR). All learned work before the sub-pixel convolution is at LR size.
 """
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from paragonsr.archs.base import build_base
 from paragonsr.archs.blocks import ContentGain, ResidualGroup, icnr_, make_attention, published_icnr_
-from paragonsr.archs.classic_options import SeedOptions
+from paragonsr.archs.classic_options import ClassicOptions
 
 
 class SubPixelUpsampler(nn.Module):
@@ -31,7 +31,7 @@ class ParagonSR2(nn.Module):
     """The dual-block structure, tensor for tensor the published one where the options are.
 
     Args:
-        options: of one size of the seed family.
+        options: of one size of the classic family.
         scale: enlargement.
 
     Attributes:
@@ -40,7 +40,7 @@ class ParagonSR2(nn.Module):
         grid: LR pixels that the origin of a tile must be a multiple of for the tile to equal the whole.
     """
 
-    def __init__(self, options: SeedOptions, scale: int) -> None:
+    def __init__(self, options: ClassicOptions, scale: int) -> None:
         super().__init__()
         self.options, self.scale = options, scale
         channels = options.num_feat
@@ -54,7 +54,7 @@ class ParagonSR2(nn.Module):
         self.upsampler_net = SubPixelUpsampler(channels, scale)
         self.conv_out = nn.Conv2d(channels, 3, 3, padding=1)
         self.magic_upsampler = build_base(
-            options.base, scale, options.upsampler_alpha, options.base_padding, naming="seed"
+            options.base, scale, options.upsampler_alpha, options.base_padding, naming="classic"
         )
         self._initialise()
         block = options.band // 2 + 1 if options.band > 3 else 2
@@ -98,7 +98,7 @@ class CompactParagonSR2(nn.Module):
     `ParagonSR2`.
     """
 
-    def __init__(self, options: SeedOptions, scale: int) -> None:
+    def __init__(self, options: ClassicOptions, scale: int) -> None:
         super().__init__()
         self.options, self.scale = options, scale
         channels = options.num_feat
@@ -112,7 +112,7 @@ class CompactParagonSR2(nn.Module):
         self.body = nn.Sequential(*layers)
         self.attention = make_attention(channels, options, 0)
         self.conv_out = nn.Conv2d(channels, 3 * scale**2, 3, padding=1)
-        self.base = build_base(options.base, scale, options.upsampler_alpha, options.base_padding, naming="seed")
+        self.base = build_base(options.base, scale, options.upsampler_alpha, options.base_padding, naming="classic")
         self._initialise()
         detail = 1 + options.num_blocks + 1 + (options.attention_window - 1 if options.use_attention else 0)
         self.receptive_field = _receptive_field(options, detail, self.base.radius)
@@ -143,8 +143,8 @@ class CompactParagonSR2(nn.Module):
         return base + detail
 
 
-def build(options: SeedOptions, *, scale: int) -> ParagonSR2 | CompactParagonSR2:
-    """The network of the seed family that the options describe."""
+def build(options: ClassicOptions, *, scale: int) -> ParagonSR2 | CompactParagonSR2:
+    """The network of the classic family that the options describe."""
     return (CompactParagonSR2 if options.structure == "compact" else ParagonSR2)(options, scale)
 
 
@@ -156,7 +156,7 @@ def _amplify(detail: Tensor, gain: Tensor, scale: int) -> Tensor:
     return detail * gain
 
 
-def _receptive_field(options: SeedOptions, detail: int, base: int) -> int | None:
+def _receptive_field(options: ClassicOptions, detail: int, base: int) -> int | None:
     pools = options.use_content_aware or (options.structure == "dual" and options.use_channel_mod)
     if pools and options.pooling == "global":
         return None
@@ -166,5 +166,5 @@ def _receptive_field(options: SeedOptions, detail: int, base: int) -> int | None
     return max(detail, base, content)
 
 
-def _grid(options: SeedOptions) -> int:
+def _grid(options: ClassicOptions) -> int:
     return options.attention_window if options.use_attention else 1

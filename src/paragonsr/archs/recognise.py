@@ -36,7 +36,7 @@ def recognise(
             continue
         known = kind.legacy | {part: value for part, value in parts.items() if part in kind.model_fields}
         bodies: list[dict[str, Any]] = [{}]
-        if kind.family == "seed":  # whose body may be halved
+        if kind.family == "classic":  # whose body may be halved
             bodies += [{"fast_body_mode": True}, {"fast_body_mode": False}]
         for body in bodies:
             made = make_options(where, kind, known | body | options)

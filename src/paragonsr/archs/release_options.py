@@ -10,7 +10,7 @@ from paragonsr.archs.paragon_options import ParagonOptions
 class ReleaseOptions(ParagonOptions):
     """The release family: the networks whose weights were published in December 2025."""
 
-    builds = "paragonsr.archs.paragonsr2_release:build"
+    target = "paragonsr.archs.paragonsr2_release:build"
     family = "release"
     block: ClassVar[Literal["nano", "stream", "photo", "pro"]]
     """Kind of the body's blocks."""
@@ -51,7 +51,7 @@ class ReleaseOptions(ParagonOptions):
     export_keeps_attention: bool = True
     """R6. False, as published, leaves attention out where export_safe is set; it is exportable as it stands."""
     pooling: Literal["local", "global"] = "local"
-    """What channel attention (pro) averages over: see the seed family."""
+    """What channel attention (pro) averages over: see the classic family."""
     pool_window: int = Field(64, ge=1)
     """Side of the local pooling neighbourhood, LR pixels."""
     use_checkpointing: bool = False

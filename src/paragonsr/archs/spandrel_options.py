@@ -11,7 +11,7 @@ class SpandrelOptions(NetworkOptions):
     """Any super-resolution network that spandrel knows: Compact, SPAN, RealPLKSR, SwinIR, DAT, ..."""
 
     type: Literal["spandrel"] = "spandrel"
-    builds = "paragonsr.archs.spandrel_adapter:SpandrelNetwork"
+    target = "paragonsr.archs.spandrel_adapter:SpandrelNetwork"
     family = "spandrel"
     purpose = "any network that spandrel knows"
     otherwise = "a network of another project is `type: spandrel`, `network: {}`"

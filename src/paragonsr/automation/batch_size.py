@@ -8,7 +8,7 @@ import numpy as np
 
 from paragonsr.automation.noise_scale import NoiseScale
 from paragonsr.automation.options import BatchSizeOptions
-from paragonsr.automation.protocol import Decision, Facts, Observation, Steps
+from paragonsr.automation.protocol import Decision, Measurements, Observation, Steps
 
 MOST_PROBES = 5
 PAYS_PER_DOUBLING = math.sqrt(2)
@@ -65,21 +65,21 @@ class BatchSize:
 
     def observe(self, observation: Observation) -> Sequence[Decision]:
         """Look at a window of steps, or learn that a trial ended the process."""
-        if isinstance(observation, Facts) and observation.kind == "interrupted trial":
-            return self._failed(int(observation.figures["micro_batch"]), "the process ended while it was tried", 0)
+        if isinstance(observation, Measurements) and observation.kind == "interrupted size probe":
+            return self._failed(int(observation.values["micro_batch"]), "the process ended while it was tried", 0)
         if not isinstance(observation, Steps):
             return ()
         self._measure_noise(observation)
-        figures = observation.figures
-        if figures["out_of_memory"].any():
+        values = observation.values
+        if values["out_of_memory"].any():
             self.settled_at = observation.iteration
-            return self._failed(self.micro, "memory ran out", int(figures["micro_batch"][-1]))
-        usage = float((figures["peak_memory"] / figures["total_memory"]).max())
-        whole = (figures["batch_size"] == self.batch * self.world) & (figures["micro_batch"] == self.micro)
+            return self._failed(self.micro, "memory ran out", int(values["micro_batch"][-1]))
+        usage = float((values["peak_memory"] / values["total_memory"]).max())
+        whole = (values["batch_size"] == self.batch * self.world) & (values["micro_batch"] == self.micro)
         if not whole.any():
             return ()  # The last step of a run may be smaller; in a dry run a size that was asked for is never tried.
         self.memory[self.micro] = usage
-        quick = self.batch * self.world / float(np.percentile(figures["seconds"][whole], QUICK))
+        quick = self.batch * self.world / float(np.percentile(values["seconds"][whole], QUICK))
         self.speeds[self.micro] = [*self.speeds.get(self.micro, []), quick][-WINDOWS:]
         if usage > self.options.target_vram_usage + self.options.safety_margin and self.micro > self.smallest:
             self.settled_at = observation.iteration
@@ -107,12 +107,12 @@ class BatchSize:
         return bound if self.ceiling is None else min(bound, self.ceiling - 1)
 
     def _measure_noise(self, window: Steps) -> None:
-        figures = window.figures
-        usable = np.isfinite(figures["half_grad_norm"]) & (figures["finite"] > 0)
+        values = window.values
+        usable = np.isfinite(values["half_grad_norm"]) & (values["finite"] > 0)
         for row in np.flatnonzero(usable):
-            batch = float(figures["batch_size"][row])
+            batch = float(values["batch_size"][row])
             half = batch / self.world / 2
-            self.noise.add(half, float(figures["half_grad_norm"][row]), batch, float(figures["grad_norm"][row]))
+            self.noise.add(half, float(values["half_grad_norm"][row]), batch, float(values["grad_norm"][row]))
 
     def _failed(self, tried: int, what: str, worked: int) -> Sequence[Decision]:
         """A size did not fit: never again, and back to what did."""
@@ -141,20 +141,20 @@ class BatchSize:
         ratio = now / before
         grown = self.batch / batch
         wanted = PAYS_PER_DOUBLING ** math.log2(grown) if grown > 1 else FASTER
-        figures = {"samples_per_second": now, "before": before}
-        figures |= {"memory": self.memory[self.micro]}
+        values = {"samples_per_second": now, "before": before}
+        values |= {"memory": self.memory[self.micro]}
         if ratio >= wanted:
-            return self._scaled_rate(figures)
+            return self._scaled_rate(values)
         self.refused.append(self.micro)
         reason = f"{self.micro} samples at once gave {ratio:.2f} times the samples/s, {wanted:.2f} times are worth it"
-        return self._set(batch, micro, reason, figures)
+        return self._set(batch, micro, reason, values)
 
-    def _scaled_rate(self, figures: dict[str, float]) -> Sequence[Decision]:
+    def _scaled_rate(self, values: dict[str, float]) -> Sequence[Decision]:
         if self.batch == self.configured:
             return ()
         factor = math.sqrt(self.batch / self.configured)
         reason = f"the batch of {self.batch} stays: square-root scaling of the rate"
-        return (Decision(self.name, f"lr_factor/{self.name}", factor, reason, figures),)
+        return (Decision(self.name, f"lr_factor/{self.name}", factor, reason, values),)
 
     def _fitting(self) -> int | None:
         """Largest micro-batch whose predicted memory is within the target; None while one size is known."""
@@ -176,8 +176,8 @@ class BatchSize:
         self.before_probe = [self.batch, self.micro]
         batch = max(candidate, self.configured)
         noise = self.noise.value
-        figures = {"noise_scale": noise} if noise is not None and math.isfinite(noise) else {}
-        return self._set(batch, candidate, f"probe {self.probes}: {candidate} samples at once", figures, trial=True)
+        values = {"noise_scale": noise} if noise is not None and math.isfinite(noise) else {}
+        return self._set(batch, candidate, f"probe {self.probes}: {candidate} samples at once", values, probe=True)
 
     def _larger(self) -> int | None:
         fitting = self._fitting()
@@ -201,15 +201,15 @@ class BatchSize:
         return half if half >= self.smallest and not known else None
 
     def _set(
-        self, batch: int, micro: int, reason: str, figures: dict[str, float], *, trial: bool = False
+        self, batch: int, micro: int, reason: str, values: dict[str, float], *, probe: bool = False
     ) -> Sequence[Decision]:
         decisions = []
         micro = min(micro, batch)
         if batch != self.batch:
             wanted = batch * self.world
-            decisions.append(Decision(self.name, "batch_size", wanted, reason, figures, trial=trial))
+            decisions.append(Decision(self.name, "batch_size", wanted, reason, values, probe=probe))
         if micro != self.micro:
-            decisions.append(Decision(self.name, "micro_batch", micro, reason, figures, trial=trial))
+            decisions.append(Decision(self.name, "micro_batch", micro, reason, values, probe=probe))
         self.batch, self.micro = batch, micro
         return decisions
 

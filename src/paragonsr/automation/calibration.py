@@ -18,7 +18,7 @@ LATE_SHARE = 0.5
 """`late_share` for all images and networks."""
 
 
-def calibrated(options: LossBalanceOptions, figures: Mapping[str, float], parameters: int) -> LossBalanceOptions:
+def calibrated(options: LossBalanceOptions, values: Mapping[str, float], parameters: int) -> LossBalanceOptions:
     """The options with a value for each key that was null; a key that the user wrote wins.
 
     Args:
@@ -31,7 +31,7 @@ def calibrated(options: LossBalanceOptions, figures: Mapping[str, float], parame
     return options.model_copy(update={"late_share": LATE_SHARE})
 
 
-def table(options: LossBalanceOptions, figures: Mapping[str, float], parameters: int) -> list[str]:
+def table(options: LossBalanceOptions, values: Mapping[str, float], parameters: int) -> list[str]:
     """Lines for a person: what was measured, and what follows from it.
 
     Args:
@@ -39,11 +39,11 @@ def table(options: LossBalanceOptions, figures: Mapping[str, float], parameters:
         figures: of the training images.
         parameters: of the network.
     """
-    measured = [f"  {name:16} {value:.3f}" for name, value in figures.items()]
+    measured = [f"  {name:16} {value:.3f}" for name, value in values.items()]
     lines = ["training images (each figure from 0 to 1)", *measured, f"network: {parameters} parameters"]
     late, origin = options.late_share, "as written"
     if late is None and options.auto_calibrate:
-        late, origin = calibrated(options, figures, parameters).late_share, "calibrated"
+        late, origin = calibrated(options, values, parameters).late_share, "calibrated"
     elif late is None:
         late, origin = 1.0, "default; auto_calibrate is off"
     start = ", ".join(f"{label} {share:g}" for label, share in options.target_shares.items())

@@ -40,7 +40,7 @@ class GradientClipping:
         """Look at the norms of a window, once the history is full."""
         if not isinstance(observation, Steps):
             return ()
-        norms = observation.figures["grad_norm"]
+        norms = observation.values["grad_norm"]
         self.norms = [*self.norms, *norms[np.isfinite(norms)].tolist()][-self._size :]
         if len(self.norms) < self._size:
             return ()
@@ -52,9 +52,9 @@ class GradientClipping:
         if wanted <= 0:
             return ()
         self.threshold = wanted
-        figures = {"median": float(np.median(self.norms)), "largest": max(self.norms)}
+        values = {"median": float(np.median(self.norms)), "largest": max(self.norms)}
         reason = f"{HEADROOM:g} times percentile {self._percentile:g} of the last {self._size} gradient norms"
-        return (Decision(self.name, "grad_clip", wanted, reason, figures),)
+        return (Decision(self.name, "grad_clip", wanted, reason, values),)
 
     def state_dict(self) -> dict[str, Any]:
         """The history and the threshold in force."""

@@ -33,7 +33,7 @@ class DivergenceGuard:
         """Count the non-finite steps at the end of the window."""
         if not isinstance(observation, Steps):
             return ()
-        finite = observation.figures["finite"] > 0
+        finite = observation.values["finite"] > 0
         last_good = np.flatnonzero(finite)
         if last_good.size:
             self.consecutive = len(finite) - 1 - int(last_good[-1])
@@ -41,17 +41,17 @@ class DivergenceGuard:
             self.consecutive += len(finite)
         if self.consecutive < self.tolerance:
             return ()
-        figures = {"consecutive": float(self.consecutive), "rollbacks": float(self.rollbacks)}
+        values = {"consecutive": float(self.consecutive), "rollbacks": float(self.rollbacks)}
         reason = f"the last {self.consecutive} gradients were not finite"
         self.consecutive = 0
         if self.rollbacks >= self.attempts:
             gave_up = f"{reason}, after {self.rollbacks} rollbacks"
-            return (Decision(self.name, "stop", True, gave_up, figures),)
+            return (Decision(self.name, "stop", True, gave_up, values),)
         self.rollbacks += 1
         lower = self.factor**self.rollbacks
         return (
-            Decision(self.name, "rollback", True, f"{reason}: back to the last good state", figures),
-            Decision(self.name, "lr_factor/divergence", lower, f"{reason}: continue at a lower rate", figures),
+            Decision(self.name, "rollback", True, f"{reason}: back to the last good state", values),
+            Decision(self.name, "lr_factor/divergence", lower, f"{reason}: continue at a lower rate", values),
         )
 
     def state_dict(self) -> dict[str, Any]:

@@ -59,9 +59,9 @@ class EarlyStopping:
     def observe(self, observation: Observation) -> Sequence[Decision]:
         """Follow the rate with the steps, and decide at validations."""
         if isinstance(observation, Steps):
-            self.lr = float(observation.figures["lr"][-1])
-            self.peak_lr = max(self.peak_lr, float(observation.figures["lr"].max()))
-            positions = observation.figures["position"]
+            self.lr = float(observation.values["lr"][-1])
+            self.peak_lr = max(self.peak_lr, float(observation.values["lr"].max()))
+            positions = observation.values["position"]
             self.position = float(positions[-1])
             stride = float(np.diff(positions, prepend=positions[0] - 1)[-1])
             self.ends = self.position + 1.5 * stride > self.total
@@ -83,7 +83,7 @@ class EarlyStopping:
 
     def _follow(self, validation: Validation) -> None:
         improved = False
-        for number, (name, metrics) in enumerate(validation.figures.items()):
+        for number, (name, metrics) in enumerate(validation.metrics.items()):
             if self._metric not in metrics:
                 continue
             figure = metrics[self._metric]
@@ -135,7 +135,7 @@ class EarlyStopping:
         return (Decision(self.name, "stop", True, reason, figures),)
 
     def _no_improvement(self, validation: Validation, waited: int) -> str:
-        first, *others = validation.figures
+        first, *others = validation.metrics
         beside = f", which decides, nor on {', '.join(others)}," if others else ""
         return (
             f"{self._metric} has not improved by {self.options.min_improvement:g} on {first}{beside} in {waited} "

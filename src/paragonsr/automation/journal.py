@@ -28,12 +28,12 @@ class Entry:
             "from": _plain(self.before),
             "to": _plain(self.decision.value),
             "reason": self.decision.reason,
-            "figures": dict(self.decision.figures),
+            "values": dict(self.decision.values),
             "outcome": self.outcome,
         }
 
 
-class Journal:
+class DecisionJournal:
     """journal.jsonl of one run, one JSON object per line.
 
     Args:

@@ -101,20 +101,20 @@ class LearningRate:
             self._follow(observation)
         if not isinstance(observation, Steps):
             return ()
-        figures = observation.figures
-        position = float(figures["position"][-1]) + 1
+        values = observation.values
+        position = float(values["position"][-1]) + 1
         self.position, self.window = position, max(self.window, position - self.position)
-        self.peak_lr = max(self.peak_lr, float(figures["lr"].max()))
+        self.peak_lr = max(self.peak_lr, float(values["lr"].max()))
         losses, weights = window_losses(observation)
         if position <= self.warmup:
             return ()
         recovery = self._recover(losses, weights)
         if self.begun is not None or position >= self.total:
             return recovery
-        return [*recovery, *self._choose(float(figures["lr"][-1]) / self.peak_lr, weights)]
+        return [*recovery, *self._choose(float(values["lr"][-1]) / self.peak_lr, weights)]
 
     def _follow(self, validation: Validation) -> None:
-        first = next(iter(validation.figures.values()))
+        first = next(iter(validation.metrics.values()))
         if self._metric in first:
             figure = first[self._metric]
             self.validations.append([self.position, figure.value if figure.better == "higher" else -figure.value])
@@ -135,11 +135,11 @@ class LearningRate:
             return ()
         return self._at_plateau(weights)
 
-    def _begin(self, position: float, shape: Shape, reason: str, figures: dict[str, float]) -> Sequence[Decision]:
+    def _begin(self, position: float, shape: Shape, reason: str, values: dict[str, float]) -> Sequence[Decision]:
         self.begun = self.position
         floor = min(FLOOR / max(self._schedule_end, ANNEALED), LOWERED)
         decay = Decay(position, float(self.total), shape, floor)
-        return (Decision(self.name, f"lr_factor/{self.name}", decay, reason, figures),)
+        return (Decision(self.name, f"lr_factor/{self.name}", decay, reason, values),)
 
     def _at_plateau(self, weights: Losses) -> Sequence[Decision]:
         every = self.options.adaptation_frequency
@@ -153,14 +153,14 @@ class LearningRate:
         if gain + CERTAINTY * error >= self.options.improvement_threshold or self._validation_rises():
             return ()
         reason = f"the loss falls by {gain:.2%} +- {error:.2%} in {every} iterations"
-        figures = {"gain": gain, "its_error": error}
+        values = {"gain": gain, "its_error": error}
         if self.options.strategy == "adaptive":
-            return self._begin(self.position, "exponential", reason, figures)
+            return self._begin(self.position, "exponential", reason, values)
         if self.factor <= FLOOR:
             return ()
         self.factor *= 0.5
         self.curve, self.validations = LossCurve(), []  # what they do at the lower rate is another curve
-        return (Decision(self.name, "lr_factor/plateaus", self.factor, reason, figures),)
+        return (Decision(self.name, "lr_factor/plateaus", self.factor, reason, values),)
 
     def _validation_rises(self) -> bool:
         later = np.array(self.validations[len(self.validations) // 2 :])
@@ -183,10 +183,10 @@ class LearningRate:
             return ()
         self.alarms = 0
         self.recoveries += 1
-        reason, figures = f"the loss is {rise:.1f} times what it was", {"rise": rise}
+        reason, values = f"the loss is {rise:.1f} times what it was", {"rise": rise}
         return (
-            Decision(self.name, "rollback", True, f"{reason}: back to the last good state", figures),
-            Decision(self.name, "lr_factor/recovery", RECOVERY**self.recoveries, f"{reason}: go on lower", figures),
+            Decision(self.name, "rollback", True, f"{reason}: back to the last good state", values),
+            Decision(self.name, "lr_factor/recovery", RECOVERY**self.recoveries, f"{reason}: go on lower", values),
         )
 
     def state_dict(self) -> dict[str, Any]:

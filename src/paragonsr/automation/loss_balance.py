@@ -10,7 +10,7 @@ import numpy as np
 
 from paragonsr.automation.calibration import calibrated
 from paragonsr.automation.options import LossBalanceOptions
-from paragonsr.automation.protocol import Decision, Facts, Observation, Steps
+from paragonsr.automation.protocol import Decision, Measurements, Observation, Steps
 from paragonsr.errors import UserError
 
 STATISTICS = "training images"
@@ -96,8 +96,8 @@ class LossBalance:
 
     def observe(self, observation: Observation) -> Sequence[Decision]:
         """Measure a window of steps, and judge the shares when a span is full; take in the images' statistics."""
-        if isinstance(observation, Facts) and observation.kind == STATISTICS:
-            self._calibrate(dict(observation.figures))
+        if isinstance(observation, Measurements) and observation.kind == STATISTICS:
+            self._calibrate(dict(observation.values))
         if not isinstance(observation, Steps):
             return ()
         self._measure(observation)
@@ -107,7 +107,7 @@ class LossBalance:
         norms = self._end_span()
         weights = self._weights(observation)
         active = [label for label in norms if weights[label] > 0 and label in self.state.reference]
-        position = float(observation.figures["position"][-1]) + 1
+        position = float(observation.values["position"][-1]) + 1
         if len(active) < 2 or position >= self._total:
             return ()
         pulls = {label: math.log(weights[label]) + norms[label] for label in active}
@@ -118,16 +118,16 @@ class LossBalance:
         targets = self._targets(pulls, before, anchor, position / self._total)
         return self._adapt(pulls, targets, anchor, steps)
 
-    def _calibrate(self, figures: dict[str, float]) -> None:
-        self.state.facts = figures
+    def _calibrate(self, values: dict[str, float]) -> None:
+        self.state.facts = values
         if self._written.auto_calibrate:
-            self.options = calibrated(self._written, figures, self._parameters)
+            self.options = calibrated(self._written, values, self._parameters)
 
     def _measure(self, window: Steps) -> None:
         state, momentum = self.state, self.options.momentum
-        state.span += len(window.figures["position"])
+        state.span += len(window.values["position"])
         for label in self.labels:
-            norms, weighted = window.figures[f"loss_grad/{label}"], window.figures[f"loss_weight/{label}"] > 0
+            norms, weighted = window.values[f"loss_grad/{label}"], window.values[f"loss_weight/{label}"] > 0
             if label not in state.broken and not np.isfinite(norms[weighted]).all():
                 state.broken.append(label)
             for value in np.log(norms[weighted & np.isfinite(norms) & (norms > 0)]).tolist():
@@ -149,7 +149,7 @@ class LossBalance:
 
     def _weights(self, window: Steps) -> dict[str, float]:
         """Of the configuration, ramps included: without the multiplier, which a dry run has not put into force."""
-        now = {label: float(window.figures[f"loss_weight/{label}"][-1]) for label in self.labels}
+        now = {label: float(window.values[f"loss_weight/{label}"][-1]) for label in self.labels}
         return now if self.options.dry_run else {k: w / self.state.decided.get(k, 1.0) for k, w in now.items()}
 
     def _scales(self, before: dict[str, float]) -> dict[str, float]:
@@ -202,15 +202,15 @@ class LossBalance:
             if abs(state.logs.get(label, 0.0) - math.log(state.decided.get(label, 1.0))) >= worth
         ]
 
-    def _decision(self, label: str, figures: dict[str, float]) -> Decision:
+    def _decision(self, label: str, values: dict[str, float]) -> Decision:
         state = self.state
         state.decided[label] = math.exp(state.logs[label])
-        reason = f"its share of the pull is {figures['share']:.1%}, the target {figures['target']:.1%}"
+        reason = f"its share of the pull is {values['share']:.1%}, the target {values['target']:.1%}"
         broken = [other for other in state.broken if other not in state.named]
         if broken:
             reason += f"; {', '.join(broken)} was not finite, and such steps are left out"
             state.named += broken
-        return Decision(self.name, f"loss_weight/{label}", state.decided[label], reason, figures)
+        return Decision(self.name, f"loss_weight/{label}", state.decided[label], reason, values)
 
     def state_dict(self) -> dict[str, Any]:
         """Norms, baselines, multipliers, and the statistics that it was calibrated with."""

@@ -80,14 +80,14 @@ def window_losses(window: Steps) -> tuple[Losses, Losses]:
     Returns:
         means and weights by label.
     """
-    labels = [name.removeprefix("loss/") for name in window.figures if name.startswith("loss/")]
+    labels = [name.removeprefix("loss/") for name in window.values if name.startswith("loss/")]
     means, weights = {}, {}
     for label in labels:
-        values = window.figures[f"loss/{label}"]
+        values = window.values[f"loss/{label}"]
         finite = values[np.isfinite(values)]
         if finite.size:
             means[label] = float(finite.mean())
-            weights[label] = float(window.figures[f"loss_weight/{label}"][-1])
+            weights[label] = float(window.values[f"loss_weight/{label}"][-1])
     return means, weights
 
 

@@ -19,9 +19,9 @@ class MemoryGuard:
 
     def observe(self, observation: Observation) -> Sequence[Decision]:
         """Look for steps that ran out of memory."""
-        if not isinstance(observation, Steps) or not observation.figures["out_of_memory"].any():
+        if not isinstance(observation, Steps) or not observation.values["out_of_memory"].any():
             return ()
-        worked = int(observation.figures["micro_batch"][-1])
+        worked = int(observation.values["micro_batch"][-1])
         reason = f"memory ran out; the same samples went through {worked} at a time"
         return (Decision(self.name, "micro_batch", worked, reason),)
 

@@ -53,7 +53,7 @@ class ReduceOnPlateau:
                 setting="lr_factor/plateau",
                 value=self.current,
                 reason=f"{self.metric} has not improved by {self.threshold:g} in {waited} iterations",
-                figures={"best": self.best, "now": figure.value},
+                values={"best": self.best, "now": figure.value},
             ),
         )
 

@@ -1,6 +1,6 @@
 """The one door through which automations see training and act on it: numbers in, decisions out.
 
-    Observation -> Automation.observe -> [Decision] -> Controls.apply -> journal
+    Observation -> Automation.observe -> [Decision] -> Controller.apply -> journal
 
 Three counts of progress occur. An *iteration* is a reference iteration: as many samples as the configured batch has, so
 that a doubled batch makes two iterations a step. The *position* is where the plan of the run has got to, in iterations
@@ -31,7 +31,7 @@ class Steps:
 
     iteration: int
     """Iterations finished with the last step of the window."""
-    figures: Mapping[str, np.ndarray]
+    values: Mapping[str, np.ndarray]
     """iteration (finished with this step); position (before this step); samples_seen; lr; loss/<label> (raw value,
     before its weight); loss_grad/<label> (norm of dL/dSR); loss_weight/<label>; grad_norm (before clipping);
     half_grad_norm (of the gradient of half the batch; NaN where it was not measured); finite (1, or 0 where the update
@@ -41,7 +41,7 @@ class Steps:
 
 
 @dataclass(frozen=True)
-class Figure:
+class MetricValue:
     """One metric on one validation set."""
 
     value: float
@@ -57,35 +57,35 @@ class Validation:
     """The figures of one validation: validation set -> metric -> figure. The first set decides."""
 
     iteration: int
-    figures: Mapping[str, Mapping[str, Figure]]
+    metrics: Mapping[str, Mapping[str, MetricValue]]
     seconds: float = field(default=0.0, compare=False)
     """What it took: a clock reading, which two equal validations do not share."""
 
-    def deciding(self, metric: str) -> Figure:
+    def deciding(self, metric: str) -> MetricValue:
         """The figure called `metric` (or val/<metric>) on the first set.
 
         Raises:
             KeyError: there is none of that name.
         """
-        first = next(iter(self.figures.values()))
+        first = next(iter(self.metrics.values()))
         return first[metric.removeprefix("val/")]
 
 
 @dataclass(frozen=True)
-class Facts:
+class Measurements:
     """Figures that were found once, beside the steps and validations.
 
     Kinds: `training images` (statistics of a sample of them, before the first step); `learning rates` (the loss that
-    each rate reached in a short trial, by the rate's `repr`); `interrupted trial` (the sizes that a process tried when
-    it ended without a word: batch_size, micro_batch).
+    each rate reached in a short trial, by the rate's `repr`); `interrupted size probe` (the sizes that a process tried
+    when it ended without a word: batch_size, micro_batch).
     """
 
     iteration: int
     kind: str
-    figures: Mapping[str, float]
+    values: Mapping[str, float]
 
 
-Observation = Steps | Validation | Facts
+Observation = Steps | Validation | Measurements
 
 
 @dataclass(frozen=True)
@@ -124,9 +124,9 @@ class Decision:
     grad_clip, total_iter, rollback or stop."""
     value: float | int | bool | Decay
     reason: str
-    figures: Mapping[str, float] = field(default_factory=dict)
+    values: Mapping[str, float] = field(default_factory=dict)
     dry_run: bool = False
-    trial: bool = False
+    probe: bool = False
     """Whether it may end the process (a size that may not fit into memory): it is on the disk before it is tried."""
 
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from paragonsr.automation.protocol import Decision, Facts, Observation
+from paragonsr.automation.protocol import Decision, Measurements, Observation
 
 TRIED = "learning rates"
 AS_GOOD = 0.005
@@ -38,16 +38,16 @@ class RateChoice:
 
     def observe(self, observation: Observation) -> Sequence[Decision]:
         """Choose when the trials have been made."""
-        if not isinstance(observation, Facts) or observation.kind != TRIED:
+        if not isinstance(observation, Measurements) or observation.kind != TRIED:
             return ()
-        losses = {float(rate): loss for rate, loss in observation.figures.items() if math.isfinite(loss)}
+        losses = {float(rate): loss for rate, loss in observation.values.items() if math.isfinite(loss)}
         if self._written is not None:
-            return self._held_to(self._written, losses, observation.figures)
+            return self._held_to(self._written, losses, observation.values)
         if not losses:
-            tried = "the run is too short for trials" if not observation.figures else "no rate held in its trial"
-            return (Decision(self.name, "lr", USUAL, f"{tried}: the usual one is taken", dict(observation.figures)),)
-        reason = f"the largest rate within {AS_GOOD:.1%} of the lowest loss in trials ({_shown(observation.figures)})"
-        return (Decision(self.name, "lr", _best(losses), reason, dict(observation.figures)),)
+            tried = "the run is too short for trials" if not observation.values else "no rate held in its trial"
+            return (Decision(self.name, "lr", USUAL, f"{tried}: the usual one is taken", dict(observation.values)),)
+        reason = f"the largest rate within {AS_GOOD:.1%} of the lowest loss in trials ({_shown(observation.values)})"
+        return (Decision(self.name, "lr", _best(losses), reason, dict(observation.values)),)
 
     def _held_to(self, written: float, losses: dict[float, float], tried: Mapping[str, float]) -> Sequence[Decision]:
         """Name the rate that did better than the written one, if any did."""

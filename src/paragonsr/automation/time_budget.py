@@ -45,7 +45,7 @@ class TimeBudget:
             self.validation = observation.seconds
         if not isinstance(observation, Steps):
             return ()
-        spent = float(observation.figures["seconds"].sum())
+        spent = float(observation.values["seconds"].sum())
         first = not self.recent and self._before == 0
         self.elapsed += spent
         made, self._before = observation.iteration - self._before, observation.iteration
@@ -69,11 +69,11 @@ class TimeBudget:
         if remaining <= 0 or abs(left - remaining) <= max(WORTH_A_CHANGE * remaining, OF_ALL * self.total, 1):
             return ()
         self.total = iteration + left
-        figures = {"elapsed": self.elapsed, "seconds_per_iteration": float(each), "budget": self.seconds}
+        values = {"elapsed": self.elapsed, "seconds_per_iteration": float(each), "budget": self.seconds}
         reason = (
             f"{self.seconds - self.elapsed:.0f} s of {self.seconds:.0f} s are left, an iteration takes {each:.4f} s"
         )
-        return (Decision(self.name, "total_iter", self.total, reason, figures),)
+        return (Decision(self.name, "total_iter", self.total, reason, values),)
 
     def state_dict(self) -> dict[str, Any]:
         """Time spent, the present plan, and the speed of the last windows."""

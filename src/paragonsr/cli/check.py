@@ -67,14 +67,14 @@ def _estimate(config: "Config") -> None:
     from paragonsr.config.budget import parse_budget
     from paragonsr.training.engine.estimate import estimate
 
-    figures = estimate(config)
+    values = estimate(config)
     total = config.train.total_iter
     budget = parse_budget(config.train.budget) if config.train.budget else None
     if budget is not None and budget.unit == "seconds":
-        total = max(1, int(budget.amount / figures.seconds))
-    whole = timedelta(seconds=round(figures.seconds * total))
+        total = max(1, int(budget.amount / values.seconds))
+    whole = timedelta(seconds=round(values.seconds * total))
     typer.echo(
-        f"network: {figures.parameters} parameters on {figures.device}; a step of {config.batch} samples takes "
-        f"{figures.seconds:.3f} s and {figures.memory / 2**30:.2f} GiB at the peak; "
+        f"network: {values.parameters} parameters on {values.device}; a step of {config.batch} samples takes "
+        f"{values.seconds:.3f} s and {values.memory / 2**30:.2f} GiB at the peak; "
         f"{total} iterations take about {whole}, validation and saving aside"
     )

@@ -25,7 +25,7 @@ def compare(
 ) -> None:
     """Train configurations against each other: same seeds, same sample order, same validations; resumable."""
     from paragonsr.evidence.arms import check_comparable, make_arms, said_once
-    from paragonsr.evidence.comparison import compare as carry_out
+    from paragonsr.evidence.comparison import compare as run
     from paragonsr.evidence.tables import lines
 
     changes = {"overrides": overrides or [], "vary": vary or [], "more": arm or []}
@@ -34,7 +34,7 @@ def compare(
     for note in said_once({arm.name: arm.notes for arm in arms}):
         typer.echo(note)
     try:
-        found = carry_out(arms, range(first_seed, first_seed + seeds), out, typer.echo)
+        found = run(arms, range(first_seed, first_seed + seeds), out, typer.echo)
     except KeyboardInterrupt:
         typer.echo("interrupted; the same command goes on from here", err=True)
         raise typer.Exit(130) from None

@@ -11,7 +11,7 @@ from paragonsr.errors import UserError
 
 if TYPE_CHECKING:
     from paragonsr.config import Config
-    from paragonsr.training.run import Outcome
+    from paragonsr.training.run import TrainResult
 
 
 def train(
@@ -34,7 +34,7 @@ def train(
     if path is None:
         raise UserError("which configuration?", fix="python train.py options/train/demo.yml")
     loaded = load_config(path, values)
-    announce(carry_out(loaded.config, loaded.warnings, fresh=fresh), resume=_command([str(path), *values]))
+    announce(run(loaded.config, loaded.warnings, fresh=fresh), resume=_command([str(path), *values]))
 
 
 def _command(arguments: list[str]) -> str:
@@ -45,7 +45,7 @@ def _command(arguments: list[str]) -> str:
     return shlex.join(["torchrun", f"--nproc-per-node={processes}", "train.py", *arguments])
 
 
-def carry_out(config: "Config", warnings: tuple[str, ...], *, fresh: bool) -> "Outcome":
+def run(config: "Config", warnings: tuple[str, ...], *, fresh: bool) -> "TrainResult":
     """Train a checked configuration and say what became of its automations."""
     from paragonsr.training.run import train as run
 
@@ -72,7 +72,7 @@ def idle(config: "Config") -> list[str]:
     return notes
 
 
-def announce(outcome: "Outcome", *, resume: str) -> None:
+def announce(outcome: "TrainResult", *, resume: str) -> None:
     """Say how the run ended and where its fruits lie; of several processes the first speaks."""
     if os.environ.get("RANK", "0") != "0":
         return

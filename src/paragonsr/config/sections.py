@@ -102,7 +102,7 @@ class PathOptions(Options):
     """False takes over the tensors that fit and lists those it skips."""
     resume_state: str | None = None
     """A .state file to continue from, instead of the newest in the experiment's folder. What that folder holds from
-    later iterations is moved into set_aside_<time>; the same command then goes on with what was made since."""
-    readings: str | None = None
+    later iterations is moved into archive_<time>; the same command then goes on with what was made since."""
+    system_stats: str | None = None
     """Folder of a run whose clock and memory readings are taken instead of this machine's, so that what depends on
     them (batch size, a budget of seconds) is decided as it was there."""

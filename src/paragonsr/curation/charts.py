@@ -122,12 +122,12 @@ def histogram(shown: Distribution, about: str, thresholds: Sequence[Threshold]) 
         f'<text x="{_WIDTH / 2}" y="{bottom}" text-anchor="middle">{_figure((shown.low + shown.high) / 2)}</text>'
     )
     p = {share: _figure(value) for share, value in zip(QUANTILES, shown.quantiles, strict=True)}
-    figures = f"mean {_figure(shown.mean)}, P10 {p[0.1]}, median {p[0.5]}, P90 {p[0.9]}"
+    values = f"mean {_figure(shown.mean)}, P10 {p[0.1]}, median {p[0.5]}, P90 {p[0.9]}"
     return (
         f"<figure><b>{escape(shown.name)}</b>"
-        f'<svg viewBox="0 0 {_WIDTH} {_HEAD + _HEIGHT + _FOOT}" role="img" aria-label="{figures}">'
+        f'<svg viewBox="0 0 {_WIDTH} {_HEAD + _HEIGHT + _FOOT}" role="img" aria-label="{values}">'
         f"{''.join(bars)}{''.join(lines)}{axis}</svg>"
-        f"<figcaption>{figures}<br>{escape(about)}</figcaption></figure>"
+        f"<figcaption>{values}<br>{escape(about)}</figcaption></figure>"
     )
 
 
@@ -149,11 +149,11 @@ def heat_table(names: Sequence[str], values: NDArray[np.float64]) -> str:
 
 def gallery(title: str, pictures: Iterable[tuple[Image | None, str]]) -> str:
     """Small pictures with a caption each; one that cannot be shown leaves its caption."""
-    figures = [
+    values = [
         f"<figure>{_picture(image, words)}<figcaption title={quoteattr(words)}>{escape(words)}</figcaption></figure>"
         for image, words in pictures
     ]
-    return f'<h3>{escape(title)}</h3><div class="gallery">{"".join(figures)}</div>' if figures else ""
+    return f'<h3>{escape(title)}</h3><div class="gallery">{"".join(values)}</div>' if values else ""
 
 
 def key() -> str:

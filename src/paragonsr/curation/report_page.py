@@ -103,13 +103,13 @@ def _of_step(step: Step) -> tuple[str, int, str]:
 def _distributions(table: Table, names: Sequence[str], condition: Condition) -> Iterator[str]:
     yield charts.heading("Scores")
     yield charts.key()
-    figures = []
+    values = []
     for name in names:
         shown = distribution(table, name, condition)
         if shown is not None:
             about = SCORES[name].about if name in SCORES else ""
-            figures.append(charts.histogram(shown, about, [t for t in condition.thresholds if t.column == name]))
-    yield f'<div class="charts">{"".join(figures)}</div>'
+            values.append(charts.histogram(shown, about, [t for t in condition.thresholds if t.column == name]))
+    yield f'<div class="charts">{"".join(values)}</div>'
 
 
 def _galleries(table: Table, folder: Path, condition: Condition) -> Iterator[str]:

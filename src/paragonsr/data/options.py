@@ -40,7 +40,7 @@ class DatasetOptions(Variant):
     store_root: str | None = None
     """Where the decoded images are packed; default $PARAGONSR_CACHE, else ~/.cache/paragonsr/packed."""
 
-    builds = "paragonsr.data.packed:open_store"
+    target = "paragonsr.data.packed:open_packed"
 
     @model_validator(mode="after")
     def _one_size(self) -> "DatasetOptions":

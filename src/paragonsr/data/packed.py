@@ -34,7 +34,7 @@ FORMAT = 1
 """Version of the files' layout and of everything that decides which samples they hold."""
 
 
-class Store:
+class PackedDataset:
     """Images of a set, as views into memory-mapped files: reading a crop reads only its bytes.
 
     Attributes:
@@ -99,7 +99,7 @@ class Store:
         return [name for i, name in enumerate(self.names) if _digest(self.hr(i), self.lr(i)) != self._digests[i]]
 
 
-def open_store(options: DatasetOptions, scale: int, phase: str, progress: Progress | None = None) -> Store:
+def open_packed(options: DatasetOptions, scale: int, phase: str, progress: Progress | None = None) -> PackedDataset:
     """Open the packed store of a set, packing it first where that was not done yet.
 
     Of several processes that want the same store one packs and the others wait.
@@ -157,14 +157,14 @@ def _key(pairs: Sequence[Pair], scale: int) -> str:
     return outside.hexdigest()[:32]
 
 
-def _reopened(folder: Path) -> Store | None:
+def _reopened(folder: Path) -> PackedDataset | None:
     """The store in a folder, or None where there is none that can be trusted.
 
     The index is written last. A file that changed after it was copied, damaged or tampered with: then every image is
     checked against its digest, once.
     """
     try:
-        store = Store(folder)
+        store = PackedDataset(folder)
         written = (folder / "index.json").stat().st_mtime_ns
         if any((folder / name).stat().st_mtime_ns > written for name in ("hr.bin", "lr.bin")):
             if store.damaged():
@@ -178,7 +178,7 @@ def _reopened(folder: Path) -> Store | None:
 
 def _packed(
     pairs: Sequence[Pair], scale: int, folder: Path, patch: int | None, phase: str, progress: Progress | None
-) -> Store:
+) -> PackedDataset:
     """Pack all pairs into a new folder; the caller holds the lock."""
     sizes, problems = for_each_pair(lambda _, pair: lr_size(pair, scale), pairs)
     if problems:
@@ -219,7 +219,7 @@ def _packed(
         os.rename(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return Store(folder)
+    return PackedDataset(folder)
 
 
 class _Writer:

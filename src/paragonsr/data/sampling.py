@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paragonsr.data.options import DatasetOptions
-from paragonsr.data.packed import Store
+from paragonsr.data.packed import PackedDataset
 from paragonsr.data.resize import Image
 from paragonsr.errors import UserError
 
@@ -57,7 +57,7 @@ class Sampler:
         UserError: the options give no patch size.
     """
 
-    def __init__(self, store: Store, options: DatasetOptions, scale: int, seed: int) -> None:
+    def __init__(self, store: PackedDataset, options: DatasetOptions, scale: int, seed: int) -> None:
         patch = options.lr_patch(scale)
         if patch is None:
             raise UserError(

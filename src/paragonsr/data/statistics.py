@@ -8,7 +8,7 @@ one.
 import numpy as np
 from numpy.typing import NDArray
 
-from paragonsr.data.packed import Store
+from paragonsr.data.packed import PackedDataset
 from paragonsr.data.resize import Image
 
 PATCHES = 1024
@@ -29,7 +29,7 @@ _STRIDES = np.array([0.7548776662466927, 0.5698402909980532])
 """1/p and 1/p^2 with p^3 = p + 1: multiples of them, modulo 1, fill the square evenly (Roberts 2018, R2 sequence)."""
 
 
-def statistics(store: Store) -> dict[str, float]:
+def statistics(store: PackedDataset) -> dict[str, float]:
     """Means over `PATCHES` patches of a set, chosen by a fixed rule.
 
     Returns:
@@ -62,12 +62,12 @@ def patch_statistics(patch: Image) -> dict[str, float]:
     coherence = (larger - smaller) / np.maximum(larger + smaller, 1e-12)
     across, along = np.sqrt(larger), np.sqrt(smaller)
     colour = _colourfulness(rgb)
-    figures = {
+    values = {
         "texture_variance": float(np.mean(along / (along + SLOPE))),
         "edge_density": float(np.mean(coherence * across / (across + SLOPE))),
         "color_variation": colour / (colour + COLOURFUL),
     }
-    return figures | {"complexity": sum(figures.values()) / len(figures)}
+    return values | {"complexity": sum(values.values()) / len(values)}
 
 
 def _cut(image: Image, place: NDArray[np.float64]) -> Image:

@@ -32,7 +32,7 @@ class Tile:
     """PSNR over R, G, B of the best weights minus that of bicubic, dB."""
     panels: list[np.ndarray]
     """LR, bicubic, SR first, SR best, HR."""
-    figures: list[float]
+    values: list[float]
     """PSNR of bicubic, SR first and SR best in this tile, dB."""
 
 
@@ -75,16 +75,16 @@ def _tiles(name: str, hr: np.ndarray, lr: np.ndarray, scale: int, first: Upscale
         for left in range(0, hr.shape[1] - TILE + 1, TILE):
             here = np.s_[top : top + TILE, left : left + TILE]
             small = np.s_[top // scale : (top + TILE) // scale, left // scale : (left + TILE) // scale]
-            figures = [min(psnr(version[here], hr[here]), 99.0) for version in versions]
+            values = [min(psnr(version[here], hr[here]), 99.0) for version in versions]
             panels = [lr[small], *(version[here] for version in versions), hr[here]]
-            found.append(Tile(name, figures[2] - figures[0], [panel.copy() for panel in panels], figures))
+            found.append(Tile(name, values[2] - values[0], [panel.copy() for panel in panels], values))
     return found
 
 
 def _drawn(tiles: list[Tile]) -> bytes:
     rows = []
     for tile in tiles:
-        bicubic, first, best = tile.figures
+        bicubic, first, best = tile.values
         labels = [tile.image, f"{bicubic:.2f} dB", f"{first:.2f} dB", f"{best:.2f} dB ({best - bicubic:+.2f})", ""]
         rows.append((tile.panels, labels))
     content = io.BytesIO()

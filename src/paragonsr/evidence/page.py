@@ -109,12 +109,12 @@ class Page:
         self._parts.append(f'<div class="legend">{buttons}</div>')
         self._scripts.append(f"<script>{HIDING}</script>")
 
-    def plots(self, figures: Sequence[Any]) -> None:
+    def plots(self, values: Sequence[Any]) -> None:
         """Bokeh figures, side by side where there is room."""
         from bokeh.embed import components
 
-        if figures:
-            script, divisions = components(tuple(figures))
+        if values:
+            script, divisions = components(tuple(values))
             self._scripts.append(script)
             self._parts.append('<div class="plots">' + "".join(f"<div>{d}</div>" for d in divisions) + "</div>")
 

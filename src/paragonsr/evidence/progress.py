@@ -47,7 +47,7 @@ class Progress:
         self._took[leg.name] = took = max(time.monotonic() - began, run.duration)
         reached = [
             f"{name} {metric} {figure.value:.4f}"
-            for name, metrics in run.validations[-1].figures.items()
+            for name, metrics in run.validations[-1].metrics.items()
             for metric, figure in metrics.items()
         ]
         self.say(f"  {run.iteration} iterations in {_clock(took)}: {', '.join(reached)}{self._outlook()}")

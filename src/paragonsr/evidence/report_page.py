@@ -66,7 +66,7 @@ def _validation(page: Page, run: Run, marks: list[Mark]) -> None:
         return
     last = run.validations[-1]
     plots, rows = [], []
-    for set_name, metrics in last.figures.items():
+    for set_name, metrics in last.metrics.items():
         for metric, figure in metrics.items():
             x, y = run.curve(metric, set_name)
             curve = {metric: Shaded(x, y)}

@@ -15,7 +15,7 @@ from paragonsr.evidence.statistics import Difference, first_reached, paired_diff
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainResult:
     """One arm beside the first, on one metric of one validation set."""
 
     arm: str
@@ -56,7 +56,7 @@ class Results:
     """Seeds of the whole comparison."""
     differing: dict[str, list[Any]]
     protocols: dict[str, str]
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[TrainResult, ...]
     costs: tuple[Cost, ...]
 
 
@@ -78,7 +78,7 @@ def results(arms: Sequence[Arm], legs: Sequence[Leg], differing: dict[str, list[
     outcomes = []
     protocols = {}
     for set_name, metric in measured(runs):
-        figure = first[0].validations[-1].figures[set_name][metric]
+        figure = first[0].validations[-1].metrics[set_name][metric]
         protocols[metric] = figure.protocol
         finals = {name: [float(run.curve(metric, set_name)[1][-1]) for run in runs[name]] for name in runs}
         theirs = finals[arms[0].name]
@@ -91,7 +91,7 @@ def results(arms: Sequence[Arm], legs: Sequence[Leg], differing: dict[str, list[
             paired = name != arms[0].name and np.isfinite([*finals[name], *theirs]).all()
             difference = paired_difference(finals[name], theirs) if paired else None
             outcomes.append(
-                Outcome(name, set_name, metric, figure.better, tuple(finals[name]), difference, iterations, seconds)
+                TrainResult(name, set_name, metric, figure.better, tuple(finals[name]), difference, iterations, seconds)
             )
     costs = tuple(_cost(name, runs[name]) for name in runs)
     return Results(tuple(runs), len(first), of, differing, protocols, tuple(outcomes), costs)
@@ -105,9 +105,9 @@ def runs_of(arms: Sequence[Arm], legs: Sequence[Leg]) -> dict[str, list[Run]]:
 
 def measured(runs: Mapping[str, Sequence[Run]]) -> list[tuple[str, str]]:
     """Set and metric of all figures that every run has, in the order of the first."""
-    figures = [run.validations[-1].figures for of_arm in runs.values() for run in of_arm]
+    values = [run.validations[-1].metrics for of_arm in runs.values() for run in of_arm]
     return [
-        (s, m) for s, metrics in figures[0].items() for m in metrics if all(m in other.get(s, {}) for other in figures)
+        (s, m) for s, metrics in values[0].items() for m in metrics if all(m in other.get(s, {}) for other in values)
     ]
 
 

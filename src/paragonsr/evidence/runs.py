@@ -147,7 +147,7 @@ class Run:
         """Iterations and values of a metric on a validation set (the deciding one if none is named)."""
         points = []
         for validation in self.validations:
-            figures = validation.figures.get(name or next(iter(validation.figures)), {})
+            figures = validation.metrics.get(name or next(iter(validation.metrics)), {})
             if metric in figures:
                 points.append((validation.iteration, figures[metric].value))
         iterations, values = zip(*points, strict=True) if points else ((), ())

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from paragonsr.evidence.results import Outcome, Results
+from paragonsr.evidence.results import Results, TrainResult
 from paragonsr.evidence.statistics import FEWEST
 
 Rows = list[tuple[str, ...]]
@@ -75,7 +75,7 @@ def digits_of(protocol: str) -> int:
     return 4 if "ssim" in protocol else 3
 
 
-def _row(outcome: Outcome, found: Results) -> tuple[str, ...]:
+def _row(outcome: TrainResult, found: Results) -> tuple[str, ...]:
     digits = digits_of(found.protocols[outcome.metric])
     names = (outcome.arm, f"{np.mean(outcome.finals):.{digits}f}")
     if outcome.difference is None:

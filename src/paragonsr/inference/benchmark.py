@@ -44,8 +44,8 @@ class Table:
     def mean(self) -> Row:
         """Mean over the images; an image that is reproduced exactly (PSNR inf) is left out of it."""
 
-        def of(figures: list[dict[str, float]]) -> dict[str, float]:
-            return {name: mean_of_images([f[name] for f in figures]).value for name in METRICS}
+        def of(values: list[dict[str, float]]) -> dict[str, float]:
+            return {name: mean_of_images([f[name] for f in values]).value for name in METRICS}
 
         return Row("mean", of([row.network for row in self.rows]), of([row.bicubic for row in self.rows]))
 

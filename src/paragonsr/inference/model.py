@@ -16,7 +16,7 @@ from paragonsr.archs.weights import load_network
 from paragonsr.errors import UserError
 from paragonsr.inference.ensemble import Ensemble
 from paragonsr.inference.onnx_network import OnnxNetwork
-from paragonsr.inference.tiler import BLEND, strips, with_room
+from paragonsr.inference.tiler import BLEND, retry_on_oom, strips
 
 log = logging.getLogger(__name__)
 Tile = int | Literal["auto"]
@@ -146,7 +146,7 @@ class Upscaler:
                     progress(below / out.shape[1])
 
         with self._autocast():
-            with_room(attempt, side or max(height, width), self.device)
+            retry_on_oom(attempt, side or max(height, width), self.device)
 
     def _to_tensor(self, images: np.ndarray) -> Tensor:
         """N x h x w x C samples to N x C x h x w float32 in [0, 1]."""

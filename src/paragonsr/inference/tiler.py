@@ -110,7 +110,7 @@ def strips(
         begun = strip[..., done:, :]
 
 
-def with_room(attempt: Callable[[int], T], tile: int, device: torch.device) -> T:
+def retry_on_oom(attempt: Callable[[int], T], tile: int, device: torch.device) -> T:
     """Call with a tile's side, and again with half of it for as long as memory runs out."""
     while True:
         try:
@@ -162,4 +162,4 @@ def upscale(
         assert out is not None
         return out
 
-    return with_room(attempt, min(tile or largest, largest), lr_images.device)
+    return retry_on_oom(attempt, min(tile or largest, largest), lr_images.device)

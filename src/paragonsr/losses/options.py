@@ -27,7 +27,7 @@ class LossOptions(Variant):
     disable_after: int | None = Field(None, ge=1, json_schema_extra=ITERATIONS)
     """Iterations after which this loss is switched off."""
 
-    builds: ClassVar[str] = "paragonsr.losses.pixel:build"
+    target: ClassVar[str] = "paragonsr.losses.pixel:build"
 
     @model_validator(mode="after")
     def _ramp(self) -> "LossOptions":
@@ -102,7 +102,7 @@ class SSIMLossOptions(LossOptions):
 
     type: Literal["ssimloss"] = "ssimloss"
     aliases = ("ssim",)
-    builds = "paragonsr.losses.structural:build_ssim"
+    target = "paragonsr.losses.structural:build_ssim"
 
 
 class MSSSIMLossOptions(LossOptions):
@@ -110,7 +110,7 @@ class MSSSIMLossOptions(LossOptions):
 
     type: Literal["mssimloss"] = "mssimloss"
     aliases = ("msssimloss", "ms_ssimloss", "mssim")
-    builds = "paragonsr.losses.structural:build_msssim"
+    target = "paragonsr.losses.structural:build_msssim"
     scales: Annotated[int, Field(ge=1, le=5)] | Literal["auto"] = 5
     """Scales; five need HR patches of 176 pixels, each one less half of that. auto: as many as fit."""
 
@@ -120,7 +120,7 @@ class FFTOptions(LossOptions):
 
     type: Literal["fftloss"] = "fftloss"
     aliases = ("fft", "frequencyloss")
-    builds = "paragonsr.losses.frequency:build_fft"
+    target = "paragonsr.losses.frequency:build_fft"
 
 
 class FocalFrequencyOptions(LossOptions):
@@ -128,7 +128,7 @@ class FocalFrequencyOptions(LossOptions):
 
     type: Literal["ffloss"] = "ffloss"
     aliases = ("focalfrequencyloss",)
-    builds = "paragonsr.losses.frequency:build_focal"
+    target = "paragonsr.losses.frequency:build_focal"
     alpha: float = Field(1.0, ge=0)
     """Exponent of the weight; 0 weights all frequencies alike."""
 

@@ -51,7 +51,7 @@ class PSNROptions(MetricOptions):
 
     type: Literal["psnr"] = "psnr"
     aliases: ClassVar[tuple[str, ...]] = ("calculate_psnr",)
-    builds = "paragonsr.metrics.psnr:measure"
+    target = "paragonsr.metrics.psnr:measure"
     symbol = "psnr"
 
 
@@ -68,7 +68,7 @@ class SSIMOptions(MetricOptions):
 
     type: Literal["ssim"] = "ssim"
     aliases: ClassVar[tuple[str, ...]] = ("calculate_ssim",)
-    builds = "paragonsr.metrics.ssim:measure"
+    target = "paragonsr.metrics.ssim:measure"
     symbol = "ssim"
 
 

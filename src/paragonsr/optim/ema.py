@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 
-class Average:
+class EMA:
     """Moving average of a network's parameters; buffers are copied.
 
     After n updates the decay is min(decay, 1 - (1 + n)^-power): the average starts fast and slows down, so that the

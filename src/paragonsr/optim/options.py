@@ -16,7 +16,7 @@ class OptimiserOptions(Variant):
     """Base learning rate; auto tries a few before the run and takes the best."""
     weight_decay: float = Field(0.0, ge=0)
     """Decay of the weights; decoupled except for Adam."""
-    builds = "paragonsr.optim.optimisers:build_torch"
+    target = "paragonsr.optim.optimisers:build_torch"
 
     @property
     def first_lr(self) -> float:
@@ -52,7 +52,7 @@ class ScheduleFreeOptions(OptimiserOptions):
     aliases = ("AdamW_ScheduleFree", "ScheduleFreeAdamW", "adamw_sf")
     betas: list[float] = Field([0.9, 0.999], min_length=2, max_length=2)
     eps: float = Field(1e-8, gt=0)
-    builds = "paragonsr.optim.optimisers:build_schedule_free"
+    target = "paragonsr.optim.optimisers:build_schedule_free"
 
 
 class ProdigyOptions(OptimiserOptions):
@@ -63,7 +63,7 @@ class ProdigyOptions(OptimiserOptions):
     betas: list[float] = Field([0.9, 0.999], min_length=2, max_length=2)
     eps: float = Field(1e-8, gt=0)
     d_coef: float = Field(1.0, gt=0)
-    builds = "paragonsr.optim.optimisers:build_prodigy"
+    target = "paragonsr.optim.optimisers:build_prodigy"
 
 
 OptimiserChoice = Annotated[
@@ -74,7 +74,7 @@ OptimiserChoice = Annotated[
 class SchedulerOptions(Variant):
     """A schedule is a pure function of the iteration; see paragonsr.optim.schedules for the formulas."""
 
-    builds = "paragonsr.optim.schedules:build"
+    target = "paragonsr.optim.schedules:build"
 
 
 class MultiStepOptions(SchedulerOptions):

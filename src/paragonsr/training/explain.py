@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from paragonsr.automation.options import AutomationOptions
-from paragonsr.automation.protocol import Facts
+from paragonsr.automation.protocol import Measurements
 from paragonsr.config import Config
 from paragonsr.training.assembly import image_statistics, learning_rate, open_data
-from paragonsr.training.control.automations import Circumstances, calibration_table, make_automations
-from paragonsr.training.engine.device_context import hardware
+from paragonsr.training.control.automations import RunContext, calibration_table, make_automations
+from paragonsr.training.engine.device_context import open_device_context
 
 WIDTH, INDENT = 80, 14
 """Characters of a line, and where what a title stands for begins."""
@@ -18,25 +18,25 @@ WIDTH, INDENT = 80, 14
 def acting(config: Config) -> Iterator[str]:
     """One line for each automation that would act, and what it may change; `explanation` says more."""
     parameters = sum(p.numel() for p in config.network.build(scale=config.scale).parameters())
-    automations = make_automations(config, Circumstances(parameters, world=1))
+    automations = make_automations(config, RunContext(parameters, world=1))
     width = max(len(automation.name) for automation in automations)
     yield from (f"{automation.name:{width}}  may change {automation.may_change}" for automation in automations)
 
 
 def explanation(config: Config) -> Iterator[str]:
     """Lines for a person: network and images, calibration, then one paragraph for each automation."""
-    with hardware(config) as machine:
+    with open_device_context(config) as device_context:
         network = config.network.build(scale=config.scale)
         parameters = sum(p.numel() for p in network.parameters())
-        data = open_data(config, machine)
-        yield f"{config.network.tag()} x{config.scale}: {parameters} parameters on {machine.device}"
+        data = open_data(config, device_context)
+        yield f"{config.network.tag()} x{config.scale}: {parameters} parameters on {device_context.device}"
         yield f"training images: {len(data.train)}"
-        circumstances = Circumstances(parameters, machine.world)
+        context = RunContext(parameters, device_context.world)
         if config.train.dynamic_loss_scheduling.enabled:
-            facts: Facts = image_statistics(data.train)
-            yield from calibration_table(config, circumstances, facts)
+            measurements: Measurements = image_statistics(data.train)
+            yield from calibration_table(config, context, measurements)
         sections = _sections(config)
-        for automation in make_automations(config, circumstances):
+        for automation in make_automations(config, context):
             yield from ("", automation.name)
             yield from _row("watches", automation.watches.split(), " ")
             yield from _row("may change", automation.may_change.split(), " ")

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from paragonsr.automation.journal import Entry, Journal
-from paragonsr.automation.protocol import Automation, Facts, Observation, Steps
+from paragonsr.automation.journal import DecisionJournal, Entry
+from paragonsr.automation.protocol import Automation, Measurements, Observation, Steps
 from paragonsr.config import Config
 from paragonsr.errors import UserError
-from paragonsr.training.control.automations import Circumstances, make_automations
-from paragonsr.training.control.settings import Controls, Settings
-from paragonsr.training.control.size_probe import Trial
+from paragonsr.training.control.automations import RunContext, make_automations
+from paragonsr.training.control.controller import Controller, Hyperparameters
+from paragonsr.training.control.size_probe import SizeProbe
 from paragonsr.training.reporting.record import read_observations
 
 Line = dict[str, Any]
@@ -34,14 +34,14 @@ def replay(folder: Path) -> "Replay":
         journal = [json.loads(line) for line in (folder / "journal.jsonl").read_text(encoding="utf-8").splitlines()]
         spans = [*description.get("earlier", []), {"until": math.inf, "config": description["config"]}]
         sessions = [_Session(span["until"], Config.model_validate(span["config"])) for span in spans]
-        circumstances = Circumstances(description["parameters"], description["environment"]["world"])
+        context = RunContext(description["parameters"], description["environment"]["world"])
         observations = list(read_observations(folder))
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
             f"this run cannot be replayed ({error})", where=str(folder), fix="give experiments/<name>"
         ) from None
     _require_beginning(observations, folder)
-    return Replay(list(_again(sessions, circumstances, observations)), journal)
+    return Replay(list(_again(sessions, context, observations)), journal)
 
 
 class Replay:
@@ -76,51 +76,49 @@ class _Session:
     def is_over(self, observation: Observation) -> bool:
         """Whether an observation belongs to a later session. Facts are found at the beginning of one."""
         after = observation.iteration - self.until
-        return after > 0 or (after == 0 and isinstance(observation, Facts))
+        return after > 0 or (after == 0 and isinstance(observation, Measurements))
 
 
-def _again(
-    sessions: Sequence[_Session], circumstances: Circumstances, observations: Iterable[Observation]
-) -> Iterator[Line]:
+def _again(sessions: Sequence[_Session], context: RunContext, observations: Iterable[Observation]) -> Iterator[Line]:
     """The journal's lines, made again."""
     current, *later = sessions
     entries: list[Entry] = []
-    automations, controls = _parts(current.config, circumstances, entries)
+    automations, controller = _parts(current.config, context, entries)
     for observation in observations:
         while current.is_over(observation):
             current, *later = later
             earlier = {automation.name: automation.state_dict() for automation in automations}
-            state = controls.state_dict()
-            automations, controls = _parts(current.config, circumstances, entries)
-            controls.load_state_dict(json.loads(json.dumps(state)))
+            state = controller.state_dict()
+            automations, controller = _parts(current.config, context, entries)
+            controller.load_state_dict(json.loads(json.dumps(state)))
             for automation in automations:
                 if automation.name in earlier:
                     automation.load_state_dict(json.loads(json.dumps(earlier[automation.name])))
         for automation in automations:
-            controls.apply(automation.observe(observation), observation.iteration)
+            controller.apply(automation.observe(observation), observation.iteration)
     # Through JSON, as the journal went: tuples become lists.
     return (json.loads(json.dumps(entry.as_dict())) for entry in entries)
 
 
-def _parts(config: Config, circumstances: Circumstances, entries: list[Entry]) -> tuple[Sequence[Automation], Controls]:
+def _parts(config: Config, context: RunContext, entries: list[Entry]) -> tuple[Sequence[Automation], Controller]:
     """Automations as they begin, and controls that change nothing but the settings, and tell each entry."""
-    controls = Controls(
-        Settings.of(config, circumstances.world),
-        Journal(None),
+    controller = Controller(
+        Hyperparameters.of(config, context.world),
+        DecisionJournal(None),
         roll_back=lambda: None,
         announce=entries.append,
         before_decay=lambda: None,
-        trial=Trial(None),
-        reference_batch=config.batch * circumstances.world,
+        size_probe=SizeProbe(None),
+        reference_batch=config.batch * context.world,
     )
-    return make_automations(config, circumstances), controls
+    return make_automations(config, context), controller
 
 
 def _require_beginning(observations: Sequence[Observation], folder: Path) -> None:
     first = next((o for o in observations if isinstance(o, Steps)), None)
-    if first is not None and first.figures["position"][0] > 0:
+    if first is not None and first.values["position"][0] > 0:
         raise UserError(
-            f"its record begins at iteration {first.figures['position'][0]:.0f}, in the middle of another run",
+            f"its record begins at iteration {first.values['position'][0]:.0f}, in the middle of another run",
             where=str(folder),
             fix="replay the run that path.resume_state came from",
         )
@@ -130,5 +128,5 @@ def _shown(line: Line | None) -> str:
     if line is None:
         return "none"
     change = f"{line['automation']}: {line['setting']} from {line['from']} to {line['to']}"
-    rest = f"{line['outcome']}; {line['reason']}; {line['figures']}"
+    rest = f"{line['outcome']}; {line['reason']}; {line['values']}"
     return f"{change} at iteration {line['iteration']} ({rest})"

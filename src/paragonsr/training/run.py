@@ -14,16 +14,16 @@ from paragonsr.archs.weights import load_into, starting_options
 from paragonsr.config import Config
 from paragonsr.training.assembly import Data, assemble, open_data
 from paragonsr.training.checkpoint.run_folder import RunFolder, environment
-from paragonsr.training.engine.device_context import Hardware, hardware
+from paragonsr.training.engine.device_context import DeviceContext, open_device_context
 from paragonsr.training.engine.validation import sanity
-from paragonsr.training.loop import Training
+from paragonsr.training.loop import Trainer
 from paragonsr.training.reporting.console import Console
 from paragonsr.training.reporting.pictures import comparison_picture
 from paragonsr.training.time_plan import planned
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainResult:
     """How a run ended."""
 
     reason: str
@@ -38,7 +38,7 @@ class Outcome:
     """LR, bicubic, SR and HR side by side; None without validation images."""
 
 
-def train(config: Config, *, fresh: bool = False, notes: tuple[str, ...] = ()) -> Outcome:
+def train(config: Config, *, fresh: bool = False, notes: tuple[str, ...] = ()) -> TrainResult:
     """Train, resuming what the experiment's folder holds.
 
     Args:
@@ -50,32 +50,32 @@ def train(config: Config, *, fresh: bool = False, notes: tuple[str, ...] = ()) -
         UserError: the configuration and the files it names cannot be trained from.
     """
     with ExitStack() as stack:
-        machine = stack.enter_context(hardware(config))
+        device_context = stack.enter_context(open_device_context(config))
         config, beginning = _from_where_it_begins(config)
         torch.manual_seed(config.manual_seed)
-        network = config.network.build(scale=config.scale).to(machine.device)
-        network = network.to(memory_format=machine.memory_format)  # type: ignore[call-overload]
-        sanity(network, machine)
-        data = open_data(config, machine)
-        with machine.leader_first():
-            folder = RunFolder(config, fresh=fresh, leads=machine.leads)
+        network = config.network.build(scale=config.scale).to(device_context.device)
+        network = network.to(memory_format=device_context.memory_format)  # type: ignore[call-overload]
+        sanity(network, device_context)
+        data = open_data(config, device_context)
+        with device_context.main_process_first():
+            folder = RunFolder(config, fresh=fresh, is_main_process=device_context.is_main_process)
             stack.callback(folder.release)
-        config, plan = planned(config, folder, machine)
+        config, plan = planned(config, folder, device_context)
         folder.check_same(config, data.train.fingerprint)
-        console = stack.enter_context(Console(folder.path / "train.log" if machine.leads else None))
-        for note in (*notes, *machine.notes, *filter(None, (beginning, plan))):
+        console = stack.enter_context(Console(folder.path / "train.log" if device_context.is_main_process else None))
+        for note in (*notes, *device_context.notes, *filter(None, (beginning, plan))):
             console.say(note, "yellow")
-        for line in _heading(config, machine, data, network):
+        for line in _heading(config, device_context, data, network):
             console.say(line)
-        training = assemble(config, machine, network, data, folder, console, stack)
-        total = training.controls.settings.total_iter
+        training = assemble(config, device_context, network, data, folder, console, stack)
+        total = training.controller.settings.total_iter
         if training.state.iteration >= total:
             console.say("this run has ended: a larger train.total_iter extends it, --fresh begins anew", "yellow")
         console.begin(training.state.iteration, total)
         description = _description(config, data, network)
         description["earlier"] = folder.earlier(config, training.state.iteration)
-        outcome = _carry_out(training, folder, description)
-        if machine.leads and outcome.reason != "interrupted" and training.validator.sets:
+        outcome = _train(training, folder, description)
+        if device_context.is_main_process and outcome.reason != "interrupted" and training.validator.sets:
             outcome = _with_picture(outcome, config, training)
         return outcome
 
@@ -93,13 +93,15 @@ def _from_where_it_begins(config: Config) -> tuple[Config, str | None]:
     return config.model_copy(update={"network_g": options}), f"network_g as {path} was trained: {shown}"
 
 
-def _heading(config: Config, machine: Hardware, data: Data, network: nn.Module) -> Iterator[str]:
+def _heading(config: Config, device_context: DeviceContext, data: Data, network: nn.Module) -> Iterator[str]:
     """What is trained, where, on what, and by which protocol each figure is measured."""
     parameters = sum(p.numel() for p in network.parameters())
-    precision = str(machine.dtype or torch.float32).removeprefix("torch.")
-    where = f"on {machine.device} in {precision}" + (f", {machine.world} processes" if machine.world > 1 else "")
+    precision = str(device_context.dtype or torch.float32).removeprefix("torch.")
+    where = f"on {device_context.device} in {precision}" + (
+        f", {device_context.world} processes" if device_context.world > 1 else ""
+    )
     yield f"{config.network.tag()} x{config.scale}, {parameters} parameters, {where}"
-    patches = f"{config.batch * machine.world} patches of {config.patch} x {config.patch}"
+    patches = f"{config.batch * device_context.world} patches of {config.patch} x {config.patch}"
     yield f"training on {len(data.train)} images, {patches} a step"
     for phase, packed in data.validation.items():
         yield f"validation on {config.datasets[phase].name or phase}, {len(packed)} images"
@@ -119,9 +121,11 @@ def _description(config: Config, data: Data, network: nn.Module) -> dict[str, An
     }
 
 
-def _carry_out(training: Training, folder: RunFolder, description: dict[str, Any]) -> Outcome:
+def _train(training: Trainer, folder: RunFolder, description: dict[str, Any]) -> TrainResult:
     """Train, and keep run.json true at the beginning, at the end and after a crash."""
-    write: Callable[[dict[str, Any]], None] = folder.write if training.hardware.leads else lambda _: None
+    write: Callable[[dict[str, Any]], None] = (
+        folder.write if training.device_context.is_main_process else lambda _: None
+    )
     state = training.state
 
     def standing() -> dict[str, Any]:
@@ -136,12 +140,12 @@ def _carry_out(training: Training, folder: RunFolder, description: dict[str, Any
         raise
     ended = {"state": "interrupted" if reason == "interrupted" else "ended", "reason": reason}
     write(description | ended | standing() | {"ended": time.strftime("%Y-%m-%dT%H:%M:%S")})
-    weights = training.keeper.best_weights(state)
-    return Outcome(reason, folder.path, state.iteration, standing()["best"], weights, None)
+    weights = training.checkpoints.best_weights(state)
+    return TrainResult(reason, folder.path, state.iteration, standing()["best"], weights, None)
 
 
-def _with_picture(outcome: Outcome, config: Config, training: Training) -> Outcome:
-    network = training.state.average.network
+def _with_picture(outcome: TrainResult, config: Config, training: Trainer) -> TrainResult:
+    network = training.state.ema.network
     load_into(network, config.network, config.scale, outcome.weights, strict=True)
     picture = comparison_picture(training.validator, network, outcome.folder / "visualization" / "comparison.png")
-    return Outcome(**vars(outcome) | {"picture": picture})
+    return TrainResult(**vars(outcome) | {"picture": picture})

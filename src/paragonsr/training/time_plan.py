@@ -7,14 +7,14 @@ import numpy as np
 from paragonsr.config import Config
 from paragonsr.config.budget import fitted, parse_budget, rescaling
 from paragonsr.training.checkpoint.run_folder import RunFolder
-from paragonsr.training.engine.device_context import Hardware
+from paragonsr.training.engine.device_context import DeviceContext
 from paragonsr.training.engine.estimate import measured_step
 
 MEASURED_SHARE, LONGEST = 0.02, 20.0
 """How much of the budget, and at most how many seconds, the measuring takes."""
 
 
-def planned(config: Config, folder: RunFolder, machine: Hardware) -> tuple[Config, str | None]:
+def planned(config: Config, folder: RunFolder, device_context: DeviceContext) -> tuple[Config, str | None]:
     """The configuration that fits a budget of seconds, and what changed in it; any other is left as it is.
 
     A resumed run keeps the plan that it was begun with, whatever the machine would do today.
@@ -25,7 +25,7 @@ def planned(config: Config, folder: RunFolder, machine: Hardware) -> tuple[Confi
     earlier = folder.read()
     if earlier is not None and earlier["config"]["train"].get("budget") == config.train.budget:
         return fitted(config, earlier["config"]["train"]["total_iter"]), None
-    seconds = measured_step(config, machine, min(LONGEST, MEASURED_SHARE * budget.amount)).seconds
-    slowest = float(machine.mean(np.array([seconds]))[0])
+    seconds = measured_step(config, device_context, min(LONGEST, MEASURED_SHARE * budget.amount)).seconds
+    slowest = float(device_context.mean(np.array([seconds]))[0])
     plan = fitted(config, max(1, math.floor(budget.amount / slowest)))
     return plan, f"{slowest * 1e3:.1f} ms per step measured; {rescaling(config, plan)}"

@@ -69,7 +69,7 @@ def _digest(tensors: dict[str, Tensor], text: str) -> str:
     return digest.hexdigest()
 
 
-class Store:
+class CheckpointFiles:
     """The checkpoints of one run.
 
     `training_states/<iteration>.state` are kept (the last k), those of other names are overwritten; a run goes on from
@@ -99,7 +99,7 @@ class Store:
     def _numbers(self) -> list[int]:
         return sorted(int(path.stem) for path in self.states.glob("*.state") if path.stem.isdigit())
 
-    def set_aside(self, after: int, kept: Path) -> Path | None:
+    def archive(self, after: int, kept: Path) -> Path | None:
         """Move what a run made after an iteration that it goes back to, with its best weights, into a folder apart.
 
         Nothing is lost, and a later resume does not take the abandoned states for those of the run as it goes on.
@@ -116,17 +116,17 @@ class Store:
         abandoned = [path for path in abandoned if path.exists() and path.resolve() != kept.resolve()]
         if not abandoned:
             return None
-        place = self.states.parent / f"set_aside_{time.strftime('%Y%m%d_%H%M%S')}"
+        place = self.states.parent / f"archive_{time.strftime('%Y%m%d_%H%M%S')}"
         place.mkdir()
         for path in abandoned:
             path.rename(place / path.name)
         return place
 
-    def newest(self, origin: str | None = None) -> tuple[dict[str, Tensor], dict[str, Any], list[str]] | None:
+    def newest(self, parent: str | None = None) -> tuple[dict[str, Tensor], dict[str, Any], list[str]] | None:
         """The most advanced readable state, and a sentence for each unreadable one; None if there is no state.
 
         Args:
-            origin: digest of a state; only those that go back to it count.
+            parent: digest of a state; only those that go back to it count.
 
         Raises:
             UserError: there are states, and none can be read.
@@ -142,13 +142,13 @@ class Store:
             except UserError as error:
                 troubles.append(error)
                 continue
-            if origin is not None and rest.get("origin") != origin:
+            if parent is not None and rest.get("parent") != parent:
                 continue
             if found is None or rest["iteration"] > found[1]["iteration"]:
                 found = tensors, rest
             if path.stem != AUTOSAVE:
                 break
-        if found is None and troubles and origin is None:
+        if found is None and troubles and parent is None:
             raise troubles[0]
         notes = [f"{trouble.where}: {trouble.what}; going on from an older state" for trouble in troubles]
         return (*found, notes) if found else None

@@ -6,18 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from paragonsr.archs.weights import read_metadata, save_weights
-from paragonsr.automation.journal import Journal
+from paragonsr.automation.journal import DecisionJournal
 from paragonsr.automation.options import EarlyStoppingOptions
 from paragonsr.automation.protocol import Validation
-from paragonsr.training.checkpoint.files import AUTOSAVE, Store
+from paragonsr.training.checkpoint.files import AUTOSAVE, CheckpointFiles
 from paragonsr.training.checkpoint.run_folder import RunFolder
-from paragonsr.training.checkpoint.state import Best, TrainingState
+from paragonsr.training.checkpoint.state import TrainingState
+from paragonsr.training.control.best import Best
 from paragonsr.training.reporting import record
-from paragonsr.training.reporting.record import Recorder
-from paragonsr.training.reporting.tensorboard import Board
+from paragonsr.training.reporting.record import MetricsRecord
+from paragonsr.training.reporting.tensorboard import TensorBoardLogger
 
 
-class Keeper:
+class CheckpointManager:
     """Saves a run, if this process leads.
 
     Args:
@@ -34,21 +35,21 @@ class Keeper:
     def __init__(
         self,
         folder: RunFolder,
-        store: Store | None,
-        recorder: Recorder | None,
-        journal: Journal,
-        board: Board,
+        store: CheckpointFiles | None,
+        record: MetricsRecord | None,
+        journal: DecisionJournal,
+        tensorboard: TensorBoardLogger,
         metadata: Callable[[TrainingState], dict[str, Any]],
         options: EarlyStoppingOptions,
         autosave_seconds: float,
-        stamp: dict[str, Any],
+        provenance: dict[str, Any],
         *,
         averaged: bool,
     ) -> None:
-        self._folder, self._store, self._recorder = folder, store, recorder
-        self._journal, self._board, self._metadata = journal, board, metadata
+        self._folder, self._store, self._recorder = folder, store, record
+        self._journal, self._board, self._metadata = journal, tensorboard, metadata
         self._metric, self._autosave_seconds = options.metric.removeprefix("val/"), autosave_seconds
-        self._keeps_best, self._stamp = options.save_best, stamp
+        self._keeps_best, self._provenance = options.save_best, provenance
         self._stem = "net_g_ema" if averaged else "net_g"
         self._last = time.monotonic()
 
@@ -122,4 +123,4 @@ class Keeper:
         self._board.flush()
         tensors, rest = state.save()
         rest["positions"] = record.positions(self._folder.path)
-        self._store.save_state(name, tensors, rest | self._stamp)
+        self._store.save_state(name, tensors, rest | self._provenance)

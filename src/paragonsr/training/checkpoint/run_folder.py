@@ -43,10 +43,10 @@ class RunFolder:
         UserError: the folder cannot be made or written, or another process is training in it.
     """
 
-    def __init__(self, config: Config, *, fresh: bool, leads: bool) -> None:
+    def __init__(self, config: Config, *, fresh: bool, is_main_process: bool) -> None:
         self.path = Path(config.path.experiments_root) / config.name
         self._lock: int | None = None
-        if leads:
+        if is_main_process:
             self._prepare(fresh)
 
     def _prepare(self, fresh: bool) -> None:

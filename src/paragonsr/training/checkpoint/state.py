@@ -9,20 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from paragonsr.optim import optimisers as optimisers
-from paragonsr.optim.ema import Average
-from paragonsr.training.engine.step import Optimisation
+from paragonsr.optim.ema import EMA
+from paragonsr.training.control.best import Best
+from paragonsr.training.engine.step import TrainStep
 
-FORMAT = 1
-
-
-@dataclass
-class Best:
-    """The best validation so far."""
-
-    metric: str
-    value: float
-    iteration: int
-    protocol: str
+FORMAT = 2
 
 
 class Stateful(Protocol):
@@ -47,8 +38,8 @@ class TrainingState:
     """
 
     network: nn.Module
-    average: Average
-    optimisation: Optimisation
+    ema: EMA
+    train_step: TrainStep
     parts: Mapping[str, Stateful]
     """Meter, controls and automations, by name."""
     iteration: int = 0
@@ -65,10 +56,10 @@ class TrainingState:
 
     def averaged(self) -> nn.Module:
         """The network to be validated and kept: the moving average, or without one the trained network itself."""
-        if not self.average.decay:
-            with optimisers.evaluation_weights(self.optimisation.optimiser):
-                self.average.copy(self.network)
-        return self.average.network
+        if not self.ema.decay:
+            with optimisers.evaluation_weights(self.train_step.optimiser):
+                self.ema.copy(self.network)
+        return self.ema.network
 
     def keep(self) -> None:
         """Remember the present weights as the last good ones."""
@@ -119,14 +110,14 @@ class TrainingState:
             torch.cuda.set_rng_state(groups["rng"]["cuda"])
 
     def _learned(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        optimiser, rest = optimisers.flatten(self.optimisation.optimiser)
+        optimiser, rest = optimisers.flatten(self.train_step.optimiser)
         tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
-        tensors |= {f"average.{k}": v for k, v in self.average.network.state_dict().items()}
+        tensors |= {f"average.{k}": v for k, v in self.ema.network.state_dict().items()}
         tensors |= {f"optimiser.{k}": v for k, v in optimiser.items()}
         return tensors, {
             "optimiser": rest,
-            "updates": self.average.updates,
-            "scaler": self.optimisation.scaler.state_dict(),
+            "updates": self.ema.updates,
+            "scaler": self.train_step.scaler.state_dict(),
         }
 
     def _restore(self, tensors: dict[str, Tensor], rest: dict[str, Any]) -> None:
@@ -135,8 +126,8 @@ class TrainingState:
             return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
         self.network.load_state_dict(part("network"))
-        self.average.network.load_state_dict(part("average"))
-        self.average.updates = rest["updates"]
-        optimisers.unflatten(self.optimisation.optimiser, part("optimiser"), rest["optimiser"])
+        self.ema.network.load_state_dict(part("average"))
+        self.ema.updates = rest["updates"]
+        optimisers.unflatten(self.train_step.optimiser, part("optimiser"), rest["optimiser"])
         if rest["scaler"]:
-            self.optimisation.scaler.load_state_dict(rest["scaler"])
+            self.train_step.scaler.load_state_dict(rest["scaler"])

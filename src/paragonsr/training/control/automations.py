@@ -14,7 +14,7 @@ from paragonsr.automation.loss_balance import LossBalance
 from paragonsr.automation.memory_guard import MemoryGuard
 from paragonsr.automation.options import AutomationOptions
 from paragonsr.automation.plateau import ReduceOnPlateau
-from paragonsr.automation.protocol import Automation, Facts
+from paragonsr.automation.protocol import Automation, Measurements
 from paragonsr.automation.rate_choice import RateChoice
 from paragonsr.automation.time_budget import TimeBudget
 from paragonsr.config import Config
@@ -26,7 +26,7 @@ HALVES_EVERY = 50
 
 
 @dataclass(frozen=True)
-class Circumstances:
+class RunContext:
     """What automations depend on beside the configuration."""
 
     parameters: int
@@ -35,7 +35,7 @@ class Circumstances:
     """Processes that train together."""
 
 
-def make_automations(config: Config, circumstances: Circumstances) -> list[Automation]:
+def make_automations(config: Config, context: RunContext) -> list[Automation]:
     """All automations of a run, in the order in which they are asked."""
     train, sections = config.train, config.train.training_automations
     chosen: list[tuple[AutomationOptions | None, Automation]] = [(None, DivergenceGuard())]
@@ -50,7 +50,7 @@ def make_automations(config: Config, circumstances: Circumstances) -> list[Autom
     balance = train.dynamic_loss_scheduling
     if balance.enabled:
         labels = [loss.label for loss in train.losses]
-        chosen.append((balance, LossBalance(balance, labels, train.total_iter, circumstances.parameters)))
+        chosen.append((balance, LossBalance(balance, labels, train.total_iter, context.parameters)))
     if tries_rates(config):
         chosen.append((None, RateChoice(None if train.optim_g.lr == "auto" else train.optim_g.lr)))
     if sections.enabled:
@@ -58,8 +58,8 @@ def make_automations(config: Config, circumstances: Circumstances) -> list[Autom
         clipping, stopping = sections.adaptive_gradient_clipping, sections.early_stopping
         end, averaged = schedule_end(config), train.ema_decay > 0
         optional: list[tuple[AutomationOptions, Automation]] = [
-            (rate, LearningRate(rate, train.total_iter, train.warmup_iter, circumstances.parameters, end, averaged)),
-            (batch, BatchSize(batch, config.batch, config.micro_batch, circumstances.world)),
+            (rate, LearningRate(rate, train.total_iter, train.warmup_iter, context.parameters, end, averaged)),
+            (batch, BatchSize(batch, config.batch, config.micro_batch, context.world)),
             (clipping, GradientClipping(clipping)),
             (stopping, EarlyStopping(stopping, train.total_iter)),
         ]
@@ -71,9 +71,9 @@ def _plateau(options: PlateauOptions) -> ReduceOnPlateau:
     return ReduceOnPlateau(options.metric, options.factor, options.patience, options.threshold, options.min_factor)
 
 
-def calibration_table(config: Config, circumstances: Circumstances, facts: Facts) -> Sequence[str]:
+def calibration_table(config: Config, context: RunContext, measurements: Measurements) -> Sequence[str]:
     """What the training images are like, and what follows for the balance of the losses."""
-    return table(config.train.dynamic_loss_scheduling, facts.figures, circumstances.parameters)
+    return table(config.train.dynamic_loss_scheduling, measurements.values, context.parameters)
 
 
 def schedule_end(config: Config) -> float:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Plan:
+class Calendar:
     """The calendar of a run, in iterations. A step may make several of them: what was passed is due."""
 
     observe_every: int
@@ -15,9 +15,9 @@ class Plan:
     halves_every: int = 0
     """Iterations between two steps that also measure the gradient of half the batch; 0 for none."""
 
-    def halves(self, before: int, stride: int) -> bool:
+    def halves(self, before: int, iterations_per_step: int) -> bool:
         """Whether the next step, of `stride` iterations, measures half the batch too."""
-        return self.halves_every > 0 and before % self.halves_every < stride
+        return self.halves_every > 0 and before % self.halves_every < iterations_per_step
 
     def after(self, before: int, now: int, total: int) -> "Due":
         """What is due when a step has brought the run from one iteration to another."""
@@ -28,7 +28,7 @@ class Plan:
 
         validation = self.validate_every > 0 and (passed(self.validate_every) or ended)
         return Due(
-            hand_over=passed(self.observe_every) or validation or ended,
+            flush=passed(self.observe_every) or validation or ended,
             line=passed(self.print_every) or ended,
             validation=validation,
             save=passed(self.save_every) or ended,
@@ -40,7 +40,7 @@ class Plan:
 class Due:
     """What is to be done after a step."""
 
-    hand_over: bool = False
+    flush: bool = False
     """The figures of the last steps are observed."""
     line: bool = False
     """A plain line is printed."""

@@ -5,10 +5,10 @@ from typing import Any
 
 from paragonsr.automation.forecast import Forecast, forecast
 from paragonsr.automation.protocol import Validation
-from paragonsr.training.control.settings import Settings
+from paragonsr.training.control.controller import Hyperparameters
 
 
-class Outlook:
+class Forecaster:
     """Collects the deciding figure of each validation and forecasts how it ends.
 
     The course of the rate ahead is the schedule with the factors in force; a decay that is still to be decided is not
@@ -29,12 +29,12 @@ class Outlook:
         self.points: list[list[float]] = []
         """[position, figure]."""
 
-    def after(self, validation: Validation, settings: Settings) -> Forecast | None:
+    def after(self, validation: Validation, settings: Hyperparameters) -> Forecast | None:
         """The forecast; None while too little is known, or where the figure is not measured or is no PSNR.
 
         The constants of the forecast are in dB: of another metric it would say nothing.
         """
-        first = next(iter(validation.figures.values()), {})
+        first = next(iter(validation.metrics.values()), {})
         figure = first.get(self._metric)
         if figure is None or not figure.protocol.startswith("psnr"):
             return None

@@ -6,14 +6,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from paragonsr.training.engine.device_context import Hardware
+from paragonsr.training.engine.device_context import DeviceContext
 
 TOLERANCE = 1e-2
 """Largest difference of the outputs, relative to their largest value, in mixed precision; fp32 comes far closer."""
 
 
 def compiled_if_it_pays(
-    network: nn.Module, lr_images: Tensor, hardware: Hardware, say: Callable[[str], None]
+    network: nn.Module, lr_images: Tensor, device_context: DeviceContext, say: Callable[[str], None]
 ) -> nn.Module:
     """The compiled network, or the network itself where compiling fails, differs or slows down; says which and why.
 
@@ -25,8 +25,8 @@ def compiled_if_it_pays(
     """
     try:
         compiled = torch.compile(network)
-        expected, eager = _measure(network, lr_images, hardware)
-        got, fast = _measure(compiled, lr_images, hardware)
+        expected, eager = _measure(network, lr_images, device_context)
+        got, fast = _measure(compiled, lr_images, device_context)
     except Exception as error:  # whatever the compiler stumbles over, eager training goes on, and it is said
         say(f"use_compile: the compiler failed ({type(error).__name__}: {str(error).splitlines()[0]}): training eager")
         return network
@@ -44,20 +44,22 @@ def compiled_if_it_pays(
     return compiled  # type: ignore[return-value]
 
 
-def _measure(network: Callable[[Tensor], Tensor], images: Tensor, hardware: Hardware) -> tuple[Tensor, float]:
+def _measure(
+    network: Callable[[Tensor], Tensor], images: Tensor, device_context: DeviceContext
+) -> tuple[Tensor, float]:
     """Output, and the median seconds of forward and backward after two warm-up rounds."""
     seconds = []
     for _ in range(7):
-        _synchronise(hardware)
+        _synchronise(device_context)
         began = time.perf_counter()
-        with hardware.autocast():
+        with device_context.autocast():
             out = network(images)
         out.float().square().mean().backward()
-        _synchronise(hardware)
+        _synchronise(device_context)
         seconds.append(time.perf_counter() - began)
     return out.detach().float(), sorted(seconds[2:])[2]
 
 
-def _synchronise(hardware: Hardware) -> None:
-    if hardware.device.type == "cuda":
-        torch.cuda.synchronize(hardware.device)
+def _synchronise(device_context: DeviceContext) -> None:
+    if device_context.device.type == "cuda":
+        torch.cuda.synchronize(device_context.device)

@@ -14,7 +14,7 @@ from paragonsr.errors import UserError
 
 
 @dataclass(frozen=True)
-class Hardware:
+class DeviceContext:
     """One process' device, precision and place among the processes."""
 
     device: torch.device
@@ -27,7 +27,7 @@ class Hardware:
     """One sentence for each request that could not be met."""
 
     @property
-    def leads(self) -> bool:
+    def is_main_process(self) -> bool:
         """Whether this process writes files and talks."""
         return self.rank == 0
 
@@ -46,15 +46,15 @@ class Hardware:
         """The loss scaler; active only for float16."""
         return torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
 
-    def mean(self, figures: np.ndarray) -> np.ndarray:
+    def mean(self, values: np.ndarray) -> np.ndarray:
         """Mean of a float64 array over all processes."""
         if self.world == 1:
-            return figures
-        tensor = torch.from_numpy(figures).to(self.device)
+            return values
+        tensor = torch.from_numpy(values).to(self.device)
         dist.all_reduce(tensor)
         return (tensor / self.world).cpu().numpy()
 
-    def slowest(self, seconds: float) -> float:
+    def max_over_processes(self, seconds: float) -> float:
         """The longest time that any process took."""
         if self.world == 1:
             return seconds
@@ -62,17 +62,17 @@ class Hardware:
         dist.all_reduce(longest, dist.ReduceOp.MAX)
         return float(longest)
 
-    def agree(self, flag: bool) -> bool:
+    def any_process(self, flag: bool) -> bool:
         """Whether any process raises the flag."""
         return bool(self.mean(np.array([float(flag)]))[0] > 0)
 
     @contextmanager
-    def leader_first(self) -> Iterator[None]:
+    def main_process_first(self) -> Iterator[None]:
         """While open, the leading process is alone; the others follow when it is done."""
-        if self.world > 1 and not self.leads:
+        if self.world > 1 and not self.is_main_process:
             dist.barrier()
         yield
-        if self.world > 1 and self.leads:
+        if self.world > 1 and self.is_main_process:
             dist.barrier()
 
 
@@ -93,7 +93,7 @@ def _precision(config: Config, device: torch.device) -> tuple[torch.dtype | None
 
 
 @contextmanager
-def hardware(config: Config) -> Iterator[Hardware]:
+def open_device_context(config: Config) -> Iterator[DeviceContext]:
     """Choose device and precision, and join the other processes if torchrun started several.
 
     Raises:
@@ -125,7 +125,7 @@ def hardware(config: Config) -> Iterator[Hardware]:
     if world > 1:
         dist.init_process_group("nccl" if cuda else "gloo")
     try:
-        yield Hardware(device, dtype, config.use_channels_last, rank, world, tuple(notes))
+        yield DeviceContext(device, dtype, config.use_channels_last, rank, world, tuple(notes))
     finally:
         if world > 1:
             dist.destroy_process_group()

@@ -8,17 +8,17 @@ from torch import nn
 
 from paragonsr.automation.protocol import Steps
 from paragonsr.data.sampling import Batch
-from paragonsr.training.engine.device_context import Hardware
+from paragonsr.training.engine.device_context import DeviceContext
 from paragonsr.training.engine.step import to_device
 
 
 def bad_steps(window: Steps) -> np.ndarray:
     """Positions in the window whose update was skipped."""
-    return np.flatnonzero(window.figures["finite"] == 0)
+    return np.flatnonzero(window.values["finite"] == 0)
 
 
 def explain(
-    window: Steps, position: int, network: nn.Module, batch: Batch, files: Sequence[str], hardware: Hardware
+    window: Steps, position: int, network: nn.Module, batch: Batch, files: Sequence[str], device_context: DeviceContext
 ) -> str:
     """One sentence on a skipped step of a window.
 
@@ -30,20 +30,20 @@ def explain(
         files: their names.
         hardware: device and precision.
     """
-    iteration = int(window.figures["iteration"][position])
+    iteration = int(window.values["iteration"][position])
     losses = [
         name.removeprefix("loss/")
-        for name, values in window.figures.items()
+        for name, values in window.values.items()
         if name.startswith("loss/")
         and not np.isfinite(values[position])
-        and window.figures[f"loss_weight/{name.removeprefix('loss/')}"][position] != 0
+        and window.values[f"loss_weight/{name.removeprefix('loss/')}"][position] != 0
     ]
     loss = f"loss {', '.join(losses)} is not finite" if losses else "all losses are finite, their gradient is not"
     shown = ", ".join(dict.fromkeys(files))
-    return f"iteration {iteration}: update skipped: {loss}; {_layer(network, batch, hardware)}; batch: {shown}"
+    return f"iteration {iteration}: update skipped: {loss}; {_layer(network, batch, device_context)}; batch: {shown}"
 
 
-def _layer(network: nn.Module, batch: Batch, hardware: Hardware) -> str:
+def _layer(network: nn.Module, batch: Batch, device_context: DeviceContext) -> str:
     """The first layer whose weights or output are not finite."""
     for name, parameter in network.named_parameters():
         if not torch.isfinite(parameter).all():
@@ -58,8 +58,8 @@ def _layer(network: nn.Module, batch: Batch, hardware: Hardware) -> str:
 
         handles.append(module.register_forward_hook(watch))
     try:
-        with torch.no_grad(), hardware.autocast():
-            network(to_device(batch.lr, hardware))
+        with torch.no_grad(), device_context.autocast():
+            network(to_device(batch.lr, device_context))
     finally:
         for handle in handles:
             handle.remove()

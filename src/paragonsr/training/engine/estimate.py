@@ -9,11 +9,11 @@ import torch
 
 from paragonsr.config import Config
 from paragonsr.data.sampling import Batch
-from paragonsr.training.control.settings import Settings
-from paragonsr.training.engine.device_context import Hardware, hardware
+from paragonsr.training.control.controller import Hyperparameters
+from paragonsr.training.engine.device_context import DeviceContext, open_device_context
 from paragonsr.training.engine.memory import PeakMemory
 from paragonsr.training.engine.objective import Objective
-from paragonsr.training.engine.step import Optimisation
+from paragonsr.training.engine.step import TrainStep
 
 WARM_UP = 2
 """Steps that are not counted: the first ones allocate and choose kernels."""
@@ -33,30 +33,30 @@ class Estimate:
 
 def estimate(config: Config, seconds: float = 2.0) -> Estimate:
     """Measure steps of the configured batch, losses and optimiser on random images, for about as long as given."""
-    with hardware(config) as machine:
-        return measured_step(config, machine, seconds)
+    with open_device_context(config) as device_context:
+        return measured_step(config, device_context, seconds)
 
 
-def measured_step(config: Config, machine: Hardware, seconds: float) -> Estimate:
+def measured_step(config: Config, device_context: DeviceContext, seconds: float) -> Estimate:
     """The same in a process that has its device already; draws no random number that training would miss."""
     with torch.random.fork_rng():
-        network = config.network.build(scale=config.scale).to(machine.device)
-    network = network.to(memory_format=machine.memory_format)  # type: ignore[call-overload]
+        network = config.network.build(scale=config.scale).to(device_context.device)
+    network = network.to(memory_format=device_context.memory_format)  # type: ignore[call-overload]
     optimiser = config.train.optim_g.build(parameters=[p for p in network.parameters() if p.requires_grad])
-    objective = Objective(config.train.losses, machine.device)
-    optimisation = Optimisation(network, objective, optimiser, machine)
-    settings = Settings(config.batch, config.micro_batch, grad_clip=None)
+    objective = Objective(config.train.losses, device_context.device)
+    train_step = TrainStep(network, objective, optimiser, device_context)
+    settings = Hyperparameters(config.batch, config.micro_batch, grad_clip=None)
     shape = (config.batch, config.patch, config.patch, 3)
     images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     hr = images.repeat(config.scale, axis=1).repeat(config.scale, axis=2)
     batch = Batch(images, hr, tuple(range(config.batch)), ("random",) * config.batch)
-    memory = PeakMemory(machine.device, limit_gb=None)
+    memory = PeakMemory(device_context.device, limit_gb=None)
     times: list[float] = []
     while len(times) < WARM_UP + 2 or sum(times[WARM_UP:]) < seconds:
         began = time.perf_counter()
-        step = optimisation.step(batch, settings, objective.weights(0, {}), 0.0)
+        step = train_step.step(batch, settings, objective.weights(0, {}), 0.0)
         step.grad_norm.item()
         times.append(time.perf_counter() - began)
     peak, _ = memory()
     count = sum(p.numel() for p in network.parameters())
-    return Estimate(count, str(machine.device), statistics.median(times[WARM_UP:]), peak)
+    return Estimate(count, str(device_context.device), statistics.median(times[WARM_UP:]), peak)

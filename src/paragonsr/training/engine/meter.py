@@ -2,19 +2,16 @@
 
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from paragonsr.automation.protocol import CLOCK_COLUMNS, Steps
-from paragonsr.errors import UserError
 from paragonsr.training.engine.step import Step
-from paragonsr.training.reporting.record import read_steps, read_validations
 
 
-class Readings(Protocol):
+class SystemStats(Protocol):
     """Clock and memory of a run, all that is not reproducible."""
 
     def step(self, iteration: int) -> dict[str, float]:
@@ -26,7 +23,7 @@ class Readings(Protocol):
         ...
 
 
-class MachineReadings:
+class LiveSystemStats:
     """The readings of this machine.
 
     Args:
@@ -51,48 +48,20 @@ class MachineReadings:
         return seconds
 
 
-class RecordedReadings:
-    """The readings of an earlier run, so that what depends on them is decided as it was then.
-
-    Args:
-        folder: that run's folder.
-
-    Raises:
-        UserError: it holds no record.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        try:
-            steps, validations = read_steps(folder), read_validations(folder)
-        except (OSError, ValueError) as error:
-            raise UserError(f"there is no record of a run ({error})", where=f"path.readings: {folder}") from None
-        rows = zip(*(steps[name].tolist() for name in CLOCK_COLUMNS), strict=True)
-        self._steps = dict(zip(steps["iteration"].astype(int).tolist(), rows, strict=True))
-        self._validations = {v.iteration: v.seconds for v in validations}
-        self._folder = folder
-
-    def step(self, iteration: int) -> dict[str, float]:
-        """What was read when that iteration was finished."""
-        if iteration not in self._steps:
-            raise UserError(f"the record has no iteration {iteration}", where=f"path.readings: {self._folder}")
-        return dict(zip(CLOCK_COLUMNS, self._steps[iteration], strict=True))
-
-    def validation(self, iteration: int, seconds: float) -> float:
-        """What the validation took then."""
-        return self._validations.get(iteration, seconds)
-
-
 class Meter:
     """Collects steps and hands them over as one `Steps` window.
 
     Args:
         labels: names of the losses, which fix the columns.
-        readings: clock and memory.
-        agree: mean of an array over all processes, so that all of them observe the same.
+        system_stats: clock and memory.
+        mean: mean of an array over all processes, so that all of them observe the same.
     """
 
     def __init__(
-        self, labels: Sequence[str], readings: Readings, agree: Callable[[np.ndarray], np.ndarray] = lambda rows: rows
+        self,
+        labels: Sequence[str],
+        system_stats: SystemStats,
+        mean: Callable[[np.ndarray], np.ndarray] = lambda rows: rows,
     ) -> None:
         self.columns = (
             ["iteration", "position", "samples_seen", "lr", "batch_size", "micro_batch", "out_of_memory"]
@@ -100,7 +69,7 @@ class Meter:
             + [f"{kind}/{label}" for kind in ("loss", "loss_grad", "loss_weight") for label in labels]
             + list(CLOCK_COLUMNS)
         )
-        self._labels, self._readings, self._agree = list(labels), readings, agree
+        self._labels, self._system_stats, self._mean = list(labels), system_stats, mean
         self._rows: list[tuple[torch.Tensor, dict[str, float]]] = []
         self._handed: np.ndarray = np.empty((0, len(self.columns)))
 
@@ -115,11 +84,11 @@ class Meter:
         numbers |= {"lr": step.lr, "batch_size": float(step.samples), "micro_batch": float(step.micro_batch)}
         numbers["out_of_memory"] = float(step.out_of_memory)
         numbers |= {f"loss_weight/{label}": step.weights[label] for label in self._labels}
-        self._rows.append((torch.stack([t.float() for t in tensors]), numbers | self._readings.step(iteration)))
+        self._rows.append((torch.stack([t.float() for t in tensors]), numbers | self._system_stats.step(iteration)))
 
-    def hand_over(self, iteration: int) -> Steps:
+    def flush(self, iteration: int) -> Steps:
         """All steps since the last hand-over, which end with `iteration`."""
-        window = self._agree(self._pending())
+        window = self._mean(self._pending())
         self._rows, self._handed = [], np.empty((0, len(self.columns)))
         return Steps(iteration, {name: window[:, i] for i, name in enumerate(self.columns)})
 
@@ -130,8 +99,8 @@ class Meter:
         on_device += [f"{k}/{label}" for k in ("loss", "loss_grad") for label in self._labels]
         fetched = torch.stack([tensors for tensors, _ in self._rows]).double().cpu().numpy()
         rows = [
-            [dict(zip(on_device, figures, strict=True))[c] if c in on_device else numbers[c] for c in self.columns]
-            for figures, (_, numbers) in zip(fetched, self._rows, strict=True)
+            [dict(zip(on_device, values, strict=True))[c] if c in on_device else numbers[c] for c in self.columns]
+            for values, (_, numbers) in zip(fetched, self._rows, strict=True)
         ]
         return np.concatenate([self._handed, np.array(rows)])
 

@@ -10,7 +10,7 @@ from paragonsr.losses.options import LossOptions
 
 
 @dataclass(frozen=True)
-class Pull:
+class LossGradient:
     """What the losses say about one micro-batch."""
 
     gradient: Tensor
@@ -45,7 +45,7 @@ class Objective:
         """Weight of each loss at a position: its ramp times the factor that an automation has set."""
         return {loss.label: loss.weight_at(position) * factors.get(loss.label, 1.0) for loss in self.options}
 
-    def pull(self, sr: Tensor, hr: Tensor, weights: Mapping[str, float]) -> Pull:
+    def gradient(self, sr: Tensor, hr: Tensor, weights: Mapping[str, float]) -> LossGradient:
         """Differentiate all losses that have a weight.
 
         Args:
@@ -64,4 +64,4 @@ class Objective:
             values[label] = value.detach()
             norms[label] = gradient.square().sum()
             total.add_(gradient, alpha=weights[label])
-        return Pull(total, values, norms)
+        return LossGradient(total, values, norms)

@@ -7,14 +7,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from paragonsr.automation.protocol import Facts
+from paragonsr.automation.protocol import Measurements
 from paragonsr.automation.rate_choice import TRIED
 from paragonsr.config import Config
 from paragonsr.data.sampling import Sampler
-from paragonsr.training.control.settings import Settings
-from paragonsr.training.engine.device_context import Hardware
+from paragonsr.training.control.controller import Hyperparameters
+from paragonsr.training.engine.device_context import DeviceContext
 from paragonsr.training.engine.objective import Objective
-from paragonsr.training.engine.step import Optimisation
+from paragonsr.training.engine.step import TrainStep
 
 RATES = (4e-3, 1e-3, 2e-3, 5e-4)
 """In the order in which they are worth a trial. Twice the largest is 0.15 dB worse for a Nano in 4000 iterations, and
@@ -29,8 +29,12 @@ WARM_UP, SCORED = 0.1, 0.25
 
 
 def try_rates(
-    config: Config, machine: Hardware, network: nn.Module, sampler: Sampler, progress: Callable[[int, int], None]
-) -> Facts:
+    config: Config,
+    device_context: DeviceContext,
+    network: nn.Module,
+    sampler: Sampler,
+    progress: Callable[[int, int], None],
+) -> Measurements:
     """Train a copy of the network with each rate, annealed linearly to 0, and score the end of each trial.
 
     The network itself, its samples and all random generators are left as they are.
@@ -53,19 +57,19 @@ def try_rates(
     rates = candidates[:count] if count > 1 else ()
     steps = min(allowed // max(count, 1), MOST)
     losses: dict[str, float] = {}
-    with torch.random.fork_rng(devices=[machine.device] if machine.device.type == "cuda" else []):
+    with torch.random.fork_rng(devices=[device_context.device] if device_context.device.type == "cuda" else []):
         for number, rate in enumerate(rates):
 
             def made(step: int, before: int = number * steps) -> None:
                 progress(before + step, len(rates) * steps)
 
-            losses[repr(rate)] = _trial(config, machine, copy.deepcopy(network), sampler, rate, steps, made)
-    return Facts(0, TRIED, losses)
+            losses[repr(rate)] = _trial(config, device_context, copy.deepcopy(network), sampler, rate, steps, made)
+    return Measurements(0, TRIED, losses)
 
 
 def _trial(
     config: Config,
-    machine: Hardware,
+    device_context: DeviceContext,
     network: nn.Module,
     sampler: Sampler,
     rate: float,
@@ -73,21 +77,24 @@ def _trial(
     made: Callable[[int], None],
 ) -> float:
     optimiser = config.train.optim_g.build(parameters=[p for p in network.parameters() if p.requires_grad])
-    objective = Objective(config.train.losses, machine.device)
+    objective = Objective(config.train.losses, device_context.device)
     # One process' share of the samples: the losses of all are averaged at the end, so that all choose the same.
-    optimisation = Optimisation(
-        network, objective, optimiser, Hardware(machine.device, machine.dtype, machine.channels_last)
+    train_step = TrainStep(
+        network,
+        objective,
+        optimiser,
+        DeviceContext(device_context.device, device_context.dtype, device_context.channels_last),
     )
     options = config.train
-    settings = Settings(config.batch, config.micro_batch, options.grad_clip_norm if options.grad_clip else None)
+    settings = Hyperparameters(config.batch, config.micro_batch, options.grad_clip_norm if options.grad_clip else None)
     weights = objective.weights(0, {})
     scored = []
     for step in range(steps):
-        first = (step * machine.world + machine.rank) * config.batch
+        first = (step * device_context.world + device_context.rank) * config.batch
         factor = min((step + 1) / max(WARM_UP * steps, 1), (steps - step) / ((1 - WARM_UP) * steps), 1.0)
-        done = optimisation.step(sampler.batch(first, config.batch), settings, weights, rate * factor)
+        done = train_step.step(sampler.batch(first, config.batch), settings, weights, rate * factor)
         if step >= (1 - SCORED) * steps:
             scored.append(sum(weights[label] * value for label, value in done.values.items()))
         made(step + 1)
-    loss = float(machine.mean(np.array([float(torch.stack(scored).mean())]))[0])  # type: ignore[arg-type]
+    loss = float(device_context.mean(np.array([float(torch.stack(scored).mean())]))[0])  # type: ignore[arg-type]
     return loss if np.isfinite(loss) else float("inf")

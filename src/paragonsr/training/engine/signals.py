@@ -3,7 +3,7 @@
 import signal
 from types import FrameType, TracebackType
 
-from paragonsr.training.engine.device_context import Hardware
+from paragonsr.training.engine.device_context import DeviceContext
 
 
 class Interruption:
@@ -13,8 +13,8 @@ class Interruption:
         hardware: with several processes they agree at each hand-over, so that all stop after the same step.
     """
 
-    def __init__(self, hardware: Hardware) -> None:
-        self._hardware = hardware
+    def __init__(self, device_context: DeviceContext) -> None:
+        self._hardware = device_context
         self._signalled = False
         self._previous: dict[int, object] = {}
 
@@ -34,8 +34,8 @@ class Interruption:
             raise KeyboardInterrupt
         self._signalled = True
 
-    def requested(self, *, at_hand_over: bool) -> bool:
+    def requested(self, *, at_flush: bool) -> bool:
         """Whether training should stop after this step."""
         if self._hardware.world == 1:
             return self._signalled
-        return at_hand_over and self._hardware.agree(self._signalled)
+        return at_flush and self._hardware.any_process(self._signalled)

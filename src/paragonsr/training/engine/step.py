@@ -13,8 +13,8 @@ from torch.optim import Optimizer
 from paragonsr.data.sampling import Batch
 from paragonsr.errors import UserError
 from paragonsr.inference.memory import is_out_of_memory, release
-from paragonsr.training.control.settings import Settings
-from paragonsr.training.engine.device_context import Hardware
+from paragonsr.training.control.controller import Hyperparameters
+from paragonsr.training.engine.device_context import DeviceContext
 from paragonsr.training.engine.objective import Objective
 
 
@@ -45,17 +45,17 @@ Measured = tuple[dict[str, Tensor], dict[str, Tensor], Tensor | None]
 """Values of the losses, squared norms of their gradients, and the norm of the gradient of half the batch."""
 
 
-def to_device(images: np.ndarray, hardware: Hardware) -> Tensor:
+def to_device(images: np.ndarray, device_context: DeviceContext) -> Tensor:
     """uint8 N x H x W x 3 to float32 N x 3 x H x W in [0, 1] on the device."""
     tensor = torch.from_numpy(images)
-    if hardware.device.type == "cuda":
-        tensor = tensor.pin_memory().to(hardware.device, non_blocking=True)
-    floats = tensor.permute(0, 3, 1, 2).to(torch.float32, memory_format=hardware.memory_format)
+    if device_context.device.type == "cuda":
+        tensor = tensor.pin_memory().to(device_context.device, non_blocking=True)
+    floats = tensor.permute(0, 3, 1, 2).to(torch.float32, memory_format=device_context.memory_format)
     return floats.div_(255)
 
 
 @dataclass(frozen=True)
-class Piece:
+class MicroBatch:
     """A micro-batch."""
 
     lr: np.ndarray
@@ -66,7 +66,7 @@ class Piece:
     """Samples of the batch up to its end."""
 
 
-def pieces(batch: Batch, size: int, *, halves: bool) -> Iterator[Piece]:
+def micro_batches(batch: Batch, size: int, *, halves: bool) -> Iterator[MicroBatch]:
     """Cut a batch into micro-batches of at most `size`; with `halves`, one of them ends in the middle."""
     count = len(batch.hr)
     ends = {*range(size, count, size), count}
@@ -75,11 +75,11 @@ def pieces(batch: Batch, size: int, *, halves: bool) -> Iterator[Piece]:
         ends = {*range(size, middle, size), middle, *range(middle + size, count, size), count}
     start = 0
     for end in sorted(ends):
-        yield Piece(batch.lr[start:end], batch.hr[start:end], (end - start) / count, end)
+        yield MicroBatch(batch.lr[start:end], batch.hr[start:end], (end - start) / count, end)
         start = end
 
 
-class Optimisation:
+class TrainStep:
     """Network, objective and optimiser, and the step that brings them together.
 
     Args:
@@ -89,15 +89,22 @@ class Optimisation:
         hardware: device, precision, processes.
     """
 
-    def __init__(self, network: nn.Module, objective: Objective, optimiser: Optimizer, hardware: Hardware) -> None:
-        self.network, self.objective, self.optimiser, self.hardware = network, objective, optimiser, hardware
-        self.scaler = hardware.scaler()
+    def __init__(
+        self, network: nn.Module, objective: Objective, optimiser: Optimizer, device_context: DeviceContext
+    ) -> None:
+        self.network, self.objective, self.optimiser, self.device_context = (
+            network,
+            objective,
+            optimiser,
+            device_context,
+        )
+        self.scaler = device_context.scaler()
         self._parameters = [p for p in network.parameters() if p.requires_grad]
         self._proven = 0
         """Largest micro-batch that has fitted."""
 
     def step(
-        self, batch: Batch, settings: Settings, weights: dict[str, float], lr: float, *, halves: bool = False
+        self, batch: Batch, settings: Hyperparameters, weights: dict[str, float], lr: float, *, halves: bool = False
     ) -> Step:
         """Update the weights from this process' share of a batch.
 
@@ -137,7 +144,7 @@ class Optimisation:
             half,
             finite,
             lr,
-            len(batch.hr) * self.hardware.world,
+            len(batch.hr) * self.device_context.world,
             size,
             failures,
         )
@@ -148,7 +155,7 @@ class Optimisation:
         Several processes exchange gradients while they are computed. One that has left in the middle of that cannot
         begin anew, so a size is first tried without, and the processes agree on how it went.
         """
-        several = self.hardware.world > 1
+        several = self.device_context.world > 1
         careful = several and size > self._proven
         measured = None
         try:
@@ -163,14 +170,14 @@ class Optimisation:
                     fix="resume with a smaller batch_size_per_gpu and a larger accum_iter",
                 ) from error
         # Outside of the handler, which would keep the failed attempt's tensors alive.
-        if careful and self.hardware.agree(measured is None):
+        if careful and self.device_context.any_process(measured is None):
             measured = None
         if measured is None:
-            release(self.hardware.device)
+            release(self.device_context.device)
         elif careful:
             for gradient in self._present_gradients():
                 dist.all_reduce(gradient)
-                gradient /= self.hardware.world
+                gradient /= self.device_context.world
         return measured
 
     def _gradients(
@@ -182,19 +189,19 @@ class Optimisation:
         norms: dict[str, Tensor] = {}
         half = None
         count = len(batch.hr)
-        for piece in pieces(batch, size, halves=halves):
+        for piece in micro_batches(batch, size, halves=halves):
             last = piece.done == count
-            alone = self.hardware.world > 1 and not (last and exchange)
+            alone = self.device_context.world > 1 and not (last and exchange)
             with self.network.no_sync() if alone else nullcontext():  # type: ignore[operator]
-                with self.hardware.autocast():
-                    sr = self.network(to_device(piece.lr, self.hardware))
-                pull = self.objective.pull(sr, to_device(piece.hr, self.hardware), weights)
-                sr.backward(self.scaler.scale(pull.gradient * piece.share).to(sr.dtype))
-            for label, value in pull.values.items():
+                with self.device_context.autocast():
+                    sr = self.network(to_device(piece.lr, self.device_context))
+                gradient = self.objective.gradient(sr, to_device(piece.hr, self.device_context), weights)
+                sr.backward(self.scaler.scale(gradient.gradient * piece.share).to(sr.dtype))
+            for label, value in gradient.values.items():
                 values[label] = values.get(label, 0) + value * piece.share
-                norms[label] = norms.get(label, 0) + pull.norms[label] * piece.share**2
+                norms[label] = norms.get(label, 0) + gradient.norms[label] * piece.share**2
             if halves and piece.done == count // 2:
-                scale = self.scaler.scale(torch.full((), 0.5, device=self.hardware.device))
+                scale = self.scaler.scale(torch.full((), 0.5, device=self.device_context.device))
                 half = nn.utils.get_total_norm(self._present_gradients()) / scale
         return values, norms, half
 
@@ -222,4 +229,4 @@ class Optimisation:
     @property
     def _skips_on_device(self) -> bool:
         fused = bool(self.optimiser.defaults.get("fused"))
-        return fused and self.hardware.device.type == "cuda"
+        return fused and self.device_context.device.type == "cuda"

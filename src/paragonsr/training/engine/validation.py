@@ -11,13 +11,13 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from paragonsr.automation.protocol import Figure, Validation
+from paragonsr.automation.protocol import MetricValue, Validation
 from paragonsr.config.sections import ValOptions
 from paragonsr.data.images import write_png
-from paragonsr.data.packed import Store
+from paragonsr.data.packed import PackedDataset
 from paragonsr.inference.tiler import upscale
 from paragonsr.metrics.protocol import mean_of_images, to_uint8
-from paragonsr.training.engine.device_context import Hardware
+from paragonsr.training.engine.device_context import DeviceContext
 from paragonsr.training.engine.step import to_device
 
 
@@ -26,7 +26,7 @@ class ValidationSet:
     """One set of whole image pairs."""
 
     name: str
-    store: Store
+    store: PackedDataset
 
 
 class Validator:
@@ -46,38 +46,38 @@ class Validator:
         sets: Sequence[ValidationSet],
         options: ValOptions,
         scale: int,
-        hardware: Hardware,
+        device_context: DeviceContext,
         folder: Path | None,
         progress: Callable[[int, int], None],
     ) -> None:
-        self.sets, self.options, self.scale, self.hardware = list(sets), options, scale, hardware
+        self.sets, self.options, self.scale, self.device_context = list(sets), options, scale, device_context
         self.folder, self.progress = folder, progress
         self.metrics = options.chosen_metrics()
         self._pictures = picture_names(self.sets)
 
     def __call__(self, network: nn.Module, iteration: int) -> Validation:
         """All figures; the mean over images of each metric on each set."""
-        figures: dict[str, Mapping[str, Figure]] = {}
+        values: dict[str, Mapping[str, MetricValue]] = {}
         total = sum(len(s.store) for s in self.sets)
         done = 0
         was_training = network.training
         network.eval()
         for validation_set in self.sets:
             per_image: dict[int, dict[str, float]] = {}
-            for index in range(self.hardware.rank, len(validation_set.store), self.hardware.world):
+            for index in range(self.device_context.rank, len(validation_set.store), self.device_context.world):
                 per_image[index] = self._measure(network, validation_set, index, iteration)
-                done += self.hardware.world
+                done += self.device_context.world
                 self.progress(min(done, total), total)
-            figures[validation_set.name] = self._mean(self._gather(per_image))
+            values[validation_set.name] = self._mean(self._gather(per_image))
         network.train(was_training)
-        return Validation(iteration, figures)
+        return Validation(iteration, values)
 
     def upscale(self, network: nn.Module, lr_image: np.ndarray) -> np.ndarray:
         """One LR image, uint8 h x w x 3, to the SR image, uint8."""
-        with self.hardware.autocast():
+        with self.device_context.autocast():
             sr = upscale(
                 network,
-                to_device(lr_image[None], self.hardware),
+                to_device(lr_image[None], self.device_context),
                 self.scale,
                 tile=self.options.tile_size,
                 overlap=self.options.tile_overlap,
@@ -96,17 +96,17 @@ class Validator:
         return {name: metric.measure(sr, store.hr(index), self.scale) for name, metric in self.metrics.items()}
 
     def _gather(self, mine: dict[int, dict[str, float]]) -> list[dict[str, float]]:
-        if self.hardware.world == 1:
+        if self.device_context.world == 1:
             return [mine[i] for i in sorted(mine)]
-        parts: list[dict[int, dict[str, float]]] = [{}] * self.hardware.world
+        parts: list[dict[int, dict[str, float]]] = [{}] * self.device_context.world
         dist.all_gather_object(parts, mine)
-        everything = {i: figures for part in parts for i, figures in part.items()}
+        everything = {i: values for part in parts for i, values in part.items()}
         return [everything[i] for i in sorted(everything)]
 
-    def _mean(self, per_image: list[dict[str, float]]) -> dict[str, Figure]:
-        means = {name: mean_of_images([figures[name] for figures in per_image]) for name in self.metrics}
+    def _mean(self, per_image: list[dict[str, float]]) -> dict[str, MetricValue]:
+        means = {name: mean_of_images([values[name] for values in per_image]) for name in self.metrics}
         return {
-            name: Figure(means[name].value, metric.better, metric.protocol(self.scale), means[name].exact)
+            name: MetricValue(means[name].value, metric.better, metric.protocol(self.scale), means[name].exact)
             for name, metric in self.metrics.items()
         }
 
@@ -124,10 +124,10 @@ def picture_names(sets: Sequence[ValidationSet]) -> dict[str, list[str]]:
     }
 
 
-def sanity(network: nn.Module, hardware: Hardware) -> None:
+def sanity(network: nn.Module, device_context: DeviceContext) -> None:
     """One tiny image through the network before anything is prepared: a network that cannot run says so at once."""
     training = network.training
     network.eval()  # batch normalisation needs more than one image while it trains
-    with torch.inference_mode(), hardware.autocast():
-        network(torch.rand(1, 3, 8, 9, device=hardware.device))
+    with torch.inference_mode(), device_context.autocast():
+        network(torch.rand(1, 3, 8, 9, device=device_context.device))
     network.train(training)

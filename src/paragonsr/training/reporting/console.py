@@ -85,9 +85,9 @@ class Console:
             self._bar.update(self._task, completed=iteration, total=total)
         self._refresh()
 
-    def figures(self, iteration: int, figures: Mapping[str, str], *, line: bool) -> None:
+    def show(self, iteration: int, values: Mapping[str, str], *, line: bool) -> None:
         """New figures for the bar; with `line`, also a plain line in the log and where there is no bar."""
-        text = "  ".join(f"{name} {value}" for name, value in figures.items())
+        text = "  ".join(f"{name} {value}" for name, value in values.items())
         self._figures.plain = text
         self._refresh()
         if line:

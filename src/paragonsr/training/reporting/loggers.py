@@ -4,17 +4,17 @@ import numpy as np
 
 from paragonsr.automation.forecast import Forecast
 from paragonsr.automation.journal import Entry
-from paragonsr.automation.protocol import Decay, Figure, Observation, Steps, Validation
-from paragonsr.training.checkpoint.state import Best
+from paragonsr.automation.protocol import Decay, MetricValue, Observation, Steps, Validation
+from paragonsr.training.control.best import Best
 from paragonsr.training.reporting.console import Console
-from paragonsr.training.reporting.record import Recorder
-from paragonsr.training.reporting.tensorboard import Board
+from paragonsr.training.reporting.record import MetricsRecord
+from paragonsr.training.reporting.tensorboard import TensorBoardLogger
 
 KEPT = ("val", "best", "end", "+0.1 in")
 """What a validation has shown stays until the next one."""
 
 
-class Reporter:
+class LoggerGroup:
     """Passes every observation and every journal entry on to those who show or keep it.
 
     Args:
@@ -23,8 +23,8 @@ class Reporter:
         console: bar and lines.
     """
 
-    def __init__(self, recorder: Recorder | None, board: Board, console: Console) -> None:
-        self._recorder, self._board, self._console = recorder, board, console
+    def __init__(self, record: MetricsRecord | None, tensorboard: TensorBoardLogger, console: Console) -> None:
+        self._recorder, self._board, self._console = record, tensorboard, console
         self._shown: dict[str, str] = {}
 
     def advance(self, iteration: int, total: int) -> None:
@@ -49,15 +49,15 @@ class Reporter:
             # The validation first: a narrow terminal cuts the rest off.
             self._shown = {k: self._shown[k] for k in KEPT if k in self._shown} | _summary(observation)
         elif isinstance(observation, Validation):
-            for name, metrics in observation.figures.items():
+            for name, metrics in observation.metrics.items():
                 shown = "  ".join(_figure(metric, figure) for metric, figure in metrics.items())
                 self._console.say(f"iter {observation.iteration}  {name}: {shown}", "cyan")
             if best is not None:
-                first = next(iter(observation.figures.values()))
+                first = next(iter(observation.metrics.values()))
                 self._shown["val"] = f"{best.metric} {first[best.metric].value:.3f}"
                 self._shown["best"] = _best(best)
         line = line and isinstance(observation, Steps)
-        self._console.figures(observation.iteration, self._shown, line=line)
+        self._console.show(observation.iteration, self._shown, line=line)
 
     def forecast(self, iteration: int, expected: Forecast) -> None:
         """Record and show what is expected of the end."""
@@ -96,13 +96,13 @@ def _best(best: Best) -> str:
     return f"{best.value:.3f} @ {best.iteration}"
 
 
-def _figure(metric: str, figure: Figure) -> str:
+def _figure(metric: str, figure: MetricValue) -> str:
     left_out = f" ({figure.exact} reproduced exactly, left out)" if figure.exact else ""
     return f"{metric} {figure.value:.4f}{left_out}"
 
 
 def _summary(window: Steps) -> dict[str, str]:
-    figures = window.figures
+    figures = window.values
     seconds = max(float(figures["seconds"].sum()), 1e-9)
     shown = {
         "it/s": f"{len(figures['seconds']) / seconds:.1f}",

@@ -36,12 +36,12 @@ def comparison_picture(validator: Validator, network: nn.Module, path: Path) -> 
         y, x = _busiest(bicubic, hr, scale)
         crop = np.s_[y : y + CROP, x : x + CROP]
         small = np.s_[y // scale : (y + CROP) // scale, x // scale : (x + CROP) // scale]
-        figures = [psnr(image, hr, shave=scale, luma=True) for image in (bicubic, sr)]
+        values = [psnr(image, hr, shave=scale, luma=True) for image in (bicubic, sr)]
         panels = [lr[small], bicubic[crop], sr[crop], hr[crop]]
         labels = [
             store.names[index],
-            f"{figures[0]:.2f} dB",
-            f"{figures[1]:.2f} dB  ({figures[1] - figures[0]:+.2f})",
+            f"{values[0]:.2f} dB",
+            f"{values[1]:.2f} dB  ({values[1] - values[0]:+.2f})",
             "",
         ]
         rows.append((panels, labels))

@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from paragonsr.automation.forecast import Forecast
-from paragonsr.automation.protocol import Facts, Figure, Observation, Steps, Validation
+from paragonsr.automation.protocol import Measurements, MetricValue, Observation, Steps, Validation
 
-HANDED_OVER = "handed_over"
+FLUSHED = "handed_over"
 LOCK = ".lock"
 """File in a run's folder that the process which trains in it has locked."""
 
 
-class Recorder:
-    """Writes `observations.bin` (steps), `validations.jsonl`, `facts.jsonl` and `forecasts.jsonl`.
+class MetricsRecord:
+    """Writes `observations.bin` (steps), `validations.jsonl`, `measurements.jsonl` and `forecasts.jsonl`.
 
     observations.bin is one line of JSON (the column names) and then rows of little-endian float64, one per step; the
     column `handed_over` is 1 in the last row of each window.
@@ -28,25 +28,25 @@ class Recorder:
     """
 
     def __init__(self, folder: Path, columns: Sequence[str]) -> None:
-        self._columns = [*columns, HANDED_OVER]
+        self._columns = [*columns, FLUSHED]
         steps = folder / "observations.bin"
         fresh = not steps.exists() or steps.stat().st_size == 0
         self._steps = steps.open("ab")
         if fresh:
             self._steps.write(json.dumps({"columns": self._columns}).encode() + b"\n")
         self._validations = (folder / "validations.jsonl").open("a", encoding="utf-8")
-        self._facts = (folder / "facts.jsonl").open("a", encoding="utf-8")
+        self._measurements = (folder / "measurements.jsonl").open("a", encoding="utf-8")
         self._forecasts = (folder / "forecasts.jsonl").open("a", encoding="utf-8")
 
     def write(self, observation: Observation) -> None:
         """Append one observation."""
         if isinstance(observation, Steps):
-            ends = np.zeros(len(observation.figures["lr"]))
+            ends = np.zeros(len(observation.values["lr"]))
             ends[-1:] = 1
-            rows = np.stack([(dict(observation.figures) | {HANDED_OVER: ends})[name] for name in self._columns], axis=1)
+            rows = np.stack([(dict(observation.values) | {FLUSHED: ends})[name] for name in self._columns], axis=1)
             self._steps.write(rows.astype("<f8").tobytes())
-        elif isinstance(observation, Facts):
-            self._facts.write(json.dumps(asdict(observation)) + "\n")
+        elif isinstance(observation, Measurements):
+            self._measurements.write(json.dumps(asdict(observation)) + "\n")
         else:
             self._validations.write(json.dumps(asdict(observation)) + "\n")
 
@@ -56,14 +56,14 @@ class Recorder:
 
     def sync(self) -> None:
         """Bring everything written so far to the disk."""
-        for file in (self._steps, self._validations, self._facts, self._forecasts):
+        for file in (self._steps, self._validations, self._measurements, self._forecasts):
             file.flush()
             os.fsync(file.fileno())
 
     def close(self) -> None:
         """Write out and close."""
         self.sync()
-        for file in (self._steps, self._validations, self._facts, self._forecasts):
+        for file in (self._steps, self._validations, self._measurements, self._forecasts):
             file.close()
 
 
@@ -82,11 +82,11 @@ def read_validations(folder: Path) -> list[Validation]:
     found = []
     for line in (folder / "validations.jsonl").read_text(encoding="utf-8").splitlines():
         entry = json.loads(line)
-        figures = {
-            name: {metric: Figure(**figure) for metric, figure in metrics.items()}
-            for name, metrics in entry["figures"].items()
+        values = {
+            name: {metric: MetricValue(**figure) for metric, figure in metrics.items()}
+            for name, metrics in entry["metrics"].items()
         }
-        found.append(Validation(entry["iteration"], figures, entry["seconds"]))
+        found.append(Validation(entry["iteration"], values, entry["seconds"]))
     return found
 
 
@@ -100,22 +100,22 @@ def read_forecasts(folder: Path) -> list[tuple[int, Forecast]]:
 def read_observations(folder: Path) -> Iterator[Observation]:
     """All that a run observed, as it was handed over, in that order."""
     steps = read_steps(folder)
-    ends = np.flatnonzero(steps[HANDED_OVER]) + 1
+    ends = np.flatnonzero(steps[FLUSHED]) + 1
     starts = [0, *ends[:-1]]
     found: list[tuple[int, int, Observation]] = []
     for start, end in zip(starts, ends, strict=True):
-        figures = {name: values[start:end] for name, values in steps.items() if name != HANDED_OVER}
+        figures = {name: values[start:end] for name, values in steps.items() if name != FLUSHED}
         iteration = int(figures["iteration"][-1])
         found.append((iteration, 0, Steps(iteration, figures)))
     found += [(v.iteration, 1, v) for v in read_validations(folder)]
-    for line in (folder / "facts.jsonl").read_text(encoding="utf-8").splitlines():
-        facts = Facts(**json.loads(line))
-        found.append((facts.iteration, 2, facts))
+    for line in (folder / "measurements.jsonl").read_text(encoding="utf-8").splitlines():
+        measurements = Measurements(**json.loads(line))
+        found.append((measurements.iteration, 2, measurements))
     found.sort(key=lambda entry: entry[:2])
     return iter([observation for _, _, observation in found])
 
 
-APPENDED = ("observations.bin", "validations.jsonl", "facts.jsonl", "forecasts.jsonl", "journal.jsonl")
+APPENDED = ("observations.bin", "validations.jsonl", "measurements.jsonl", "forecasts.jsonl", "journal.jsonl")
 
 
 def positions(folder: Path) -> dict[str, int]:
@@ -124,7 +124,7 @@ def positions(folder: Path) -> dict[str, int]:
     return {file.relative_to(folder).as_posix(): file.stat().st_size for file in files if file.exists()}
 
 
-def cut(folder: Path, sizes: dict[str, int]) -> None:
+def truncate(folder: Path, sizes: dict[str, int]) -> None:
     """Take the append-only files back to what they were at a checkpoint; files begun later are removed."""
     for name in positions(folder):
         file = folder / name

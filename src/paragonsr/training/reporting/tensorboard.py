@@ -6,10 +6,10 @@ import numpy as np
 
 from paragonsr.automation.forecast import Forecast
 from paragonsr.automation.journal import Entry
-from paragonsr.automation.protocol import Decay, Facts, Observation, Steps
+from paragonsr.automation.protocol import Decay, Measurements, Observation, Steps
 
 
-class Board:
+class TensorBoardLogger:
     """Scalars and texts of a run.
 
     Tags: losses/<label>, loss_weight/<label>, loss_share/<label>, lr, grad_norm, perf/*, val/<metric> (the deciding
@@ -32,13 +32,13 @@ class Board:
         """Write an observation's means."""
         if self._writer is None:
             return
-        if isinstance(observation, Facts):
-            for name, value in observation.figures.items():
+        if isinstance(observation, Measurements):
+            for name, value in observation.values.items():
                 self._writer.add_scalar(f"facts/{observation.kind}/{name}".replace(" ", "_"), value)
             return
         scalars = _steps(observation) if isinstance(observation, Steps) else {}
         if not isinstance(observation, Steps):
-            for number, (name, metrics) in enumerate(observation.figures.items()):
+            for number, (name, metrics) in enumerate(observation.metrics.items()):
                 for metric, figure in metrics.items():
                     scalars[f"metrics/{name}/{metric}"] = figure.value
                     if number == 0:
@@ -78,7 +78,7 @@ class Board:
 
 
 def _steps(window: Steps) -> dict[str, float]:
-    figures = window.figures
+    figures = window.values
     seconds = float(figures["seconds"].sum())
     scalars = {
         "lr": float(figures["lr"][-1]),
@@ -98,9 +98,11 @@ def _steps(window: Steps) -> dict[str, float]:
         elif kind == "loss_weight":
             scalars[name] = float(values[-1])
             pulls[label] = _mean(values * figures[f"loss_grad/{label}"])
-    total = sum(pull for pull in pulls.values() if np.isfinite(pull))
+    total = sum(gradient for gradient in pulls.values() if np.isfinite(gradient))
     if total > 0:
-        scalars |= {f"loss_share/{label}": pull / total for label, pull in pulls.items() if np.isfinite(pull)}
+        scalars |= {
+            f"loss_share/{label}": gradient / total for label, gradient in pulls.items() if np.isfinite(gradient)
+        }
     return scalars
 
 

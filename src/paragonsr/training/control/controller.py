@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from paragonsr.automation.journal import Entry, Journal
+from paragonsr.automation.journal import DecisionJournal, Entry
 from paragonsr.automation.protocol import Decay, Decision
 from paragonsr.config import Config
-from paragonsr.training.control.size_probe import Trial
+from paragonsr.training.control.size_probe import SizeProbe
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Pace:
 
 
 @dataclass(frozen=True)
-class Settings:
+class Hyperparameters:
     """What a training step is done with."""
 
     batch_size: int
@@ -48,7 +48,7 @@ class Settings:
     """Why training ends now; empty while it goes on."""
 
     @classmethod
-    def of(cls, config: Config, world: int) -> "Settings":
+    def of(cls, config: Config, world: int) -> "Hyperparameters":
         """What a run of a configuration begins with, in `world` processes."""
         options = config.train
         return cls(
@@ -80,7 +80,7 @@ def _lr_factor(value: Any) -> str:
     return f"refused: a decay from {value.start:g} to {value.end:g} down to {value.floor:g} is none"
 
 
-class Controls:
+class Controller:
     """Carries decisions out: checks bounds, refuses the impossible, writes each to the journal, tells it once.
 
     Args:
@@ -89,23 +89,23 @@ class Controls:
         roll_back: takes the training state back to its last good snapshot.
         announce: is told every entry once (console, TensorBoard).
         before_decay: keeps the state that the first decay in force begins from.
-        trial: remembers on the disk that a size is being tried.
+        size_probe: remembers on the disk that a size is being tried.
         reference_batch: samples of one iteration; a batch is a multiple of it.
     """
 
     def __init__(
         self,
-        settings: Settings,
-        journal: Journal,
+        settings: Hyperparameters,
+        journal: DecisionJournal,
         roll_back: Callable[[], None],
         announce: Callable[[Entry], None],
         before_decay: Callable[[], None],
-        trial: Trial,
+        size_probe: SizeProbe,
         reference_batch: int,
     ) -> None:
         self.settings = settings
         self._journal, self._roll_back, self._announce = journal, roll_back, announce
-        self._before_decay, self._trial, self._reference_batch = before_decay, trial, reference_batch
+        self._before_decay, self._size_probe, self._reference_batch = before_decay, size_probe, reference_batch
         self._planned_total = settings.total_iter
         self._checks: dict[str, Callable[[Any], str]] = {
             "lr": _number(1e-12, 1e3),
@@ -119,7 +119,7 @@ class Controls:
             "stop": lambda value: "" if value is True else "refused: a stop has no other value than true",
         }
 
-    def apply(self, decisions: Iterable[Decision], iteration: int) -> Settings:
+    def apply(self, decisions: Iterable[Decision], iteration: int) -> Hyperparameters:
         """Carry decisions out, in their order.
 
         Returns:
@@ -136,8 +136,8 @@ class Controls:
             entry = Entry(iteration, decision, before, outcome)
             self._journal.write(entry)
             self._announce(entry)
-            if decision.trial and outcome == "applied":
-                self._trial.begin(iteration, self.settings.batch_size, self.settings.micro_batch)
+            if decision.probe and outcome == "applied":
+                self._size_probe.begin(iteration, self.settings.batch_size, self.settings.micro_batch)
         return self.settings
 
     def _batch_size(self, value: Any) -> str:
@@ -191,4 +191,4 @@ class Controls:
             state |= {"total_iter": self._planned_total, "pace": asdict(Pace())}
             state["lr_factors"] = {o: f for o, f in state["lr_factors"].items() if not isinstance(f, dict)}
         factors = {o: Decay(**f) if isinstance(f, dict) else f for o, f in state["lr_factors"].items()}
-        self.settings = Settings(**state | {"stop": "", "pace": Pace(**state["pace"]), "lr_factors": factors})
+        self.settings = Hyperparameters(**state | {"stop": "", "pace": Pace(**state["pace"]), "lr_factors": factors})
