@@ -116,7 +116,7 @@ class Machine:
 
 
 @pytest.fixture
-def open_device_context(monkeypatch: pytest.MonkeyPatch) -> Machine:
+def device_context(monkeypatch: pytest.MonkeyPatch) -> Machine:
     return Machine(monkeypatch)
 
 
