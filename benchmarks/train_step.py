@@ -27,7 +27,7 @@ from reference.loop_attention import use_loops
 from torch import Tensor, nn
 
 from paragonsr.archs.options import NETWORKS
-from paragonsr.losses.options import LossChoice
+from paragonsr.losses.options import LossOptions
 
 CASES = {"paragonsr2_nano": (8, 4.0), "paragonsr2_s": (2, 3.0)}
 """Batch, and how many times faster the step must be than the loop."""
@@ -45,7 +45,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 def objective() -> Loss:
     """L1 + 0.05 (1 - MS-SSIM), as the Nano configuration has it; four scales, for five do not fit into the patch."""
-    adapter = TypeAdapter(LossChoice)
+    adapter = TypeAdapter(LossOptions)
     terms = [
         adapter.validate_python({"type": "l1loss", "loss_weight": 1.0}),
         adapter.validate_python({"type": "mssimloss", "loss_weight": 0.05, "scales": 4}),

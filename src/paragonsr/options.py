@@ -1,15 +1,18 @@
-"""What all options are made of: strict, frozen, typed models that stand beside the code they configure.
+"""Base classes of all options: strict, frozen, typed models that stand beside the code they configure.
 
-A room's `options.py` declares its options with these two classes and imports no torch, so that a configuration can be
-checked in a fraction of a second. `Variant` is the registry: the class of the options is the entry, its metadata
-stand on it, and `build` imports the code behind it only when it is wanted.
+The `options.py` of a package declares its options with these two classes and imports no torch, so that a configuration
+is checked in a fraction of a second. A subclass of `Variant` registers itself; `build` imports the code behind it only
+when it is needed.
 """
 
+import builtins
 import importlib
-from typing import Annotated, Any, ClassVar, Union, get_args
+from typing import Any, ClassVar, Self, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, model_validator
-from pydantic_core import CoreSchema
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError, model_validator
+from pydantic_core import CoreSchema, InitErrorDetails, core_schema
+
+from paragonsr.registry import Registry
 
 ITERATIONS: dict[str, Any] = {"unit": "iterations"}
 """Marks a field that counts iterations of a whole run: `Field(json_schema_extra=ITERATIONS)`; a budget rescales it."""
@@ -52,24 +55,71 @@ class MismatchError(ValueError):
 class Variant(Options):
     """Options of one of several things that a `type` key chooses between (a network, a loss, an optimiser).
 
-    A subclass narrows `type` to one `Literal` with that literal as default and sets `builds`.
+    The root of a kind declares `registry`. A field of the root's type takes any registered variant. A variant narrows
+    `type` to one `Literal` with that literal as default, sets `target`, and is registered by being defined.
     """
 
     type: str
+
+    registry: ClassVar[Registry[Any]]
+    """The variants of this kind."""
 
     target: ClassVar[str]
     """Where the thing is made: "package.module:callable", called as callable(options, **context)."""
 
     aliases: ClassVar[tuple[str, ...]] = ()
-    """Other spellings of `type` that users' configurations contain."""
+    """Other spellings of `type` in users' configurations."""
 
-    otherwise: ClassVar[str] = ""
-    """What is told about a `type` that nobody knows where it may be something of this variant's; {} stands for it."""
+    hint: ClassVar[str] = ""
+    """Said about an unknown `type` that may be something this variant can make; {} is the unknown name."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        if isinstance(cls.model_fields["type"].default, str):
+            own = cls.__dict__.get("aliases", ())
+            cls.registry.add(cls, cls.tag(), own)
 
     @classmethod
     def tag(cls) -> str:
         """The value of `type` that chooses this variant."""
         return str(cls.model_fields["type"].default)
+
+    @classmethod
+    def choose(cls, name: str) -> "builtins.type[Self] | None":
+        """The variant of that name or alias; None if there is none."""
+        return cls.registry.find(name)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        if "registry" not in cls.__dict__:
+            return handler(source)
+        return core_schema.no_info_plain_validator_function(cls._validated)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: Any) -> dict[str, Any]:
+        if "registry" not in cls.__dict__:
+            return dict(handler(schema))
+        cls.registry.complete()
+        return {"oneOf": [handler(variant.__pydantic_core_schema__) for variant in cls.registry.entries()]}
+
+    @classmethod
+    def _validated(cls, given: Any) -> Self:
+        if isinstance(given, cls):
+            return given
+        if not isinstance(given, dict):
+            raise _error("model_type", (), given, class_name=cls.__name__)
+        name = given.get("type")
+        if not isinstance(name, str):
+            raise _error("union_tag_not_found", (), given, discriminator="'type'")
+        variant = cls.choose(name)
+        if variant is None:
+            known = ", ".join(repr(tag) for tag in cls.registry.names())
+            raise _error("union_tag_invalid", (), given, discriminator="'type'", tag=name, expected_tags=known)
+        try:
+            return variant.model_validate(given | {"type": variant.tag()})
+        except ValidationError as error:
+            raise _inside(variant.tag(), error) from None
 
     def build(self, **context: Any) -> Any:
         """Import the code behind this variant and make the thing from these options."""
@@ -77,21 +127,15 @@ class Variant(Options):
         return getattr(importlib.import_module(module), attribute)(self, **context)
 
 
-class one_of:  # noqa: N801 - reads as a word of the annotation that it stands in
-    """Marks a field as "one of these variants, chosen by `type`"; names are matched without regard to case.
+def _error(kind: str, loc: tuple[str | int, ...], given: Any, **context: Any) -> ValidationError:
+    details = InitErrorDetails(type=kind, loc=loc, input=given, ctx=context)
+    return ValidationError.from_exception_data("options", [details])
 
-    NetworkChoice = Annotated[NetworkOptions, one_of(NanoOptions, MicroOptions)]
-    """
 
-    def __init__(self, *variants: type[Variant]) -> None:
-        self.variants = variants
-        self._names = {name.lower(): v.tag() for v in variants for name in (v.tag(), *v.aliases)}
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        union = Annotated[Union[self.variants], Field(discriminator="type")]  # type: ignore[name-defined]  # noqa: UP007
-        return handler.generate_schema(Annotated[union, BeforeValidator(self._canonical)])
-
-    def _canonical(self, value: Any) -> Any:
-        if isinstance(value, dict) and isinstance(value.get("type"), str):
-            return value | {"type": self._names.get(value["type"].lower(), value["type"])}
-        return value
+def _inside(tag: str, error: ValidationError) -> ValidationError:
+    """The same problems, placed inside the variant of that tag, as pydantic places those of its own unions."""
+    details = [
+        InitErrorDetails(type=e["type"], loc=(tag, *e["loc"]), input=e["input"], ctx=e.get("ctx", {}))
+        for e in error.errors()
+    ]
+    return ValidationError.from_exception_data(error.title, details)

@@ -17,8 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from paragonsr.archs.network_options import NetworkOptions
-from paragonsr.archs.options import KINDS
+from paragonsr.archs.options import NetworkOptions
 from paragonsr.archs.recognise import make_options, recognise, with_taps_of
 from paragonsr.archs.spandrel_adapter import import_spandrel
 from paragonsr.archs.weights import read_metadata
@@ -97,5 +96,8 @@ def _read(state: dict[str, Any]) -> tuple[NetworkOptions, int, dict[str, Tensor]
             raise UserError("these are weights of no published ParagonSR2", fix="give safetensors written by paragonsr")
         return *found, state
     described = json.loads(bytes(header.cpu().tolist()).decode())
-    options = make_options("the weights", KINDS[described["arch"]], described["options"])
+    kind = NetworkOptions.choose(described["arch"])
+    if kind is None:
+        raise UserError(f"these are weights of {described['arch']}, which is unknown here", fix="update paragonsr")
+    options = make_options("the weights", kind, described["options"])
     return options, described["scale"], state

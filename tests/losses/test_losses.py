@@ -13,11 +13,11 @@ from pytorch_msssim import ms_ssim
 from pytorch_msssim import ssim as reference_ssim
 
 from paragonsr.errors import UserError
-from paragonsr.losses.options import L1Options, LossChoice, LossOptions, MSSSIMLossOptions, SSIMLossOptions
+from paragonsr.losses.options import L1Options, LossOptions, MSSSIMLossOptions, SSIMLossOptions
 from paragonsr.losses.structural import FLOOR, soft_floor
 from paragonsr.metrics.ssim import ssim as measured_ssim
 
-CHOICE: TypeAdapter[LossOptions] = TypeAdapter(LossChoice)
+CHOICE: TypeAdapter[LossOptions] = TypeAdapter(LossOptions)
 
 
 def _loss(name: str, **options: Any) -> torch.nn.Module:

@@ -13,7 +13,6 @@ from pydantic import BaseModel
 from paragonsr.config import Config
 from paragonsr.config.load import load_config
 from paragonsr.optim.options import AdamOptions, AdamWOptions, NAdamOptions
-from paragonsr.options import one_of
 
 SOURCE = Path(__file__).parents[2] / "src" / "paragonsr"
 ROOT = SOURCE.parents[1]
@@ -30,18 +29,10 @@ def _walk(model: type[BaseModel], seen: set[type[BaseModel]]) -> None:
     if model in seen:
         return
     seen.add(model)
-    for field in model.model_fields.values():
-        variants = [v for marker in field.metadata if isinstance(marker, one_of) for v in marker.variants]
-        nested = [v for part in _one_ofs(field.annotation) for v in part.variants]
-        for inner in (*variants, *nested, *_models(field.annotation)):
-            _walk(inner, seen)
-
-
-def _one_ofs(annotation: Any) -> Iterator[one_of]:
-    if isinstance(annotation, one_of):
-        yield annotation
-    for part in get_args(annotation):
-        yield from _one_ofs(part)
+    variants = model.registry.entries() if "registry" in vars(model) else ()
+    fields = (inner for field in model.model_fields.values() for inner in _models(field.annotation))
+    for inner in (*variants, *fields):
+        _walk(inner, seen)
 
 
 @pytest.fixture(scope="module")

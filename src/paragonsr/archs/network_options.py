@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from paragonsr.errors import UserError
 from paragonsr.options import Variant
+from paragonsr.registry import Registry
 
 if TYPE_CHECKING:
     from torch import nn
@@ -13,6 +14,8 @@ SCALES = (2, 3, 4, 8)
 
 class NetworkOptions(Variant):
     """Options of a network for RGB images."""
+
+    registry: ClassVar[Registry[type["NetworkOptions"]]] = Registry("paragonsr.archs")
 
     family: ClassVar[str]
     """Which group of networks it belongs to: classic, release, or another project's."""

@@ -14,7 +14,7 @@ class SpandrelOptions(NetworkOptions):
     target = "paragonsr.archs.spandrel_adapter:SpandrelNetwork"
     family = "spandrel"
     purpose = "any network that spandrel knows"
-    otherwise = "a network of another project is `type: spandrel`, `network: {}`"
+    hint = "a network of another project is `type: spandrel`, `network: {}`"
 
     network: str = Field(min_length=1)
     """Name of the network's class in spandrel, in any case: Compact, SPAN, RealPLKSR, SwinIR, DAT, ..."""

@@ -11,9 +11,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from paragonsr.archs.network_options import SCALES, NetworkOptions
-from paragonsr.archs.options import KINDS, SpandrelOptions
+from paragonsr.archs.network_options import SCALES
+from paragonsr.archs.options import NetworkOptions
 from paragonsr.archs.recognise import State, few, make_options, recognise, shapes, with_taps_of
+from paragonsr.archs.spandrel_options import SpandrelOptions
 from paragonsr.errors import UserError
 from paragonsr.files import write_atomically
 
@@ -97,7 +98,7 @@ def load_network(path: Path | str, arch: str | None = None, scale: int | None = 
 
     Args:
         path: .safetensors, .pth or .pt.
-        arch: name in KINDS.
+        arch: name of a network.
         scale: enlargement.
         options: options of the network; they win over the file's metadata and over what was found.
 
@@ -106,8 +107,9 @@ def load_network(path: Path | str, arch: str | None = None, scale: int | None = 
     """
     state, metadata = read_weights(path)
     where = str(path)
-    if arch is not None and arch not in KINDS:
-        raise UserError(f"there is no network {arch}", where=where, fix=f"choose one of {', '.join(KINDS)}")
+    if arch is not None and NetworkOptions.choose(arch) is None:
+        known = ", ".join(NetworkOptions.registry.names())
+        raise UserError(f"there is no network {arch}", where=where, fix=f"choose one of {known}")
     if metadata is None:
         found = None if arch == SpandrelOptions.tag() else recognise(where, state, arch, scale, options)
         if found is None:
@@ -220,7 +222,8 @@ def _recorded(
     where: str, metadata: dict[str, Any], arch: str | None, scale: int | None, options: dict[str, Any]
 ) -> tuple[NetworkOptions, int]:
     recorded = metadata.get("arch")
-    if recorded not in KINDS or metadata.get("scale") not in SCALES:
+    kind = NetworkOptions.choose(str(recorded))
+    if kind is None or metadata.get("scale") not in SCALES:
         raise UserError(f"written for a network {recorded} that is unknown here", where=where, fix="update paragonsr")
     for name, given, found in (("arch", arch, recorded), ("scale", scale, metadata["scale"])):
         if given is not None and given != found:
@@ -229,7 +232,7 @@ def _recorded(
                 where=where,
                 fix=f"leave {name} out: the file says what it is",
             )
-    return make_options(where, KINDS[recorded], metadata.get("options", {}) | options), metadata["scale"]
+    return make_options(where, kind, metadata.get("options", {}) | options), metadata["scale"]
 
 
 def _build_and_load(where: str, options: NetworkOptions, scale: int, state: State) -> nn.Module:

@@ -78,7 +78,7 @@ def _choice(owner: Any, key: Any) -> Iterator[type[Variant]]:
 def _other_type(context: dict[str, Any], variants: Iterator[type[Variant]]) -> str:
     """What an unknown type was probably meant to be: a known one, or something that one of the variants may know."""
     known = [name.strip(" '") for name in context["expected_tags"].split(",")]
-    wide = {variant.tag(): variant.otherwise for variant in variants if variant.otherwise}
+    wide = {variant.tag(): variant.hint for variant in variants if variant.hint}
     meant = _did_you_mean(context["tag"], [name for name in known if name not in wide])
     hints = [] if meant.endswith("?") else [f"; {told.format(context['tag'])}" for told in wide.values()]
     return "".join([meant, *hints])

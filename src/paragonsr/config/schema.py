@@ -4,9 +4,9 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from paragonsr.archs.options import NetworkChoice, NetworkOptions
+from paragonsr.archs.options import NetworkOptions
 from paragonsr.config.sections import LoggerOptions, PathOptions, TrainOptions, ValOptions
-from paragonsr.data.options import DatasetChoice, DatasetOptions
+from paragonsr.data.options import DatasetOptions
 from paragonsr.optim.options import PlateauOptions
 from paragonsr.options import MismatchError, Options
 
@@ -40,9 +40,9 @@ class Config(Options):
     """Autograd's anomaly mode: slow, names the operation that made a NaN."""
     fair: bool = False
     """For comparisons: all automations off, and a schedule that does not react to the run."""
-    datasets: dict[str, DatasetChoice]
+    datasets: dict[str, DatasetOptions]
     """`train` and any number of `val...` sets."""
-    network_g: NetworkChoice
+    network_g: NetworkOptions
     path: PathOptions = PathOptions()
     train: TrainOptions
     val: ValOptions = ValOptions()

@@ -5,9 +5,9 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from paragonsr.automation.options import AutomationsOptions, LossBalanceOptions
-from paragonsr.losses.options import LossChoice, LossOptions
-from paragonsr.metrics.options import MetricChoice, MetricOptions, PSNRYOptions, SSIMYOptions
-from paragonsr.optim.options import OptimiserChoice, ProdigyOptions, ScheduleFreeOptions, SchedulerChoice
+from paragonsr.losses.options import LossOptions
+from paragonsr.metrics.options import MetricOptions, PSNRYOptions, SSIMYOptions
+from paragonsr.optim.options import OptimiserOptions, ProdigyOptions, ScheduleFreeOptions, SchedulerOptions
 from paragonsr.options import ITERATIONS, Options
 
 
@@ -19,8 +19,8 @@ class TrainOptions(Options):
     budget: str | None = None
     """Instead: 600s, 10min, 6h (of training, validation not counted), 20000it or 1M samples. All keys that count
     iterations are rescaled in the same proportion as total_iter."""
-    optim_g: OptimiserChoice
-    scheduler: SchedulerChoice | None = None
+    optim_g: OptimiserOptions
+    scheduler: SchedulerOptions | None = None
     """None keeps the rate constant."""
     warmup_iter: int = Field(0, ge=-1, json_schema_extra=ITERATIONS)
     """Iterations of a linear warm-up, from the first step on; 0 or -1 for none."""
@@ -32,7 +32,7 @@ class TrainOptions(Options):
     """Clip the gradient's norm."""
     grad_clip_norm: float = Field(1.0, gt=0)
     """Where it is clipped."""
-    losses: list[LossChoice] = Field(min_length=1)
+    losses: list[LossOptions] = Field(min_length=1)
     observe_every: int = Field(50, ge=1)
     """Iterations between two hand-overs of the measured figures to the automations and to TensorBoard."""
     dynamic_loss_scheduling: LossBalanceOptions = LossBalanceOptions()
@@ -65,7 +65,7 @@ class ValOptions(Options):
     tile_overlap: int = Field(16, ge=0)
     """Context around a tile, in LR pixels."""
     metrics_enabled: bool = True
-    metrics: dict[str, MetricChoice] = Field(default_factory=dict)
+    metrics: dict[str, MetricOptions] = Field(default_factory=dict)
     """Name -> metric; the default is PSNR and SSIM on the Y channel, as papers report them."""
     pbar: bool = True
     """Show the progress of a validation."""

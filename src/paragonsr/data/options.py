@@ -1,17 +1,20 @@
 """The keys of `datasets.<phase>`: where the images are and how samples are cut from them."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from paragonsr.options import Variant, one_of
+from paragonsr.options import Variant
+from paragonsr.registry import Registry
 
 Folders = str | Annotated[list[str], Field(min_length=1)]
 """One folder or several; the images of several count as one set, in the order of the folders."""
 
 
 class DatasetOptions(Variant):
-    """What both kinds of image set share."""
+    """What all kinds of image set share."""
+
+    registry: ClassVar[Registry[type["DatasetOptions"]]] = Registry("paragonsr.data")
 
     name: str = ""
     """Shown instead of the phase, for example `Set5`."""
@@ -105,9 +108,6 @@ class PairedOptions(DatasetOptions):
     @property
     def lr_roots(self) -> list[str] | None:
         return _as_list(self.dataroot_lq)
-
-
-DatasetChoice = Annotated[DatasetOptions, one_of(PairedOptions, SingleOptions)]
 
 
 def _as_list(folders: Folders) -> list[str]:

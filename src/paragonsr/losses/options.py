@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from paragonsr.options import ITERATIONS, Variant, one_of
+from paragonsr.options import ITERATIONS, Variant
+from paragonsr.registry import Registry
 
 if TYPE_CHECKING:
     from torch import nn
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 class LossOptions(Variant):
     """What all losses share: a weight, and how it changes during training."""
+
+    registry: ClassVar[Registry[type["LossOptions"]]] = Registry("paragonsr.losses")
 
     loss_weight: float = Field(1.0, ge=0)
     """Weight in the sum of losses."""
@@ -164,24 +167,3 @@ class ColorOptions(LossOptions):
 
     type: Literal["colorloss"] = "colorloss"
     aliases = ("colourloss",)
-
-
-LossChoice = Annotated[
-    LossOptions,
-    one_of(
-        L1Options,
-        MSEOptions,
-        CharbonnierOptions,
-        HuberOptions,
-        SSIMLossOptions,
-        MSSSIMLossOptions,
-        FFTOptions,
-        FocalFrequencyOptions,
-        GradientOptions,
-        LaplacianOptions,
-        TotalVariationOptions,
-        LumaOptions,
-        ColorOptions,
-    ),
-]
-"""Options of one loss, chosen by `type`."""

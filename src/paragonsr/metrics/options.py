@@ -1,10 +1,11 @@
 """The keys of `val.metrics.<name>`: what is measured, on which channels, and how much border is left out."""
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from paragonsr.options import Variant, one_of
+from paragonsr.options import Variant
+from paragonsr.registry import Registry
 
 if TYPE_CHECKING:
     from paragonsr.metrics.protocol import Image
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
 class MetricOptions(Variant):
     """What all metrics share."""
+
+    registry: ClassVar[Registry[type["MetricOptions"]]] = Registry("paragonsr.metrics")
 
     better: Literal["higher"] = "higher"
     """Which of two values is the better one."""
@@ -78,7 +81,3 @@ class SSIMYOptions(SSIMOptions):
     type: Literal["ssim_y"] = "ssim_y"  # type: ignore[assignment]
     aliases: ClassVar[tuple[str, ...]] = ()
     test_y_channel: Literal[True] = True
-
-
-MetricChoice = Annotated[MetricOptions, one_of(PSNROptions, PSNRYOptions, SSIMOptions, SSIMYOptions)]
-"""Options of one metric, chosen by `type`."""

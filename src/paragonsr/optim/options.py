@@ -1,16 +1,19 @@
 """The keys of `train.optim_g` and `train.scheduler`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from paragonsr.options import ITERATIONS, Variant, one_of
+from paragonsr.options import ITERATIONS, Variant
+from paragonsr.registry import Registry
 
 UNTIL_CHOSEN = 1e-3
 
 
 class OptimiserOptions(Variant):
     """What all optimisers share."""
+
+    registry: ClassVar[Registry[type["OptimiserOptions"]]] = Registry("paragonsr.optim")
 
     lr: Annotated[float, Field(gt=0)] | Literal["auto"]
     """Base learning rate; auto tries a few before the run and takes the best."""
@@ -66,13 +69,10 @@ class ProdigyOptions(OptimiserOptions):
     target = "paragonsr.optim.optimisers:build_prodigy"
 
 
-OptimiserChoice = Annotated[
-    OptimiserOptions, one_of(AdamOptions, AdamWOptions, NAdamOptions, ScheduleFreeOptions, ProdigyOptions)
-]
-
-
 class SchedulerOptions(Variant):
     """A schedule is a pure function of the iteration; see paragonsr.optim.schedules for the formulas."""
+
+    registry: ClassVar[Registry[type["SchedulerOptions"]]] = Registry("paragonsr.optim")
 
     target = "paragonsr.optim.schedules:build"
 
@@ -141,9 +141,3 @@ class PlateauOptions(SchedulerOptions):
     """Smallest improvement, in the metric's unit."""
     min_factor: float = Field(1e-3, gt=0, le=1)
     """Floor of all reductions together."""
-
-
-SchedulerChoice = Annotated[
-    SchedulerOptions,
-    one_of(MultiStepOptions, CosineOptions, CosineRestartsOptions, WSDOptions, OneCycleOptions, PlateauOptions),
-]
