@@ -28,6 +28,7 @@ from paragonsr.automation.loss_balance import LossBalance
 from paragonsr.automation.options import LossBalanceOptions
 from paragonsr.automation.protocol import Steps
 from paragonsr.losses.options import L1Options, MSSSIMLossOptions
+from paragonsr.training.engine.device_context import DeviceContext
 from paragonsr.training.engine.objective import Objective
 
 ALLOWED = 0.03
@@ -39,7 +40,9 @@ def sides() -> dict[str, Step]:
     """One training step each, on the same images, of two networks with the same weights."""
     torch.manual_seed(0)
     lr, hr = torch.rand(BATCH, 3, SIDE, SIDE), torch.rand(BATCH, 3, 2 * SIDE, 2 * SIDE)
-    objective = Objective([L1Options(), MSSSIMLossOptions(loss_weight=0.05, scales="auto")], lr.device)
+    objective = Objective(
+        [L1Options(), MSSSIMLossOptions(loss_weight=0.05, scales="auto")], DeviceContext(lr.device, None, True)
+    )
     weights = objective.weights(0, {})
     made: dict[str, Step] = {}
     for name in ("summed", "balanced"):
@@ -56,9 +59,9 @@ def sides() -> dict[str, Step]:
             if name == "balanced":
                 gradient = objective.gradient(sr, hr, weights)
                 torch.stack([norm.sqrt() for norm in gradient.norms.values()])
-                sr.backward(gradient.gradient)
+                sr.backward(gradient.total)
             else:
-                losses = [weights[label] * loss(sr, hr) for label, loss in objective.modules.items()]
+                losses = [weights[label] * loss(sr, hr) for label, loss in objective.losses.items()]
                 torch.stack(losses).sum().backward()
             optimiser.step()
 

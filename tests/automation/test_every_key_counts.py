@@ -104,7 +104,6 @@ CHANGES: dict[type[AutomationOptions], dict[str, Keys]] = {
         "max_batch_size": {"max_batch_size": 8},
     },
     EarlyStoppingOptions: {
-        "metric": {"metric": "val/ssim"},
         "patience": {"patience": 600},
         "min_improvement": {"min_improvement": 0.05},
     },
@@ -116,8 +115,7 @@ CHANGES: dict[type[AutomationOptions], dict[str, Keys]] = {
 ELSEWHERE = {
     "enabled": "make_automations",
     "dry_run": "DryRun",
-    "enable_monitoring": "Board",
-    "save_best": "CheckpointManager",
+    "enable_monitoring": "TensorBoardLogger",
     "memory_limit_gb": "PeakMemory",
 }
 BESIDE: dict[str, Keys] = {

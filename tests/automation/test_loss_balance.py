@@ -20,6 +20,7 @@ from paragonsr.automation.options import LossBalanceOptions
 from paragonsr.automation.protocol import Automation, Decision, Measurements, Steps
 from paragonsr.errors import UserError
 from paragonsr.losses.options import L1Options, MSEOptions, MSSSIMLossOptions, SSIMLossOptions
+from paragonsr.training.engine.device_context import DeviceContext
 from paragonsr.training.engine.objective import Objective
 
 Make = Callable[..., Steps]
@@ -310,17 +311,17 @@ def test_the_combined_gradient_is_that_of_the_weighted_sum(factor: float) -> Non
     network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.GELU(), torch.nn.Conv2d(8, 3, 3))
     lr, hr = torch.rand(2, 3, 50, 46), torch.rand(2, 3, 48, 44)
     losses = [L1Options(), MSEOptions(), MSSSIMLossOptions(loss_weight=0.05, scales="auto")]
-    objective = Objective(losses, torch.device("cpu"))
+    objective = Objective(losses, DeviceContext(torch.device("cpu"), None, False))
     weights = objective.weights(0, {"mssim": factor, "l1": 0.9})
 
     def gradient() -> torch.Tensor:
         return torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
 
     sr = network(lr)
-    sr.backward(objective.gradient(sr, hr, weights).gradient)
+    sr.backward(objective.gradient(sr, hr, weights).total)
     ours = gradient()
     network.zero_grad()
     sr = network(lr)
-    torch.stack([weights[label] * loss(sr, hr) for label, loss in objective.modules.items()]).sum().backward()
+    torch.stack([weights[label] * loss(sr, hr) for label, loss in objective.losses.items()]).sum().backward()
     theirs = gradient()
     assert ((ours - theirs).norm() / theirs.norm()).item() < 1e-6

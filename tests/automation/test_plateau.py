@@ -13,7 +13,7 @@ def _validation(iteration: int, value: float, better: str = "higher") -> Validat
 
 
 def _plateau() -> ReduceOnPlateau:
-    return ReduceOnPlateau("val/psnr", factor=0.5, patience=2000, threshold=0.01, min_factor=0.2)
+    return ReduceOnPlateau("psnr", factor=0.5, patience=2000, threshold=0.01, min_factor=0.2)
 
 
 def _decisions(automation: ReduceOnPlateau, values: list[float], better: str = "higher") -> list[tuple[int, float]]:

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paragonsr.config import load_config
-from paragonsr.config.budget import Budget, fitted, iteration_keys, parse_budget
+from paragonsr.config.budget import Budget, parse_budget
+from paragonsr.config.rescaling import fitted, iteration_keys
 from paragonsr.errors import UserError
 from paragonsr.training.assembly import learning_rate
 

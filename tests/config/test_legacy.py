@@ -220,7 +220,7 @@ def test_a_configuration_with_automations_by_class_name(tmp_path: Path) -> None:
     assert (rate.enabled, rate.improvement_threshold) == (True, 0.002)
     assert (batch.enabled, batch.target_vram_usage, batch.min_batch_size, batch.max_batch_size) == (True, 0.8, 8, 16)
     stop = sections.early_stopping
-    assert (stop.enabled, stop.metric, stop.patience) == (True, "val/ssim", 8000)
+    assert (stop.enabled, config.val.metric, stop.patience) == (True, "ssim", 8000)
     assert sections.adaptive_gradient_clipping.enabled
 
 

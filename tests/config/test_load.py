@@ -77,7 +77,7 @@ def test_the_seeds_nano_configuration_has_every_figure() -> None:
     assert (batch.enabled, batch.target_vram_usage, batch.safety_margin) == (True, 0.85, 0.05)
     assert batch.adjustment_frequency == 500
     stop = automations.early_stopping
-    assert (stop.enabled, stop.patience, stop.min_improvement, stop.metric) == (True, 3000, 0.0005, "val/psnr")
+    assert (stop.enabled, stop.patience, stop.min_improvement, config.val.metric) == (True, 3000, 0.0005, "psnr")
     assert [(loss.type, loss.loss_weight) for loss in train.losses] == [("l1loss", 1.0), ("mssimloss", 0.05)]
     assert (config.val.val_freq, config.val.save_img) == (1000, True)
     assert [metric.crop_border for metric in config.val.metrics.values()] == [4, 4]
@@ -326,7 +326,7 @@ def test_early_stopping_watches_a_metric_that_is_measured(tmp_path: Path) -> Non
     text = "  training_automations:\n    early_stopping: {enabled: true, metric: val/lpips}\n"
     sets = MINIMAL.replace("network_g:", "  val:\n    type: singleimagedataset\n    dataroot_gt: val\nnetwork_g:")
     said = _complaint(tmp_path, sets + text)
-    assert "config.yml:22: train.training_automations.early_stopping.metric: is val/lpips, but val.metrics has" in said
+    assert "config.yml:22: val.metric: is lpips, but val.metrics has" in said
 
 
 @pytest.mark.parametrize(

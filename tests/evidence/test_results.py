@@ -35,11 +35,16 @@ def write_run(leg: Leg, psnr: Sequence[float], seconds: float = 0.5, data: str =
     run.folder.mkdir(parents=True)
     recorder = MetricsRecord(run.folder, ["iteration", "seconds", "batch_size", "peak_memory", "lr"])
     values = {"iteration": np.arange(1.0, total + 1), "seconds": np.full(total, seconds), "lr": np.ones(total)}
-    recorder.write(Steps(total, values | {"batch_size": np.full(total, 4.0), "peak_memory": np.full(total, 2.0**20)}))
+    recorder.observe(Steps(total, values | {"batch_size": np.full(total, 4.0), "peak_memory": np.full(total, 2.0**20)}))
     for i, value in enumerate(psnr, 1):
-        recorder.write(Validation(EVERY * i, {"val": {"psnr": MetricValue(value, "higher", "psnr_y", 0)}}, 1.0))
+        recorder.observe(Validation(EVERY * i, {"val": {"psnr": MetricValue(value, "higher", "psnr_y", 0)}}, 1.0))
     recorder.close()
-    description = {"state": "ended", "config": leg.arm.config.model_dump(), "data": {"train": "t", "val": data}}
+    description = {
+        "state": "ended",
+        "metric": "psnr",
+        "config": leg.arm.config.model_dump(),
+        "data": {"train": "t", "val": data},
+    }
     (run.folder / "run.json").write_text(json.dumps(description))
     return run
 

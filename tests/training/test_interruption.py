@@ -88,7 +88,7 @@ def test_a_run_killed_at_random_points_ends_bit_identical(tiny_config: Configure
 
     tensors, rest = zip(*(read_state(folder / "training_states" / "400.state") for folder in folders), strict=True)
     assert tensors[0].keys() == tensors[1].keys()
-    assert any(name.startswith("now.average.") for name in tensors[0])
+    assert any(name.startswith("now.ema.") for name in tensors[0])
     assert any(name.startswith("now.optimiser.") for name in tensors[0])
     for name in tensors[0]:
         assert torch.equal(tensors[0][name], tensors[1][name]), name

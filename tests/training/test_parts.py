@@ -25,24 +25,24 @@ def _batch(count: int, seed: int = 0) -> Batch:
     return Batch(np.ascontiguousarray(hr[:, ::2, ::2]), hr, tuple(range(count)), ("random",) * count)
 
 
-def test_the_pull_is_the_gradient_of_the_weighted_sum() -> None:
+def test_the_loss_gradient_is_that_of_the_weighted_sum() -> None:
     sr, hr = torch.rand(2, 2, 3, 16, 16)
-    objective = Objective(LOSSES, CPU.device)
+    objective = Objective(LOSSES, CPU)
     weights = objective.weights(0, {"mse": 0.5})
     assert weights == {"l1": 1.0, "mse": 1.5, "mssim": 0.05}
     gradient = objective.gradient(sr, hr, weights)
     leaf = sr.clone().requires_grad_()
-    total = sum(weights[label] * module(leaf, hr) for label, module in objective.modules.items())
+    total = sum(weights[label] * module(leaf, hr) for label, module in objective.losses.items())
     (expected,) = torch.autograd.grad(total, leaf)  # type: ignore[arg-type]
-    torch.testing.assert_close(gradient.gradient, expected, rtol=1e-5, atol=1e-9)
-    for label, module in objective.modules.items():
+    torch.testing.assert_close(gradient.total, expected, rtol=1e-5, atol=1e-9)
+    for label, module in objective.losses.items():
         leaf = sr.clone().requires_grad_()
         (alone,) = torch.autograd.grad(module(leaf, hr), leaf)
         torch.testing.assert_close(gradient.norms[label], alone.square().sum())
 
 
 def test_a_loss_without_weight_is_not_computed() -> None:
-    objective = Objective([L1Options(), MSEOptions(loss_weight=0.0)], CPU.device)
+    objective = Objective([L1Options(), MSEOptions(loss_weight=0.0)], CPU)
     gradient = objective.gradient(*torch.rand(2, 1, 3, 8, 8), objective.weights(0, {}))
     assert set(gradient.values) == {"l1"}
 
@@ -70,7 +70,7 @@ def test_micro_batches_of_any_size_make_the_same_step(count: int, micro: int) ->
         torch.manual_seed(0)
         network = NanoOptions().build(scale=2)
         optimiser = AdamOptions(lr=1e-3).build(parameters=network.parameters())
-        train_step = TrainStep(network, Objective(LOSSES, CPU.device), optimiser, CPU)
+        train_step = TrainStep(network, Objective(LOSSES, CPU), optimiser, CPU)
         step = train_step.step(
             _batch(count), Hyperparameters(count, size, None), {"l1": 1, "mse": 3, "mssim": 0.05}, 1e-3
         )
@@ -88,7 +88,7 @@ def test_clipping_scales_the_whole_gradient() -> None:
         network = NanoOptions().build(scale=2)
         optimiser = torch.optim.SGD(network.parameters(), lr=1.0)
         before = [p.detach().clone() for p in network.parameters()]
-        train_step = TrainStep(network, Objective([L1Options()], CPU.device), optimiser, CPU)
+        train_step = TrainStep(network, Objective([L1Options()], CPU), optimiser, CPU)
         step = train_step.step(_batch(4), Hyperparameters(4, 4, clip), {"l1": 1.0}, 1.0)
         moved = torch.cat([(b - p.detach()).flatten() for b, p in zip(before, network.parameters(), strict=True)])
         norms.append((float(step.grad_norm), float(moved.norm())))

@@ -13,12 +13,13 @@ from paragonsr.automation.protocol import Measurements
 from paragonsr.automation.rate_choice import USUAL
 from paragonsr.config import load_config
 from paragonsr.data.sampling import Sampler
-from paragonsr.training.assembly import open_data
 from paragonsr.training.engine import rate_trials as rate_probe
 from paragonsr.training.engine.device_context import open_device_context
+from paragonsr.training.engine.factory import build_objective
 from paragonsr.training.replay import replay
 from paragonsr.training.reporting.record import read_steps
 from paragonsr.training.run import TrainResult, train
+from paragonsr.training.run_data import open_data
 
 Configure = Callable[..., Path]
 LONG = {"train.total_iter": 4 * rate_probe.FEWEST * 34, "train.optim_g.lr": "auto"}
@@ -33,10 +34,11 @@ def _tried(path: Path) -> tuple[Measurements, list[tuple[int, int]]]:
         sampler = Sampler(data.train, config.train_set, config.scale, config.manual_seed)
         torch.manual_seed(3)
         network = config.network.build(scale=config.scale)
+        objective = build_objective(config, device_context)
         before, random = copy.deepcopy(network.state_dict()), torch.get_rng_state()
         told: list[tuple[int, int]] = []
         measurements = rate_probe.try_rates(
-            config, device_context, network, sampler, lambda done, total: told.append((done, total))
+            config, device_context, network, objective, sampler, lambda done, total: told.append((done, total))
         )
     assert torch.equal(torch.get_rng_state(), random)
     for name, tensor in network.state_dict().items():

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from paragonsr.automation.context import RunContext
 from paragonsr.automation.noise_scale import NoiseScale
 from paragonsr.automation.options import BatchSizeOptions
 from paragonsr.automation.protocol import Decision, Measurements, Observation, Steps
@@ -228,3 +229,8 @@ class BatchSize:
         self.speeds = {int(size): list(speeds) for size, _, speeds in known}
         for name, value in state.items():
             setattr(self, name, value)
+
+
+def build(options: BatchSizeOptions, context: RunContext) -> BatchSize:
+    """The automation of a run."""
+    return BatchSize(options, context.batch, context.micro_batch, context.world)

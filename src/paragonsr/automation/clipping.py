@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from paragonsr.automation.context import RunContext
 from paragonsr.automation.options import GradientClippingOptions
 from paragonsr.automation.protocol import Decision, Observation, Steps
 
@@ -63,3 +64,8 @@ class GradientClipping:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state_dict`."""
         self.norms, self.threshold = list(state["norms"]), state["threshold"]
+
+
+def build(options: GradientClippingOptions, context: RunContext) -> GradientClipping:
+    """The automation of a run."""
+    return GradientClipping(options)

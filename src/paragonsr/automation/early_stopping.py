@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from paragonsr.automation.context import RunContext
 from paragonsr.automation.options import EarlyStoppingOptions
 from paragonsr.automation.protocol import Decay, Decision, Observation, Steps, Validation
 
@@ -32,17 +33,17 @@ class EarlyStopping:
     decides what is kept as the best.
 
     Args:
-        options: metric, patience, min_improvement.
+        options: patience, min_improvement.
         total: iterations of the plan, where a decay ends at the latest.
+        metric: name of the metric that decides.
     """
 
     name = "early_stopping"
     watches = "the learning rate and the metric on all validation sets"
     may_change = "lr_factor/early_stopping, stop"
 
-    def __init__(self, options: EarlyStoppingOptions, total: int) -> None:
-        self.options, self.total = options, total
-        self._metric = options.metric.removeprefix("val/")
+    def __init__(self, options: EarlyStoppingOptions, total: int, metric: str = "psnr") -> None:
+        self.options, self.total, self._metric = options, total, metric
         self.peak_lr = self.lr = self.position = 0.0
         self.ends = False
         """Whether the last steps were the last ones of the plan."""
@@ -169,3 +170,8 @@ def _slope(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     slope = float(centred @ y / (centred @ centred))
     residuals = y - y.mean() - slope * centred
     return slope, float(np.sqrt(residuals @ residuals / (len(x) - 2) / (centred @ centred)))
+
+
+def build(options: EarlyStoppingOptions, context: RunContext) -> EarlyStopping:
+    """The automation of a run."""
+    return EarlyStopping(options, context.total_iter, context.metric)

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from paragonsr.automation.context import RunContext
 from paragonsr.automation.loss_curve import LossCurve, Losses, slope, weighted, window_losses
 from paragonsr.automation.options import LearningRateOptions
 from paragonsr.automation.protocol import Decay, Decision, Observation, Steps, Validation
@@ -75,7 +76,7 @@ class LearningRate:
     ) -> None:
         self.options, self.total, self.warmup = options, total, max(warmup, 0)
         self.share = min(SHARE * (parameters / 1e4) ** EXPONENT, LONGEST)
-        self._schedule_end, self._metric = schedule_end, metric.removeprefix("val/")
+        self._schedule_end, self._metric = schedule_end, metric
         self._averaged = averaged
         self.curve = LossCurve()
         self.recent: list[Losses] = []
@@ -203,3 +204,16 @@ class LearningRate:
             setattr(self, name, value)
         if longer:
             self.begun, self.curve, self.validations = None, LossCurve(), []
+
+
+def build(options: LearningRateOptions, context: RunContext) -> LearningRate:
+    """The automation of a run."""
+    return LearningRate(
+        options,
+        context.total_iter,
+        context.warmup_iter,
+        context.parameters,
+        context.schedule_end,
+        context.averaged,
+        context.metric,
+    )

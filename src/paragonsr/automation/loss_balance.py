@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from paragonsr.automation.calibration import calibrated
+from paragonsr.automation.context import RunContext
 from paragonsr.automation.options import LossBalanceOptions
 from paragonsr.automation.protocol import Decision, Measurements, Observation, Steps
 from paragonsr.errors import UserError
@@ -244,3 +245,8 @@ def _require_sensible(given: Mapping[str, float], labels: Sequence[str]) -> None
             where=where,
             fix="give all losses shares that add up to 1, or some of them less than 1",
         )
+
+
+def build(options: LossBalanceOptions, context: RunContext) -> LossBalance:
+    """The automation of a run."""
+    return LossBalance(options, context.losses, context.total_iter, context.parameters)

@@ -1,23 +1,53 @@
 """The keys of the automations, as users' configurations have them."""
 
-from typing import Annotated, Literal
+import importlib
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, PlainValidator, ValidationError, model_validator
+from pydantic_core import InitErrorDetails
 
 from paragonsr.options import ITERATIONS, Options
+from paragonsr.registry import Registry
+
+if TYPE_CHECKING:
+    from paragonsr.automation.context import RunContext
+    from paragonsr.automation.protocol import Automation
 
 
 class AutomationOptions(Options):
-    """What every automation understands."""
+    """Keys of every automation.
+
+    A subclass that sets `section` registers itself as `train.training_automations.<section>`.
+    """
+
+    registry: ClassVar[Registry[type["AutomationOptions"]]] = Registry("paragonsr.automation")
+    section: ClassVar[str]
+    """Key of the section in `train.training_automations`."""
+    target: ClassVar[str]
+    """Where the automation is made: "package.module:callable", called as callable(options, context)."""
 
     enabled: bool = False
     """Whether this automation acts."""
     dry_run: bool = False
     """Write the decisions to the journal without carrying them out."""
 
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        if "section" in cls.__dict__:
+            cls.registry.add(cls, cls.section)
+
+    def build(self, context: "RunContext") -> "Automation":
+        """The automation, before its first observation."""
+        module, _, attribute = self.target.partition(":")
+        automation: Automation = getattr(importlib.import_module(module), attribute)(self, context)
+        return automation
+
 
 class LossBalanceOptions(AutomationOptions):
-    """`train.dynamic_loss_scheduling`: keeps each loss' share of the pull on its target curve."""
+    """`train.dynamic_loss_scheduling`: keeps each loss' share of the gradient on its target curve."""
+
+    target = "paragonsr.automation.loss_balance:build"
 
     auto_calibrate: bool = False
     """Set what is null below from the training images and the network's size; a written key wins."""
@@ -36,7 +66,7 @@ class LossBalanceOptions(AutomationOptions):
     enable_monitoring: bool = True
     """Write the shares to TensorBoard."""
     target_shares: dict[str, Annotated[float, Field(gt=0, le=1)]] = Field(default_factory=dict)
-    """Label of a loss (`l1`, `mssim`) -> its share of the pull after the baseline; the others keep to each other as
+    """Label of a loss (`l1`, `mssim`) -> its share of the gradient after the baseline; the others keep to each other as
     their weights say. Without it all begin with the shares that the configured weights give."""
     share_floor: float = Field(0.5, ge=0, le=1)
     """What a share is held at when it falls by itself, as a part of what it was after the baseline."""
@@ -53,6 +83,9 @@ class LossBalanceOptions(AutomationOptions):
 class LearningRateOptions(AutomationOptions):
     """`intelligent_learning_rate_scheduler`: holds the rate while training pays, then starts the decay."""
 
+    section = "intelligent_learning_rate_scheduler"
+    target = "paragonsr.automation.learning_rate:build"
+
     strategy: Literal["adaptive", "cosine", "exponential", "plateau"] = "adaptive"
     """The shape of the decay; adaptive chooses it from the measured curve."""
     adaptation_frequency: int = Field(1000, ge=1, json_schema_extra=ITERATIONS)
@@ -63,6 +96,9 @@ class LearningRateOptions(AutomationOptions):
 
 class BatchSizeOptions(AutomationOptions):
     """`dynamic_batch_size_optimizer`: the batch that uses the machine best without running out of memory."""
+
+    section = "dynamic_batch_size_optimizer"
+    target = "paragonsr.automation.batch_size:build"
 
     mode: Literal["maximize", "throughput"] = "maximize"
     """Grow the optimisation batch where that pays, or keep it and change only the micro-batch."""
@@ -83,18 +119,20 @@ class BatchSizeOptions(AutomationOptions):
 class EarlyStoppingOptions(AutomationOptions):
     """`early_stopping`: anneal, then stop, when validation no longer improves."""
 
-    metric: str = "val/psnr"
-    """Which validation figure decides."""
+    section = "early_stopping"
+    target = "paragonsr.automation.early_stopping:build"
+
     patience: int = Field(2000, ge=1, json_schema_extra=ITERATIONS)
     """Reference iterations without an improvement."""
     min_improvement: float = Field(0.001, ge=0)
-    """What counts as an improvement, in the metric's unit."""
-    save_best: bool = True
-    """Write `best.safetensors` at each best validation."""
+    """What counts as an improvement, in the unit of the metric that decides (`val.metric`)."""
 
 
 class GradientClippingOptions(AutomationOptions):
     """`adaptive_gradient_clipping`: clips at a percentile of the recent gradient norms."""
+
+    section = "adaptive_gradient_clipping"
+    target = "paragonsr.automation.clipping:build"
 
     percentile: float = Field(95.0, gt=0, le=100)
     """Which percentile of the history is the threshold."""
@@ -102,12 +140,54 @@ class GradientClippingOptions(AutomationOptions):
     """Length of the history in iterations."""
 
 
+class _Written(NamedTuple):
+    """A section of `train.training_automations` that is not one of the declared fields, with its key."""
+
+    key: str
+    section: Any
+
+
+def _registered(written: Any) -> AutomationOptions:
+    if isinstance(written, AutomationOptions):
+        return written
+    options = AutomationOptions.registry.find(written.key)
+    if options is None:
+        details = InitErrorDetails(type="extra_forbidden", loc=(), input=written.section)
+        raise ValidationError.from_exception_data("training_automations", [details])
+    return options.model_validate(written.section)
+
+
 class AutomationsOptions(Options):
-    """`train.training_automations`: one section per automation."""
+    """`train.training_automations`: one section per automation, those of plugins included.
+
+    `enabled: false` here switches every section off: whether an automation is on is its own `enabled` alone.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Annotated[AutomationOptions, PlainValidator(_registered)]]
 
     enabled: bool = True
     """Switches all of them; each section has its own `enabled` besides."""
     intelligent_learning_rate_scheduler: LearningRateOptions = LearningRateOptions()
     dynamic_batch_size_optimizer: BatchSizeOptions = BatchSizeOptions()
-    early_stopping: EarlyStoppingOptions = EarlyStoppingOptions()
     adaptive_gradient_clipping: GradientClippingOptions = GradientClippingOptions()
+    early_stopping: EarlyStoppingOptions = EarlyStoppingOptions()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sections_of_plugins(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        if given.get("enabled") is False:
+            given = {k: v | {"enabled": False} if isinstance(v, dict) else v for k, v in given.items()}
+        return {k: v if k in cls.model_fields else _Written(k, v) for k, v in given.items()}
+
+    def sections(self) -> dict[str, AutomationOptions]:
+        """Key -> section, in the order in which the automations are asked."""
+        declared = {key: getattr(self, key) for key in type(self).model_fields if key != "enabled"}
+        return declared | dict(self.__pydantic_extra__ or {})
+
+    def switched_off(self) -> "AutomationsOptions":
+        """The same sections, none of them enabled."""
+        off = {key: options.model_copy(update={"enabled": False}) for key, options in self.sections().items()}
+        return self.model_copy(update={"enabled": False} | off)

@@ -13,7 +13,7 @@ class ReduceOnPlateau:
     that the metric itself has.
 
     Args:
-        metric: which figure of the deciding validation set is watched ("psnr" or "val/psnr").
+        metric: name of the metric of the first validation set that is watched.
         factor: what the rate is multiplied by, in (0, 1).
         patience: iterations without an improvement before that happens.
         threshold: smallest change that counts as an improvement, in the metric's unit.

@@ -33,11 +33,12 @@ class Steps:
     """Iterations finished with the last step of the window."""
     values: Mapping[str, np.ndarray]
     """iteration (finished with this step); position (before this step); samples_seen; lr; loss/<label> (raw value,
-    before its weight); loss_grad/<label> (norm of dL/dSR); loss_weight/<label>; grad_norm (before clipping);
+    before its weight); loss_grad/<label> (norm of dL/dSR); loss_weight/<label>; learner/<label>/<name> (of a learned
+    loss: loss, grad_norm, finite, and what it measures; NaN where it was not updated); grad_norm (before clipping);
     half_grad_norm (of the gradient of half the batch; NaN where it was not measured); finite (1, or 0 where the update
     was skipped); batch_size (over all processes); micro_batch (of one process); out_of_memory (how often the step was
-    redone in smaller pieces); seconds (of the whole step); data_wait (seconds waited for data); peak_memory and
-    total_memory (bytes on the device)."""
+    repeated with smaller micro-batches); seconds (of the whole step); data_wait (seconds waited for data); peak_memory
+    and total_memory (bytes on the device)."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +63,13 @@ class Validation:
     """What it took: a clock reading, which two equal validations do not share."""
 
     def deciding(self, metric: str) -> MetricValue:
-        """The figure called `metric` (or val/<metric>) on the first set.
+        """The value called `metric` on the first set.
 
         Raises:
             KeyError: there is none of that name.
         """
         first = next(iter(self.metrics.values()))
-        return first[metric.removeprefix("val/")]
+        return first[metric]
 
 
 @dataclass(frozen=True)
@@ -120,8 +121,8 @@ class Decision:
 
     automation: str
     setting: str
-    """lr (the base rate), lr_factor/<owner> (a number or a Decay), loss_weight/<label>, micro_batch, batch_size,
-    grad_clip, total_iter, rollback or stop."""
+    """lr (the base rate), lr_factor/<owner> (a number or a Decay), learner_lr/<label> (of a learned loss), micro_batch,
+    loss_weight/<label>, batch_size, grad_clip, total_iter, rollback or stop."""
     value: float | int | bool | Decay
     reason: str
     values: Mapping[str, float] = field(default_factory=dict)

@@ -64,12 +64,11 @@ def _automations(config: "Config") -> None:
 
 
 def _estimate(config: "Config") -> None:
-    from paragonsr.config.budget import parse_budget
     from paragonsr.training.engine.estimate import estimate
 
     values = estimate(config)
     total = config.train.total_iter
-    budget = parse_budget(config.train.budget) if config.train.budget else None
+    budget = config.train.budget
     if budget is not None and budget.unit == "seconds":
         total = max(1, int(budget.amount / values.seconds))
     whole = timedelta(seconds=round(values.seconds * total))

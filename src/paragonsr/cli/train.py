@@ -60,10 +60,12 @@ def idle(config: "Config") -> list[str]:
     """A sentence for each automation that is on and has nothing to act on, and for a key that cannot be followed."""
     sections = config.train.training_automations
     notes = []
-    if sections.enabled and sections.early_stopping.enabled and not (config.val_sets and config.val.chosen_metrics()):
-        notes.append("early_stopping is on, but nothing is validated: it cannot act")
+    if not config.validates:
+        notes.append("Nothing is validated: no best weights are kept, only those of each checkpoint and of the end.")
+        if sections.early_stopping.enabled:
+            notes.append("early_stopping is on, but nothing is validated: it cannot act")
     batch = sections.dynamic_batch_size_optimizer
-    if sections.enabled and batch.enabled and batch.max_batch_size and batch.max_batch_size < config.batch:
+    if batch.enabled and batch.max_batch_size and batch.max_batch_size < config.batch:
         notes.append(
             f"max_batch_size is {batch.max_batch_size}, but a batch is never made smaller: {config.batch} stay"
         )

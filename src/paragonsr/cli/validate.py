@@ -2,11 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from paragonsr.cli.upscale import ENSEMBLE, PRECISION, TILE, ensemble_x8, tile_side
+from paragonsr.errors import UserError
+
+if TYPE_CHECKING:
+    from paragonsr.metrics.options import MetricOptions
 
 
 def validate(
@@ -19,10 +23,13 @@ def validate(
     tile: Annotated[str, typer.Option(help=TILE)] = "off",
     ensemble: Annotated[str | None, typer.Option(help=ENSEMBLE)] = None,
     precision: Annotated[str, typer.Option(help=PRECISION)] = "fp32",
-    out: Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")] = None,
+    metrics: Annotated[
+        str, typer.Option(help="Metrics, separated by commas: psnr_y, ssim_y, psnr, ssim, ... as in val.metrics.")
+    ] = "psnr_y,ssim_y",
+    out: Annotated[Path | None, typer.Option("--json", help="Also write the values to this file.")] = None,
     csv: Annotated[Path | None, typer.Option("--csv", help="Also write them to this file, a line an image.")] = None,
 ) -> None:
-    """PSNR and SSIM on the Y channel by the benchmark protocol, per image and mean, bicubic beside it."""
+    """Measure PSNR, SSIM or other metrics by the benchmark protocol, per image and mean, bicubic beside it."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
@@ -31,6 +38,7 @@ def validate(
     from paragonsr.inference.benchmark import benchmark
     from paragonsr.inference.model import load
 
+    chosen = _metrics(metrics)
     side, turned = tile_side(tile), ensemble_x8(ensemble)
     upscaler = load(model, arch=arch, scale=scale, precision=precision, ensemble=turned, **network_options(settings))
     console = Console(stderr=True)
@@ -38,7 +46,12 @@ def validate(
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("", total=None)
         table = benchmark(
-            upscaler, hr, lr, tile=side, progress=lambda done, total: bar.update(task, completed=done, total=total)
+            upscaler,
+            hr,
+            lr,
+            metrics=chosen,
+            tile=side,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     for line in table.lines():
         typer.echo(line)
@@ -48,3 +61,18 @@ def validate(
         write_atomically(out, (json.dumps(table.as_dict(), indent=2) + "\n").encode())
     if csv is not None:
         write_atomically(csv, table.as_csv().encode())
+
+
+def _metrics(text: str) -> "dict[str, MetricOptions]":
+    from paragonsr.metrics.options import MetricOptions
+
+    chosen: dict[str, MetricOptions] = {}
+    for name in filter(None, map(str.strip, text.split(","))):
+        kind = MetricOptions.choose(name)
+        if kind is None:
+            known = ", ".join(MetricOptions.registry.names())
+            raise UserError(f"unknown metric {name!r}", where="--metrics", fix=f"Choose from {known}.")
+        chosen[name] = kind.model_validate({"type": kind.tag()})
+    if not chosen:
+        raise UserError("no metric is named", where="--metrics", fix="Write for example psnr_y,ssim_y.")
+    return chosen

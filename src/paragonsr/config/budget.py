@@ -1,18 +1,12 @@
-"""Fitting a configuration to a budget: every iteration-valued key shrinks or grows with the total."""
+"""The budget of a run: seconds, iterations or samples."""
 
-import math
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from fractions import Fraction
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
+from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 
-from paragonsr.config.schema import Config
 from paragonsr.errors import UserError
-from paragonsr.options import ITERATIONS
 
 Unit = Literal["seconds", "iterations", "samples"]
 UNITS: dict[str, tuple[Unit, float]] = {
@@ -33,6 +27,11 @@ class Budget:
 
     amount: float
     unit: Unit
+    text: str = field(compare=False, default="")
+    """As it was written."""
+
+    def __str__(self) -> str:
+        return self.text
 
     def iterations(self, batch: int) -> int | None:
         """The budget in iterations of `batch` samples; None where only a measured speed can tell."""
@@ -42,7 +41,7 @@ class Budget:
 
 
 def parse_budget(text: str, where: str = "train.budget") -> Budget:
-    """Read "600s", "10min", "6h", "20000it", "20k it", "1M samples".
+    """Read a budget: "600s", "10min", "6h", "20000it", "20k it", "1M samples".
 
     Raises:
         UserError: it is none of these.
@@ -51,69 +50,17 @@ def parse_budget(text: str, where: str = "train.budget") -> Budget:
     amount, unit = (float(found[1]), UNITS.get(" ".join(found[2].split()))) if found else (0.0, None)
     if unit is None or amount <= 0:
         raise UserError(f"{text!r} is no budget", where=where, fix="write 600s, 10min, 6h, 20000it or 1M samples")
-    return Budget(amount * unit[1], unit[0])
+    return Budget(amount * unit[1], unit[0], text.strip())
 
 
-def fitted(config: Config, total: int) -> Config:
-    """The same run in `total` iterations: total, milestones, warm-up, ramps, patience and frequencies in proportion.
-
-    No key falls below 1, and one that means "off" (0 or -1) stays. Fractions are rounded up, so that no frequency comes
-    round once more just before the end.
-    """
-    scaled: Config = _scaled(config, Fraction(total, config.train.total_iter))
-    return scaled
-
-
-def rescaling(before: Config, after: Config) -> str:
-    """The budget's table: every key that changed, from and to."""
-    old, new = iteration_keys(before), iteration_keys(after)
-    changed = {key: (old[key], new[key]) for key in old if old[key] != new[key]}
-    width = max(map(len, changed), default=0)
-    lines = (f"  {key:{width}}  {was} -> {now}" for key, (was, now) in changed.items())
-    return "\n".join([f"budget {after.train.budget}: {after.train.total_iter} iterations", *lines])
+def _validated(given: Any) -> Budget:
+    if isinstance(given, Budget):
+        return given
+    try:
+        return parse_budget(str(given))
+    except UserError as error:
+        raise ValueError(f"{error.what}; {error.fix}") from None
 
 
-def iteration_keys(model: BaseModel, prefix: str = "") -> dict[str, int | list[int]]:
-    """Every key that counts iterations, by its dotted name, where it has a value."""
-    found: dict[str, int | list[int]] = {}
-    for name, field, value in _fields(model):
-        key = f"{prefix}{name}"
-        if field.json_schema_extra == ITERATIONS and value is not None:
-            found[key] = value
-        for part, inner in _inner(value):
-            found |= iteration_keys(inner, f"{key}.{part}." if part else f"{key}.")
-    return found
-
-
-def _scaled(model: Any, factor: Fraction) -> Any:
-    changes: dict[str, Any] = {}
-    for name, field, value in _fields(model):
-        if field.json_schema_extra == ITERATIONS:
-            changes[name] = _times(value, factor)
-        elif isinstance(value, BaseModel):
-            changes[name] = _scaled(value, factor)
-        elif isinstance(value, list):
-            changes[name] = [_scaled(v, factor) if isinstance(v, BaseModel) else v for v in value]
-        elif isinstance(value, dict):
-            changes[name] = {k: _scaled(v, factor) if isinstance(v, BaseModel) else v for k, v in value.items()}
-    return model.model_copy(update=changes)
-
-
-def _times(value: int | list[int] | None, factor: Fraction) -> int | list[int] | None:
-    if isinstance(value, list):
-        return [math.ceil(v * factor) for v in value]
-    return value if value is None or value <= 0 else math.ceil(value * factor)
-
-
-def _fields(model: BaseModel) -> Iterator[tuple[str, FieldInfo, Any]]:
-    for name, field in type(model).model_fields.items():
-        yield name, field, getattr(model, name)
-
-
-def _inner(value: Any) -> Iterator[tuple[str, BaseModel]]:
-    if isinstance(value, BaseModel):
-        yield "", value
-    items = enumerate(value) if isinstance(value, list) else value.items() if isinstance(value, Mapping) else ()
-    for part, item in items:
-        if isinstance(item, BaseModel):
-            yield str(part), item
+BudgetField = Annotated[Budget, PlainValidator(_validated), PlainSerializer(str), WithJsonSchema({"type": "string"})]
+"""Type of a field that is written as text and read as a `Budget`."""

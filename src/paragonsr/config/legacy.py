@@ -139,6 +139,8 @@ class Legacy:
         for section in ("training_automations", "dynamic_loss_scheduling"):
             if section in self.tree:
                 self._move((section,), ("train", section))
+        if isinstance(self.tree.get("path"), dict) and "readings" in self.tree["path"]:
+            self._move(("path", "readings"), ("path", "system_stats"))
         if isinstance(self.tree.get("train"), dict):
             self._train(self.tree["train"])
 
@@ -208,6 +210,21 @@ class Legacy:
             self._drop(train["dynamic_loss_scheduling"], measured, ("train", "dynamic_loss_scheduling"))
         if isinstance(train.get("training_automations"), dict):
             train["training_automations"] = self._automations(train["training_automations"])
+        self._deciding_metric(train)
+
+    def _deciding_metric(self, train: Tree) -> None:
+        """`metric` and `save_best` were keys of early_stopping, and `metric` of ReduceLROnPlateau; now of `val`."""
+        sections = train.get("training_automations")
+        stopping = sections.get("early_stopping") if isinstance(sections, dict) else None
+        at: Key = ("train", "training_automations", "early_stopping")
+        for section, old in ((stopping, at), (train.get("scheduler"), ("train", "scheduler"))):
+            for key in ("metric", "save_best"):
+                if isinstance(section, dict) and key in section:
+                    self.tree.setdefault("val", {}).setdefault(key, section.pop(key))
+                    self.lines.setdefault(("val", key), self.lines.get((*old, key), 0))
+        val = self.tree.get("val")
+        if isinstance(val, dict) and isinstance(val.get("metric"), str):
+            val["metric"] = val["metric"].removeprefix("val/")
 
     def _automations(self, sections: Tree) -> Tree:
         renamed: Tree = {}

@@ -7,9 +7,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from paragonsr.config.budget import fitted, parse_budget, rescaling
 from paragonsr.config.legacy import Legacy
 from paragonsr.config.problems import describe
+from paragonsr.config.rescaling import fitted, rescaling
 from paragonsr.config.schema import Config
 from paragonsr.config.yaml import ON_COMMAND_LINE, Key, parse_scalar, read_yaml
 from paragonsr.errors import UserError
@@ -50,7 +50,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Loaded:
     if config.fair:
         config = config.made_fair()
     if config.train.budget is not None:
-        total = parse_budget(config.train.budget).iterations(config.batch)
+        total = config.train.budget.iterations(config.batch)
         if total is not None:
             config, before = fitted(config, total), config
             warnings.append(rescaling(before, config))

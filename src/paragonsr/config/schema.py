@@ -1,6 +1,6 @@
 """The whole configuration, composed of each room's options."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -9,11 +9,14 @@ from paragonsr.config.sections import LoggerOptions, PathOptions, TrainOptions, 
 from paragonsr.data.options import DatasetOptions
 from paragonsr.optim.options import PlateauOptions
 from paragonsr.options import MismatchError, Options
+from paragonsr.registry import import_plugins
 
 
 class Config(Options):
     """One training run."""
 
+    plugins: list[str] = Field(default_factory=list)
+    """Modules that add losses, networks, metrics, ...: importable names, or Python files."""
     name: str
     """Name of the experiment and of its folder."""
     scale: Literal[2, 3, 4, 8]
@@ -48,6 +51,14 @@ class Config(Options):
     val: ValOptions = ValOptions()
     logger: LoggerOptions = LoggerOptions()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _import_plugins(cls, given: Any) -> Any:
+        plugins = given.get("plugins") if isinstance(given, dict) else None
+        if isinstance(plugins, list) and all(isinstance(name, str) for name in plugins):
+            import_plugins(plugins, where="plugins")
+        return given
+
     @field_validator("name")
     @classmethod
     def _names_a_folder(cls, name: str) -> str:
@@ -72,7 +83,7 @@ class Config(Options):
         if train.lr_patch(self.scale) is None:
             raise MismatchError("needs lq_size or gt_size, the side of a training patch", "datasets", "train")
         self._check_names()
-        self._check_early_stopping()
+        self._check_deciding_metric()
         return self
 
     def _check_names(self) -> None:
@@ -87,23 +98,28 @@ class Config(Options):
                     "name",
                 )
 
-    def _check_early_stopping(self) -> None:
-        sections = self.train.training_automations
-        stopping = sections.early_stopping
-        if self.fair or not (sections.enabled and stopping.enabled):
-            return
+    def _check_deciding_metric(self) -> None:
         metrics = list(self.val.chosen_metrics())
-        if self.val_sets and metrics and stopping.metric.removeprefix("val/") not in metrics:
-            raise MismatchError(
-                f"is {stopping.metric}, but val.metrics has {', '.join(metrics)}",
-                *("train", "training_automations", "early_stopping", "metric"),
-            )
+        if self.val_sets and metrics and self.deciding_metric not in metrics:
+            raise MismatchError(f"is {self.deciding_metric}, but val.metrics has {', '.join(metrics)}", "val", "metric")
 
     def made_fair(self) -> "Config":
         """The same run without automations."""
-        sections = ("dynamic_loss_scheduling", "training_automations")
-        off = {name: getattr(self.train, name).model_copy(update={"enabled": False}) for name in sections}
+        off = {
+            "dynamic_loss_scheduling": self.train.dynamic_loss_scheduling.model_copy(update={"enabled": False}),
+            "training_automations": self.train.training_automations.switched_off(),
+        }
         return self.model_copy(update={"train": self.train.model_copy(update=off)})
+
+    @property
+    def deciding_metric(self) -> str:
+        """Name of the metric that decides, on the first validation set; empty where nothing is measured."""
+        return self.val.metric or next(iter(self.val.chosen_metrics()), "")
+
+    @property
+    def validates(self) -> bool:
+        """Whether anything is measured on any validation set."""
+        return bool(self.val_sets and self.val.chosen_metrics())
 
     @property
     def train_set(self) -> DatasetOptions:

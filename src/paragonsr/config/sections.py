@@ -5,6 +5,8 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from paragonsr.automation.options import AutomationsOptions, LossBalanceOptions
+from paragonsr.config.budget import BudgetField
+from paragonsr.loggers.options import SinkOptions, TensorBoardOptions
 from paragonsr.losses.options import LossOptions
 from paragonsr.metrics.options import MetricOptions, PSNRYOptions, SSIMYOptions
 from paragonsr.optim.options import OptimiserOptions, ProdigyOptions, ScheduleFreeOptions, SchedulerOptions
@@ -16,7 +18,7 @@ class TrainOptions(Options):
 
     total_iter: int = Field(ge=1, json_schema_extra=ITERATIONS)
     """Iterations of the whole run."""
-    budget: str | None = None
+    budget: BudgetField | None = None
     """Instead: 600s, 10min, 6h (of training, validation not counted), 20000it or 1M samples. All keys that count
     iterations are rescaled in the same proportion as total_iter."""
     optim_g: OptimiserOptions
@@ -64,9 +66,16 @@ class ValOptions(Options):
     """Tile side in LR pixels; 0 takes each image whole."""
     tile_overlap: int = Field(16, ge=0)
     """Context around a tile, in LR pixels."""
+    metric: str | None = None
+    """Name of the metric that decides, on the first validation set: which weights are kept as the best, when training
+    stops, what is forecast. Default: the first of `metrics`."""
+    save_best: bool = True
+    """Write `best.safetensors` at each best validation."""
     metrics_enabled: bool = True
     metrics: dict[str, MetricOptions] = Field(default_factory=dict)
     """Name -> metric; the default is PSNR and SSIM on the Y channel, as papers report them."""
+    pictures: int = Field(4, ge=0)
+    """How many SR images of the first set are given to the loggers at each validation."""
     pbar: bool = True
     """Show the progress of a validation."""
 
@@ -86,10 +95,23 @@ class LoggerOptions(Options):
     """Iterations between two kept checkpoints."""
     save_checkpoint_format: Literal["safetensors"] = "safetensors"
     use_tb_logger: bool = True
+    """Write TensorBoard event files."""
+    loggers: list[SinkOptions] = Field(default_factory=list)
+    """Further loggers, each with its `type`: wandb, trackio, mlflow, or one of a plugin."""
     autosave_minutes: float = Field(10.0, gt=0)
     """Minutes between two rolling resume states."""
     keep_last: int = Field(5, ge=1)
     """Checkpoints kept besides the best; older ones are deleted."""
+
+    def sinks(self, *, loss_shares: bool) -> list[SinkOptions]:
+        """All loggers of the run.
+
+        Args:
+            loss_shares: whether the TensorBoard of `use_tb_logger` shows each loss' share of the gradient.
+        """
+        has_tensorboard = any(isinstance(sink, TensorBoardOptions) for sink in self.loggers)
+        adds = self.use_tb_logger and not has_tensorboard
+        return [TensorBoardOptions(loss_shares=loss_shares)] * adds + self.loggers
 
 
 class PathOptions(Options):

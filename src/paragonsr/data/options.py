@@ -1,11 +1,17 @@
 """The keys of `datasets.<phase>`: where the images are and how samples are cut from them."""
 
-from typing import Annotated, ClassVar, Literal
+import importlib
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from paragonsr.options import Variant
 from paragonsr.registry import Registry
+
+if TYPE_CHECKING:
+    from paragonsr.data.decoding import Progress
+    from paragonsr.data.packed import PackedDataset
+    from paragonsr.data.sampling import Sampler
 
 Folders = str | Annotated[list[str], Field(min_length=1)]
 """One folder or several; the images of several count as one set, in the order of the folders."""
@@ -44,6 +50,19 @@ class DatasetOptions(Variant):
     """Where the decoded images are packed; default $PARAGONSR_CACHE, else ~/.cache/paragonsr/packed."""
 
     target = "paragonsr.data.packed:open_packed"
+    sampler_target: ClassVar[str] = "paragonsr.data.sampling:Sampler"
+    """Where the sampler of training patches is made, called as callable(packed, options, scale, seed)."""
+
+    def open(self, scale: int, phase: str, progress: "Progress | None" = None) -> "PackedDataset":
+        """The images of the set, packed first where that was not done yet; see paragonsr.data.packed.open_packed."""
+        packed: PackedDataset = self.build(scale=scale, phase=phase, progress=progress)
+        return packed
+
+    def sampler(self, packed: "PackedDataset", scale: int, seed: int) -> "Sampler":
+        """What cuts training patches from the packed images: a pure function of (seed, sample index)."""
+        module, _, attribute = self.sampler_target.partition(":")
+        sampler: Sampler = getattr(importlib.import_module(module), attribute)(packed, self, scale, seed)
+        return sampler
 
     @model_validator(mode="after")
     def _one_size(self) -> "DatasetOptions":

@@ -30,7 +30,7 @@ _ORDER, _TOP, _LEFT, _HFLIP, _VFLIP, _TURN, _DRAWN = range(7)
 class Batch:
     """Patches of consecutive samples."""
 
-    lr: NDArray[np.uint8]
+    lq: NDArray[np.uint8]
     """N x p x p x 3 uint8 RGB."""
     hr: NDArray[np.uint8]
     """N x s p x s p x 3 uint8 RGB, the same places."""

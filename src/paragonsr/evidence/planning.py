@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from paragonsr.config import Config
-from paragonsr.config.budget import fitted, parse_budget, rescaling
+from paragonsr.config.rescaling import fitted, rescaling
 from paragonsr.errors import UserError
 from paragonsr.evidence.arms import Arm, said_once
 from paragonsr.files import write_atomically
@@ -83,7 +83,7 @@ def _rescaled(arm: Arm, total: int) -> list[str]:
 
 def _seconds(arm: Arm) -> float | None:
     """The budget of an arm; None where it is not one of seconds."""
-    budget = parse_budget(arm.config.train.budget) if arm.config.train.budget else None
+    budget = arm.config.train.budget
     return budget.amount if budget is not None and budget.unit == "seconds" else None
 
 
@@ -91,7 +91,15 @@ def _step(arm: Arm) -> str:
     """What the time of a step depends on before any automation acts: arms that agree in it get equal iterations."""
     config = arm.config
     losses = [loss.model_copy(update={"loss_weight": float(loss.loss_weight != 0)}) for loss in config.train.losses]
-    parts = [config.train.budget, config.network, config.scale, config.batch, config.micro_batch, config.patch, losses]
+    parts = [
+        str(config.train.budget),
+        config.network,
+        config.scale,
+        config.batch,
+        config.micro_batch,
+        config.patch,
+        losses,
+    ]
     machine = "num_gpu num_threads deterministic use_amp amp_bf16 use_channels_last fast_matmul use_compile"
     settings = [getattr(config, name) for name in machine.split()]
     return repr((*parts, config.train.optim_g.tag(), *settings))

@@ -156,7 +156,7 @@ class Run:
     @cached_property
     def best(self) -> Best | None:
         """The best validation so far by the deciding metric; None before the first."""
-        metric = str(self.config["train"]["training_automations"]["early_stopping"]["metric"])
+        metric = str(self.description["metric"])
         best: Best | None = None
         for validation in self.validations:
             try:
@@ -165,7 +165,7 @@ class Run:
                 return None
             sign = 1.0 if figure.better == "higher" else -1.0
             if best is None or sign * figure.value > sign * best.value:
-                best = Best(metric.removeprefix("val/"), figure.value, validation.iteration)
+                best = Best(metric, figure.value, validation.iteration)
         return best
 
     def summary(self) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""The benchmark table: PSNR-Y and SSIM-Y of a network on a folder of HR images, bicubic beside it."""
+"""The benchmark table: metric values of a network on a folder of HR images, bicubic beside it."""
 
 import csv
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,12 @@ from paragonsr.data.options import PairedOptions, SingleOptions
 from paragonsr.data.pairing import Pair, find_pairs, match
 from paragonsr.errors import UserError
 from paragonsr.inference.model import Tile, Upscaler
-from paragonsr.metrics.options import PSNRYOptions, SSIMYOptions
+from paragonsr.metrics.base import Metric
+from paragonsr.metrics.options import MetricOptions, PSNRYOptions, SSIMYOptions
 from paragonsr.metrics.protocol import mean_of_images
 
-METRICS = {"psnr_y": PSNRYOptions(), "ssim_y": SSIMYOptions()}
-"""The figures that papers report."""
+DEFAULT: dict[str, MetricOptions] = {"psnr_y": PSNRYOptions(), "ssim_y": SSIMYOptions()}
+"""What papers report."""
 PHASE = "benchmark"
 
 
@@ -34,64 +35,68 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Figures of a network on a set of images."""
+    """Metric values of a network on a set of images."""
 
     rows: tuple[Row, ...]
+    metrics: dict[str, Metric]
     scale: int
     ensemble: bool = False
-    """Whether it is the mean over eight orientations that was measured."""
+    """Whether the mean over eight orientations was measured."""
 
     def mean(self) -> Row:
         """Mean over the images; an image that is reproduced exactly (PSNR inf) is left out of it."""
 
         def of(values: list[dict[str, float]]) -> dict[str, float]:
-            return {name: mean_of_images([f[name] for f in values]).value for name in METRICS}
+            return {name: mean_of_images([v[name] for v in values]).value for name in self.metrics}
 
         return Row("mean", of([row.network for row in self.rows]), of([row.bicubic for row in self.rows]))
 
     @property
     def protocol(self) -> dict[str, str]:
-        """Metric -> what its figure was measured by."""
-        return {name: metric.protocol(self.scale) for name, metric in METRICS.items()}
+        """Metric -> how it was measured."""
+        return {name: metric.protocol for name, metric in self.metrics.items()}
 
     def lines(self) -> Iterator[str]:
-        """The table for a terminal."""
-        width = max(len(row.name) for row in (*self.rows, self.mean()))
-        yield f"{'':{width}}  {'PSNR-Y dB':>9}  {'bicubic':>9}  {'gain':>7}   {'SSIM-Y':>7}  {'bicubic':>7}"
-        for row in (*self.rows, self.mean()):
-            (psnr, ssim), (psnr0, ssim0) = ([f[m] for m in METRICS] for f in (row.network, row.bicubic))
-            yield f"{row.name:{width}}  {psnr:9.3f}  {psnr0:9.3f}  {psnr - psnr0:+7.3f}   {ssim:7.4f}  {ssim0:7.4f}"
-        exact = sum(np.isinf(row.network["psnr_y"]) for row in self.rows)
-        if exact:
-            yield f"{exact} of {len(self.rows)} images were reproduced exactly and are left out of the mean PSNR"
-        for name, protocol in self.protocol.items():
-            yield f"{name}: {protocol}"
+        """The table for a terminal: each metric of the network and of bicubic, and what was gained."""
+        rows = (*self.rows, self.mean())
+        width = max(len(row.name) for row in rows)
+        yield " " * width + "".join(f"   {name:>9}  {'bicubic':>9}  {'gain':>8}" for name in self.metrics)
+        for row in rows:
+            cells = ((row.network[name], row.bicubic[name]) for name in self.metrics)
+            yield f"{row.name:{width}}" + "".join(f"   {a:9.4f}  {b:9.4f}  {a - b:+8.4f}" for a, b in cells)
+        for name in self.metrics:
+            exact = sum(np.isinf(row.network[name]) for row in self.rows)
+            if exact:
+                yield f"{exact} of {len(self.rows)} images were reproduced exactly and are left out of the mean {name}"
+        for name, metric in self.metrics.items():
+            lower = "" if metric.better == "higher" else "  (lower is better)"
+            yield f"{name}: {metric.protocol}{lower}"
 
     def as_csv(self) -> str:
         """The table as CSV: a line an image, the last one the mean."""
         lines = io.StringIO()
         writer = csv.writer(lines, lineterminator="\n")
-        writer.writerow(["image", *METRICS, *(f"bicubic_{name}" for name in METRICS)])
+        writer.writerow(["image", *self.metrics, *(f"bicubic_{name}" for name in self.metrics)])
         for row in (*self.rows, self.mean()):
             writer.writerow([row.name, *row.network.values(), *row.bicubic.values()])
         return lines.getvalue()
 
     def as_dict(self) -> dict[str, Any]:
         """The table as JSON; an infinite PSNR is the string "inf", which JSON has no number for."""
-
-        def figures(row: Row) -> dict[str, Any]:
-            return {
-                kind: {name: value if np.isfinite(value) else str(value) for name, value in values.items()}
-                for kind, values in (("network", row.network), ("bicubic", row.bicubic))
-            }
-
         return {
             "scale": self.scale,
             "ensemble": "x8" if self.ensemble else None,
             "protocol": self.protocol,
-            "images": {row.name: figures(row) for row in self.rows},
-            "mean": figures(self.mean()),
+            "images": {row.name: _plain(row) for row in self.rows},
+            "mean": _plain(self.mean()),
         }
+
+
+def _plain(row: Row) -> dict[str, Any]:
+    return {
+        kind: {name: value if np.isfinite(value) else str(value) for name, value in values.items()}
+        for kind, values in (("network", row.network), ("bicubic", row.bicubic))
+    }
 
 
 def benchmark(
@@ -99,6 +104,7 @@ def benchmark(
     hr: Path,
     lr: Path | None = None,
     *,
+    metrics: Mapping[str, MetricOptions] = DEFAULT,
     tile: Tile = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Table:
@@ -109,6 +115,7 @@ def benchmark(
         hr: folder of HR images.
         lr: folder of LR images, called like the HR ones or with `x2`, `x3`, ... after their names; made from the HR
             images by MATLAB's bicubic if not given.
+        metrics: name -> what is measured.
         tile: largest side of a tile in LR pixels; 0 takes each image whole.
         progress: is told how many images are done, and of how many.
 
@@ -116,17 +123,17 @@ def benchmark(
         UserError: a folder or an image cannot be used.
     """
     pairs = _pairs(hr, lr, upscaler.scale)
+    built = {name: options.build(scale=upscaler.scale) for name, options in metrics.items()}
     rows = []
     for done, pair in enumerate(pairs, 1):
         hr_image, lr_image = load_pair(pair, upscaler.scale)
         images = upscaler.upscale(lr_image, tile=tile), resize.upscale(lr_image, upscaler.scale)
         network, bicubic = (
-            {name: metric.measure(image, hr_image, upscaler.scale) for name, metric in METRICS.items()}
-            for image in images
+            {name: metric.measure(image, hr_image) for name, metric in built.items()} for image in images
         )
         rows.append(Row(pair.name, network, bicubic))
         progress(done, len(pairs))
-    return Table(tuple(rows), upscaler.scale, upscaler.ensemble)
+    return Table(tuple(rows), built, upscaler.scale, upscaler.ensemble)
 
 
 def _pairs(hr: Path, lr: Path | None, scale: int) -> list[Pair]:

@@ -9,7 +9,7 @@ from paragonsr.options import ITERATIONS, Variant
 from paragonsr.registry import Registry
 
 if TYPE_CHECKING:
-    from torch import nn
+    from paragonsr.losses.base import Loss
 
 
 class LossOptions(Variant):
@@ -17,6 +17,8 @@ class LossOptions(Variant):
 
     registry: ClassVar[Registry[type["LossOptions"]]] = Registry("paragonsr.losses")
 
+    name: str | None = Field(None, pattern=r"^[A-Za-z0-9_]+$")
+    """Name in logs and TensorBoard; needed where two losses have one type. Default: the type without `loss`."""
     loss_weight: float = Field(1.0, ge=0)
     """Weight in the sum of losses."""
     start_iter: int = Field(0, ge=0, json_schema_extra=ITERATIONS)
@@ -42,8 +44,8 @@ class LossOptions(Variant):
 
     @property
     def label(self) -> str:
-        """Name in logs and TensorBoard: the type without `loss`."""
-        return self.type.removesuffix("loss")
+        """Name in logs and TensorBoard: `name`, or the type without `loss`."""
+        return self.name or self.type.removesuffix("loss")
 
     def weight_at(self, iteration: float) -> float:
         """Weight of the update that follows `iteration` finished ones: the first of a run has iteration 0.
@@ -62,10 +64,10 @@ class LossOptions(Variant):
             share = math.floor(share)
         return self.loss_weight + share * (self.target_weight - self.loss_weight)
 
-    def build(self) -> "nn.Module":  # type: ignore[override]
+    def build(self) -> "Loss":  # type: ignore[override]
         """The module: (SR, HR), both N x 3 x H x W in [0, 1], to a scalar."""
-        module: nn.Module = super().build()
-        return module
+        loss: Loss = super().build()
+        return loss
 
 
 class L1Options(LossOptions):

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from paragonsr.metrics.base import Metric
 from paragonsr.metrics.protocol import Image, pair
 
 if TYPE_CHECKING:
@@ -27,6 +28,22 @@ def psnr(sr: Image, hr: Image, *, shave: int = 0, luma: bool = False) -> float:
     return 10 * math.log10(255**2 / error) if error else math.inf
 
 
-def measure(options: "PSNROptions", *, sr: Image, hr: Image, scale: int) -> float:
-    """The figure that the options describe."""
-    return psnr(sr, hr, shave=options.shave(scale), luma=options.test_y_channel)
+class PSNR(Metric):
+    """PSNR of images by the protocol.
+
+    Args:
+        options: channels and border.
+        scale: of the images.
+    """
+
+    def __init__(self, options: "PSNROptions", scale: int) -> None:
+        self._shave, self._luma, self._protocol = options.shave(scale), options.test_y_channel, options.protocol(scale)
+
+    @property
+    def protocol(self) -> str:
+        """Channels, border and the rest of how it measures."""
+        return self._protocol
+
+    def measure(self, sr: Image, hr: Image) -> float:
+        """PSNR in dB; inf for equal images."""
+        return psnr(sr, hr, shave=self._shave, luma=self._luma)

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from paragonsr.metrics.base import Metric
 from paragonsr.metrics.protocol import Image, Samples, pair
 
 if TYPE_CHECKING:
@@ -40,9 +41,25 @@ def ssim(sr: Image, hr: Image, *, shave: int = 0, luma: bool = False) -> float:
     return float(np.concatenate([_similarity(a[cut], b[cut]) for cut in cuts]).mean())
 
 
-def measure(options: "SSIMOptions", *, sr: Image, hr: Image, scale: int) -> float:
-    """The figure that the options describe."""
-    return ssim(sr, hr, shave=options.shave(scale), luma=options.test_y_channel)
+class SSIM(Metric):
+    """SSIM of images by the protocol.
+
+    Args:
+        options: channels and border.
+        scale: of the images.
+    """
+
+    def __init__(self, options: "SSIMOptions", scale: int) -> None:
+        self._shave, self._luma, self._protocol = options.shave(scale), options.test_y_channel, options.protocol(scale)
+
+    @property
+    def protocol(self) -> str:
+        """Channels, border and the rest of how it measures."""
+        return self._protocol
+
+    def measure(self, sr: Image, hr: Image) -> float:
+        """Mean structural similarity, at most 1."""
+        return ssim(sr, hr, shave=self._shave, luma=self._luma)
 
 
 def window() -> Samples:

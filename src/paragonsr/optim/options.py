@@ -133,7 +133,6 @@ class PlateauOptions(SchedulerOptions):
 
     type: Literal["ReduceLROnPlateau"] = "ReduceLROnPlateau"
     aliases = ("Plateau",)
-    metric: str = "val/psnr"
     factor: float = Field(0.5, gt=0, lt=1)
     patience: int = Field(5000, ge=1, json_schema_extra=ITERATIONS)
     """Iterations (not validations) without an improvement."""

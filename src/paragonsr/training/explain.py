@@ -7,9 +7,10 @@ from typing import Any
 from paragonsr.automation.options import AutomationOptions
 from paragonsr.automation.protocol import Measurements
 from paragonsr.config import Config
-from paragonsr.training.assembly import image_statistics, learning_rate, open_data
-from paragonsr.training.control.automations import RunContext, calibration_table, make_automations
+from paragonsr.training.assembly import learning_rate
+from paragonsr.training.control.automations import calibration_table, make_automations, run_context
 from paragonsr.training.engine.device_context import open_device_context
+from paragonsr.training.run_data import image_statistics, open_data
 
 WIDTH, INDENT = 80, 14
 """Characters of a line, and where what a title stands for begins."""
@@ -18,7 +19,7 @@ WIDTH, INDENT = 80, 14
 def acting(config: Config) -> Iterator[str]:
     """One line for each automation that would act, and what it may change; `explanation` says more."""
     parameters = sum(p.numel() for p in config.network.build(scale=config.scale).parameters())
-    automations = make_automations(config, RunContext(parameters, world=1))
+    automations = make_automations(config, run_context(config, parameters, world=1))
     width = max(len(automation.name) for automation in automations)
     yield from (f"{automation.name:{width}}  may change {automation.may_change}" for automation in automations)
 
@@ -31,7 +32,7 @@ def explanation(config: Config) -> Iterator[str]:
         data = open_data(config, device_context)
         yield f"{config.network.tag()} x{config.scale}: {parameters} parameters on {device_context.device}"
         yield f"training images: {len(data.train)}"
-        context = RunContext(parameters, device_context.world)
+        context = run_context(config, parameters, device_context.world)
         if config.train.dynamic_loss_scheduling.enabled:
             measurements: Measurements = image_statistics(data.train)
             yield from calibration_table(config, context, measurements)
@@ -62,13 +63,8 @@ def _rates(config: Config) -> Iterator[str]:
 
 
 def _sections(config: Config) -> dict[str, AutomationOptions]:
-    sections: dict[str, AutomationOptions] = {"dynamic_loss_scheduling": config.train.dynamic_loss_scheduling}
-    whole = config.train.training_automations
-    for name in type(whole).model_fields:
-        value: Any = getattr(whole, name)
-        if isinstance(value, AutomationOptions):
-            sections[name] = value if whole.enabled else value.model_copy(update={"enabled": False})
-    return sections
+    train = config.train
+    return {"dynamic_loss_scheduling": train.dynamic_loss_scheduling} | train.training_automations.sections()
 
 
 def _keys(options: AutomationOptions) -> Iterator[str]:

@@ -17,6 +17,7 @@ from paragonsr.training.engine.device_context import DeviceContext
 from paragonsr.training.engine.meter import Meter, SystemStats
 from paragonsr.training.engine.objective import Objective
 from paragonsr.training.engine.signals import Interruption
+from paragonsr.training.engine.step import StepResult
 from paragonsr.training.engine.validation import Validator
 from paragonsr.training.reporting.loggers import LoggerGroup
 
@@ -55,15 +56,7 @@ class Trainer:
         state, settings, stopped = self.state, self._begin(), False
         while state.iteration < settings.total_iter and not stopped:
             before = state.iteration
-            batch, iterations_per_step = self._batch(settings)
-            position = settings.pace.position_at(before)
-            weights = self.objective.weights(position, settings.loss_factors)
-            lr = self.learning_rate(position, settings.lr) * settings.lr_factor(position)
-            step = state.train_step.step(
-                batch, settings, weights, lr, halves=self.calendar.halves(before, iterations_per_step)
-            )
-            state.ema.update(state.network)
-            state.advance(step.samples, iterations_per_step)
+            step, position = self._step(settings)
             self.meter.add(step, state.samples_seen, state.iteration, position)
             self.loggers.advance(state.iteration, settings.total_iter)
 
@@ -84,6 +77,27 @@ class Trainer:
         self.size_probe.suspend()
         return settings.stop or ("interrupted" if stopped else "finished")
 
+    def _step(self, settings: Hyperparameters) -> tuple[StepResult, float]:
+        """One optimisation step on the next samples, and the position that it was made at."""
+        state = self.state
+        batch, iterations = self._batch(settings)
+        position = settings.pace.position_at(state.iteration)
+        weights = self.objective.weights(position, settings.loss_factors)
+        factor = settings.lr_factor(position)
+        step = state.train_step.step(
+            batch,
+            settings,
+            weights,
+            self.learning_rate(position, settings.lr) * factor,
+            {
+                label: self.learning_rate(position, learner.base_lr) * factor * settings.learner_factors.get(label, 1.0)
+                for label, learner in state.train_step.learners.items()
+            },
+            halves=self.calendar.halves(state.iteration, iterations),
+        )
+        state.advance(step.samples, iterations)
+        return step, position
+
     def _begin(self) -> Hyperparameters:
         """Let the automations act on what is known before the first step."""
         nothing_due = Due()
@@ -95,17 +109,14 @@ class Trainer:
     def _batch(self, settings: Hyperparameters) -> tuple[Batch, int]:
         """This process' share of the next samples, and how many iterations they make; the run does not end late."""
         left = settings.total_iter - self.state.iteration
-        iterations_per_step = min(settings.batch_size // self.reference_batch, left)
-        share = iterations_per_step * self.reference_batch // self.device_context.world
-        return self.batches.batch(
-            self.state.samples_seen + self.device_context.rank * share, share
-        ), iterations_per_step
+        iterations = min(settings.batch_size // self.reference_batch, left)
+        share = iterations * self.reference_batch // self.device_context.world
+        return self.batches.batch(self.state.samples_seen + self.device_context.rank * share, share), iterations
 
     def _validate(self, due: Due) -> list[Decision]:
         began = time.perf_counter()
-        validation = self.validator(self.state.averaged(), self.state.iteration)
-        if self.checkpoints.is_best(validation, self.state):
-            self.checkpoints.save_best(self.state)
+        validation = self.validator(self.state.ema_network(), self.state.iteration)
+        self.checkpoints.note(validation, self.state)
         took = self.device_context.max_over_processes(time.perf_counter() - began)
         took = self.system_stats.validation(self.state.iteration, took)
         decisions = self._observe(replace(validation, seconds=took), due)

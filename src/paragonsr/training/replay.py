@@ -11,9 +11,8 @@ from paragonsr.automation.journal import DecisionJournal, Entry
 from paragonsr.automation.protocol import Automation, Measurements, Observation, Steps
 from paragonsr.config import Config
 from paragonsr.errors import UserError
-from paragonsr.training.control.automations import RunContext, make_automations
+from paragonsr.training.control.automations import make_automations, run_context
 from paragonsr.training.control.controller import Controller, Hyperparameters
-from paragonsr.training.control.size_probe import SizeProbe
 from paragonsr.training.reporting.record import read_observations
 
 Line = dict[str, Any]
@@ -34,14 +33,14 @@ def replay(folder: Path) -> "Replay":
         journal = [json.loads(line) for line in (folder / "journal.jsonl").read_text(encoding="utf-8").splitlines()]
         spans = [*description.get("earlier", []), {"until": math.inf, "config": description["config"]}]
         sessions = [_Session(span["until"], Config.model_validate(span["config"])) for span in spans]
-        context = RunContext(description["parameters"], description["environment"]["world"])
+        parameters, world = description["parameters"], description["environment"]["world"]
         observations = list(read_observations(folder))
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
             f"this run cannot be replayed ({error})", where=str(folder), fix="give experiments/<name>"
         ) from None
     _require_beginning(observations, folder)
-    return Replay(list(_again(sessions, context, observations)), journal)
+    return Replay(list(_again(sessions, parameters, world, observations)), journal)
 
 
 class Replay:
@@ -79,17 +78,19 @@ class _Session:
         return after > 0 or (after == 0 and isinstance(observation, Measurements))
 
 
-def _again(sessions: Sequence[_Session], context: RunContext, observations: Iterable[Observation]) -> Iterator[Line]:
+def _again(
+    sessions: Sequence[_Session], parameters: int, world: int, observations: Iterable[Observation]
+) -> Iterator[Line]:
     """The journal's lines, made again."""
     current, *later = sessions
     entries: list[Entry] = []
-    automations, controller = _parts(current.config, context, entries)
+    automations, controller = _parts(current.config, parameters, world, entries)
     for observation in observations:
         while current.is_over(observation):
             current, *later = later
             earlier = {automation.name: automation.state_dict() for automation in automations}
             state = controller.state_dict()
-            automations, controller = _parts(current.config, context, entries)
+            automations, controller = _parts(current.config, parameters, world, entries)
             controller.load_state_dict(json.loads(json.dumps(state)))
             for automation in automations:
                 if automation.name in earlier:
@@ -100,18 +101,17 @@ def _again(sessions: Sequence[_Session], context: RunContext, observations: Iter
     return (json.loads(json.dumps(entry.as_dict())) for entry in entries)
 
 
-def _parts(config: Config, context: RunContext, entries: list[Entry]) -> tuple[Sequence[Automation], Controller]:
+def _parts(
+    config: Config, parameters: int, world: int, entries: list[Entry]
+) -> tuple[Sequence[Automation], Controller]:
     """Automations as they begin, and controls that change nothing but the settings, and tell each entry."""
     controller = Controller(
-        Hyperparameters.of(config, context.world),
+        Hyperparameters.of(config, world),
         DecisionJournal(None),
-        roll_back=lambda: None,
-        announce=entries.append,
-        before_decay=lambda: None,
-        size_probe=SizeProbe(None),
-        reference_batch=config.batch * context.world,
+        config.batch * world,
     )
-    return make_automations(config, context), controller
+    controller.on("entry", entries.append)
+    return make_automations(config, run_context(config, parameters, world)), controller
 
 
 def _require_beginning(observations: Sequence[Observation], folder: Path) -> None:

@@ -12,13 +12,15 @@ from torch import nn
 
 from paragonsr.archs.weights import load_into, starting_options
 from paragonsr.config import Config
-from paragonsr.training.assembly import Data, assemble, open_data
+from paragonsr.training.assembly import assemble
 from paragonsr.training.checkpoint.run_folder import RunFolder, environment
 from paragonsr.training.engine.device_context import DeviceContext, open_device_context
+from paragonsr.training.engine.factory import build_network
 from paragonsr.training.engine.validation import sanity
 from paragonsr.training.loop import Trainer
 from paragonsr.training.reporting.console import Console
 from paragonsr.training.reporting.pictures import comparison_picture
+from paragonsr.training.run_data import Data, open_data
 from paragonsr.training.time_plan import planned
 
 
@@ -53,8 +55,7 @@ def train(config: Config, *, fresh: bool = False, notes: tuple[str, ...] = ()) -
         device_context = stack.enter_context(open_device_context(config))
         config, beginning = _from_where_it_begins(config)
         torch.manual_seed(config.manual_seed)
-        network = config.network.build(scale=config.scale).to(device_context.device)
-        network = network.to(memory_format=device_context.memory_format)  # type: ignore[call-overload]
+        network = build_network(config, device_context)
         sanity(network, device_context)
         data = open_data(config, device_context)
         with device_context.main_process_first():
@@ -107,7 +108,7 @@ def _heading(config: Config, device_context: DeviceContext, data: Data, network:
         yield f"validation on {config.datasets[phase].name or phase}, {len(packed)} images"
     if data.validation:
         for name, metric in config.val.chosen_metrics().items():
-            yield f"  {name} is {metric.protocol(config.scale)}"
+            yield f"  {name} is {metric.build(scale=config.scale).protocol}"
 
 
 def _description(config: Config, data: Data, network: nn.Module) -> dict[str, Any]:
@@ -116,6 +117,7 @@ def _description(config: Config, data: Data, network: nn.Module) -> dict[str, An
         "config": config.model_dump(),
         "environment": environment(),
         "data": data.fingerprints(),
+        "metric": config.deciding_metric,
         "parameters": sum(p.numel() for p in network.parameters()),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S"),
     }

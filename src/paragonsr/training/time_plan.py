@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from paragonsr.config import Config
-from paragonsr.config.budget import fitted, parse_budget, rescaling
+from paragonsr.config.rescaling import fitted, rescaling
 from paragonsr.training.checkpoint.run_folder import RunFolder
 from paragonsr.training.engine.device_context import DeviceContext
 from paragonsr.training.engine.estimate import measured_step
@@ -19,11 +19,11 @@ def planned(config: Config, folder: RunFolder, device_context: DeviceContext) ->
 
     A resumed run keeps the plan that it was begun with, whatever the machine would do today.
     """
-    budget = parse_budget(config.train.budget) if config.train.budget else None
+    budget = config.train.budget
     if budget is None or budget.unit != "seconds":
         return config, None
     earlier = folder.read()
-    if earlier is not None and earlier["config"]["train"].get("budget") == config.train.budget:
+    if earlier is not None and earlier["config"]["train"].get("budget") == str(budget):
         return fitted(config, earlier["config"]["train"]["total_iter"]), None
     seconds = measured_step(config, device_context, min(LONGEST, MEASURED_SHARE * budget.amount)).seconds
     slowest = float(device_context.mean(np.array([seconds]))[0])

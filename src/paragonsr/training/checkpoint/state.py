@@ -1,30 +1,31 @@
-"""Everything that training goes on from: weights, average, optimiser, counters, automations."""
+"""Everything that training continues from: weights, EMA, optimisers, counters, automations."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from paragonsr.optim import optimisers as optimisers
+from paragonsr.optim import optimisers
 from paragonsr.optim.ema import EMA
 from paragonsr.training.control.best import Best
 from paragonsr.training.engine.step import TrainStep
+from paragonsr.training.engine.trainable import under
 
 FORMAT = 2
+"""Version of what a resume state holds; others are refused."""
 
 
 class Stateful(Protocol):
     """Something whose JSON-able state belongs into a checkpoint."""
 
     def state_dict(self) -> dict[str, Any]:
-        """All that it goes on from."""
+        """All that it continues from."""
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Continue from there."""
         ...
 
 
@@ -33,31 +34,39 @@ class TrainingState:
     """The state of a run between two iterations.
 
     `save` and `load` turn it into tensors and JSON; `keep` and `roll_back` hold one earlier state in memory. Counters,
-    sample position and automations only go forward: a rollback changes weights, average, optimiser and scaler alone,
+    sample position and automations only go forward: a rollback changes weights, EMA, optimisers and scalers alone,
     or the same samples would bring the same trouble again.
     """
 
-    network: nn.Module
     ema: EMA
     train_step: TrainStep
-    parts: Mapping[str, Stateful]
-    """Meter, controls and automations, by name."""
     iteration: int = 0
     """Iterations finished: samples seen / samples of the configured batch."""
     samples_seen: int = 0
     """Samples trained on; the next batch begins with this index."""
     best: Best | None = None
+    _parts: dict[str, Stateful] = field(default_factory=dict, repr=False)
     _snapshot: tuple[dict[str, Tensor], dict[str, Any]] | None = field(default=None, repr=False)
 
+    @property
+    def network(self) -> nn.Module:
+        """The network that is trained."""
+        return self.train_step.main.network
+
+    def register(self, name: str, part: Stateful) -> None:
+        """Save and load `part` with this state."""
+        self._parts[name] = part
+
     def advance(self, samples: int, iterations: int) -> None:
-        """Count one step."""
+        """Count one step, and let the EMA follow it."""
+        self.ema.update(self.network)
         self.iteration += iterations
         self.samples_seen += samples
 
-    def averaged(self) -> nn.Module:
-        """The network to be validated and kept: the moving average, or without one the trained network itself."""
+    def ema_network(self) -> nn.Module:
+        """The network to be validated and saved: the moving average, or without one a copy of the trained network."""
         if not self.ema.decay:
-            with optimisers.evaluation_weights(self.train_step.optimiser):
+            with optimisers.evaluation_weights(self.train_step.main.optimiser):
                 self.ema.copy(self.network)
         return self.ema.network
 
@@ -88,46 +97,36 @@ class TrainingState:
             "best": vars(self.best) if self.best else None,
             "learned": rest,
             "kept": kept_rest,
-            "parts": {name: part.state_dict() for name, part in self.parts.items()},
+            "parts": {name: part.state_dict() for name, part in self._parts.items()},
         }
 
     def load(self, tensors: dict[str, Tensor], rest: dict[str, Any]) -> None:
         """Take over what `save` returned, bit for bit."""
-        groups: dict[str, dict[str, Tensor]] = {"now": {}, "kept": {}, "rng": {}}
-        for name, tensor in tensors.items():
-            group, _, key = name.partition(".")
-            groups[group][key] = tensor
-        self._restore(groups["now"], rest["learned"])
-        if groups["kept"]:
-            self._snapshot = groups["kept"], rest["kept"]
+        self._restore(under("now", tensors), rest["learned"])
+        kept = under("kept", tensors)
+        if kept:
+            self._snapshot = kept, rest["kept"]
         self.iteration, self.samples_seen = rest["iteration"], rest["samples_seen"]
         self.best = Best(**rest["best"]) if rest["best"] else None
-        for name, part in self.parts.items():
+        for name, part in self._parts.items():
             if name in rest["parts"]:
                 part.load_state_dict(rest["parts"][name])
-        torch.set_rng_state(groups["rng"]["torch"])
-        if "cuda" in groups["rng"] and torch.cuda.is_available():
-            torch.cuda.set_rng_state(groups["rng"]["cuda"])
+        torch.set_rng_state(tensors["rng.torch"])
+        if "rng.cuda" in tensors and torch.cuda.is_available():
+            torch.cuda.set_rng_state(tensors["rng.cuda"])
 
     def _learned(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        optimiser, rest = optimisers.flatten(self.train_step.optimiser)
-        tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
-        tensors |= {f"average.{k}": v for k, v in self.ema.network.state_dict().items()}
-        tensors |= {f"optimiser.{k}": v for k, v in optimiser.items()}
-        return tensors, {
-            "optimiser": rest,
-            "updates": self.ema.updates,
-            "scaler": self.train_step.scaler.state_dict(),
-        }
+        tensors, rest = self.train_step.main.state()
+        tensors |= {f"ema.{k}": v for k, v in self.ema.network.state_dict().items()}
+        rest |= {"updates": self.ema.updates, "learners": {}}
+        for label, learner in self.train_step.learners.items():
+            own, rest["learners"][label] = learner.state()
+            tensors |= {f"learner.{label}.{k}": v for k, v in own.items()}
+        return tensors, rest
 
     def _restore(self, tensors: dict[str, Tensor], rest: dict[str, Any]) -> None:
-        def part(name: str) -> dict[str, Tensor]:
-            prefix = f"{name}."
-            return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-        self.network.load_state_dict(part("network"))
-        self.ema.network.load_state_dict(part("average"))
+        self.train_step.main.restore(tensors, rest)
+        self.ema.network.load_state_dict(under("ema", tensors))
         self.ema.updates = rest["updates"]
-        optimisers.unflatten(self.train_step.optimiser, part("optimiser"), rest["optimiser"])
-        if rest["scaler"]:
-            self.train_step.scaler.load_state_dict(rest["scaler"])
+        for label, learner in self.train_step.learners.items():
+            learner.restore(under(f"learner.{label}", tensors), rest["learners"][label])

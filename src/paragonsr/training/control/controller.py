@@ -3,12 +3,14 @@
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from paragonsr.automation.journal import DecisionJournal, Entry
 from paragonsr.automation.protocol import Decay, Decision
 from paragonsr.config import Config
-from paragonsr.training.control.size_probe import SizeProbe
+
+Event = Literal["rollback", "first_decay", "probe", "entry"]
+"""What a callback of the controller can be told of."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,10 @@ class Hyperparameters:
     """Owner -> what it multiplies the scheduled rate by."""
     loss_factors: Mapping[str, float] = field(default_factory=dict)
     """Loss label -> what its weight is multiplied by."""
+    learner_factors: Mapping[str, float] = field(default_factory=dict)
+    """Label of a learned loss -> what the learning rate of its own network is multiplied by."""
     stop: str = ""
-    """Why training ends now; empty while it goes on."""
+    """Why training ends now; empty while it continues."""
 
     @classmethod
     def of(cls, config: Config, world: int) -> "Hyperparameters":
@@ -83,33 +87,23 @@ def _lr_factor(value: Any) -> str:
 class Controller:
     """Carries decisions out: checks bounds, refuses the impossible, writes each to the journal, tells it once.
 
+    Whoever has to act when a setting changes is told by a callback: see `on`.
+
     Args:
         settings: what the run begins with.
         journal: where decisions are written.
-        roll_back: takes the training state back to its last good snapshot.
-        announce: is told every entry once (console, TensorBoard).
-        before_decay: keeps the state that the first decay in force begins from.
-        size_probe: remembers on the disk that a size is being tried.
         reference_batch: samples of one iteration; a batch is a multiple of it.
     """
 
-    def __init__(
-        self,
-        settings: Hyperparameters,
-        journal: DecisionJournal,
-        roll_back: Callable[[], None],
-        announce: Callable[[Entry], None],
-        before_decay: Callable[[], None],
-        size_probe: SizeProbe,
-        reference_batch: int,
-    ) -> None:
+    def __init__(self, settings: Hyperparameters, journal: DecisionJournal, reference_batch: int) -> None:
         self.settings = settings
-        self._journal, self._roll_back, self._announce = journal, roll_back, announce
-        self._before_decay, self._size_probe, self._reference_batch = before_decay, size_probe, reference_batch
+        self._journal, self._reference_batch = journal, reference_batch
         self._planned_total = settings.total_iter
+        self._callbacks: dict[Event, list[Callable[[Any], None]]] = {}
         self._checks: dict[str, Callable[[Any], str]] = {
             "lr": _number(1e-12, 1e3),
             "lr_factor": _lr_factor,
+            "learner_lr": _number(0.0, 16.0),
             "loss_weight": _number(0.0, 1e6),
             "micro_batch": _number(1, 1 << 20),
             "batch_size": self._batch_size,
@@ -118,6 +112,20 @@ class Controller:
             "rollback": lambda value: "" if value is True else "refused: a rollback has no other value than true",
             "stop": lambda value: "" if value is True else "refused: a stop has no other value than true",
         }
+
+    def on(self, event: Event, callback: Callable[[Any], None]) -> None:
+        """Call `callback` at each event of a kind.
+
+        Args:
+            event: `rollback` (a decision to return to the last good weights), `first_decay` (before the first decay in
+                force), `probe` (a size that may end the process is tried from now on), `entry` (a decision was made).
+            callback: is given the journal entry.
+        """
+        self._callbacks.setdefault(event, []).append(callback)
+
+    def _tell(self, event: Event, entry: Entry) -> None:
+        for callback in self._callbacks.get(event, ()):
+            callback(entry)
 
     def apply(self, decisions: Iterable[Decision], iteration: int) -> Hyperparameters:
         """Carry decisions out, in their order.
@@ -129,20 +137,19 @@ class Controller:
             setting, _, owner = decision.setting.partition("/")
             check = self._checks.get(setting)
             refusal = check(decision.value) if check else f"refused: there is no setting {decision.setting!r}"
-            before = self._present(setting, owner)
             outcome = refusal or ("dry run" if decision.dry_run else "applied")
+            entry = Entry(iteration, decision, self._present(setting, owner), outcome)
             if outcome == "applied":
-                self._change(setting, owner, decision, iteration)
-            entry = Entry(iteration, decision, before, outcome)
+                self._change(setting, owner, entry)
             self._journal.write(entry)
-            self._announce(entry)
+            self._tell("entry", entry)
             if decision.probe and outcome == "applied":
-                self._size_probe.begin(iteration, self.settings.batch_size, self.settings.micro_batch)
+                self._tell("probe", entry)
         return self.settings
 
     def _batch_size(self, value: Any) -> str:
         if value < 1 or value % self._reference_batch:
-            return f"refused: {value:g} is no multiple of the configured batch {self._reference_batch}"
+            return f"refused: {value:g} is not a multiple of the configured batch {self._reference_batch}"
         return ""
 
     def _present(self, setting: str, owner: str) -> float | int | bool | Decay | None:
@@ -150,26 +157,31 @@ class Controller:
             return self.settings.lr_factors.get(owner, 1.0)
         if setting == "loss_weight":
             return self.settings.loss_factors.get(owner, 1.0)
+        if setting == "learner_lr":
+            return self.settings.learner_factors.get(owner, 1.0)
         if setting in ("rollback", "stop"):
             return False
         return getattr(self.settings, setting, None)
 
-    def _change(self, setting: str, owner: str, decision: Decision, iteration: int) -> None:
-        value: Any = decision.value
+    def _change(self, setting: str, owner: str, entry: Entry) -> None:
+        value: Any = entry.decision.value
+        before = self.settings
         if setting == "rollback":
-            self._roll_back()
+            self._tell("rollback", entry)
         elif setting == "stop":
-            self.settings = replace(self.settings, stop=f"{decision.automation}: {decision.reason}")
+            self.settings = replace(before, stop=f"{entry.decision.automation}: {entry.decision.reason}")
         elif setting == "lr_factor":
-            if isinstance(value, Decay) and not any(isinstance(f, Decay) for f in self.settings.lr_factors.values()):
-                self._before_decay()
-            self.settings = replace(self.settings, lr_factors={**self.settings.lr_factors, owner: value})
+            if isinstance(value, Decay) and not any(isinstance(f, Decay) for f in before.lr_factors.values()):
+                self._tell("first_decay", entry)
+            self.settings = replace(before, lr_factors={**before.lr_factors, owner: value})
         elif setting == "loss_weight":
-            self.settings = replace(self.settings, loss_factors={**self.settings.loss_factors, owner: value})
+            self.settings = replace(before, loss_factors={**before.loss_factors, owner: value})
+        elif setting == "learner_lr":
+            self.settings = replace(before, learner_factors={**before.learner_factors, owner: value})
         elif setting == "total_iter":
-            self.settings = replace(self.settings, total_iter=value, pace=self._pace_to(value, iteration))
+            self.settings = replace(before, total_iter=value, pace=self._pace_to(value, entry.iteration))
         else:
-            self.settings = replace(self.settings, **{setting: value})
+            self.settings = replace(before, **{setting: value})
 
     def _pace_to(self, total: int, iteration: int) -> Pace:
         """What remains of the plan, stretched or shortened to end with the new total."""
@@ -184,7 +196,7 @@ class Controller:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue with the settings that were in force; a stop is over once the run is started again.
 
-        A run that was given another total by its owner goes on by the schedule of that total; its decays are over.
+        A run that was given another total by its owner continues by the schedule of that total; its decays are over.
         """
         state = dict(state)
         if state.pop("planned_total") != self._planned_total:

@@ -24,7 +24,7 @@ class Forecaster:
     def __init__(
         self, metric: str, rate: Callable[[float, float], float], total: int, ema_decay: float, ema_power: float
     ) -> None:
-        self._metric, self._rate, self._total = metric.removeprefix("val/"), rate, total
+        self._metric, self._rate, self._total = metric, rate, total
         self._average = ema_decay, ema_power
         self.points: list[list[float]] = []
         """[position, figure]."""

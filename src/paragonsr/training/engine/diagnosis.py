@@ -59,7 +59,7 @@ def _layer(network: nn.Module, batch: Batch, device_context: DeviceContext) -> s
         handles.append(module.register_forward_hook(watch))
     try:
         with torch.no_grad(), device_context.autocast():
-            network(to_device(batch.lr, device_context))
+            network(to_device(batch.lq, device_context))
     finally:
         for handle in handles:
             handle.remove()

@@ -11,9 +11,8 @@ from paragonsr.config import Config
 from paragonsr.data.sampling import Batch
 from paragonsr.training.control.controller import Hyperparameters
 from paragonsr.training.engine.device_context import DeviceContext, open_device_context
+from paragonsr.training.engine.factory import build_network, build_objective, build_step
 from paragonsr.training.engine.memory import PeakMemory
-from paragonsr.training.engine.objective import Objective
-from paragonsr.training.engine.step import TrainStep
 
 WARM_UP = 2
 """Steps that are not counted: the first ones allocate and choose kernels."""
@@ -40,11 +39,9 @@ def estimate(config: Config, seconds: float = 2.0) -> Estimate:
 def measured_step(config: Config, device_context: DeviceContext, seconds: float) -> Estimate:
     """The same in a process that has its device already; draws no random number that training would miss."""
     with torch.random.fork_rng():
-        network = config.network.build(scale=config.scale).to(device_context.device)
-    network = network.to(memory_format=device_context.memory_format)  # type: ignore[call-overload]
-    optimiser = config.train.optim_g.build(parameters=[p for p in network.parameters() if p.requires_grad])
-    objective = Objective(config.train.losses, device_context.device)
-    train_step = TrainStep(network, objective, optimiser, device_context)
+        network = build_network(config, device_context)
+        objective = build_objective(config, device_context)
+    train_step = build_step(config, device_context, network, objective)
     settings = Hyperparameters(config.batch, config.micro_batch, grad_clip=None)
     shape = (config.batch, config.patch, config.patch, 3)
     images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)

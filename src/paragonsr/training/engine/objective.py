@@ -1,19 +1,22 @@
-"""The training objective: each loss differentiated at the network's output, where its pull can be measured."""
+"""The training objective: each loss is differentiated at the network's output, where its gradient can be measured."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from paragonsr.losses.base import LearnedLoss, Loss
 from paragonsr.losses.options import LossOptions
+from paragonsr.training.engine.device_context import DeviceContext
 
 
 @dataclass(frozen=True)
 class LossGradient:
-    """What the losses say about one micro-batch."""
+    """The gradient of the losses of one micro-batch at its SR images."""
 
-    gradient: Tensor
+    total: Tensor
     """d(sum of weighted losses)/dSR, shape of SR, float32."""
     values: dict[str, Tensor]
     """Raw value of each loss, before its weight; 0-dim. A loss with weight 0 is not computed and is not here."""
@@ -25,21 +28,30 @@ class Objective:
     """A weighted sum of losses over SR images.
 
     Every loss is differentiated at the detached SR image: g_i = dL_i/dSR. Propagating sum(w_i g_i) through the network
-    gives the same gradient as the summed loss, with one backward pass, and the norms of g_i come for nothing.
+    gives the same gradient as the summed loss, with one backward pass, and the norms of g_i cost nothing.
 
     Args:
         losses: the configured losses.
-        device: where they compute.
+        device_context: where, and in which precision, they compute.
     """
 
-    def __init__(self, losses: Sequence[LossOptions], device: torch.device) -> None:
+    def __init__(self, losses: Sequence[LossOptions], device_context: DeviceContext) -> None:
         self.options = list(losses)
-        self.modules: dict[str, nn.Module] = {loss.label: loss.build().to(device) for loss in losses}
+        self.device_context = device_context
+        self.losses: dict[str, Loss] = {loss.label: loss.build().to(device_context.device) for loss in losses}
+        self.learned = {label: loss for label, loss in self.losses.items() if isinstance(loss, LearnedLoss)}
+        """The losses that learn, by their labels."""
+
+    def frozen(self) -> "Objective":
+        """The same losses, none of which learns: for trials that must leave no trace."""
+        other = copy.copy(self)
+        other.learned = {}
+        return other
 
     @property
     def labels(self) -> list[str]:
         """Names of the losses, in the order of the configuration."""
-        return list(self.modules)
+        return list(self.losses)
 
     def weights(self, position: float, factors: Mapping[str, float]) -> dict[str, float]:
         """Weight of each loss at a position: its ramp times the factor that an automation has set."""
@@ -56,12 +68,13 @@ class Objective:
         leaf = sr.detach().float().requires_grad_()
         total = torch.zeros_like(leaf)
         values, norms = {}, {}
-        for label, module in self.modules.items():
+        for label, loss in self.losses.items():
             if weights[label] == 0:
                 continue
-            value = module(leaf, hr)
-            (gradient,) = torch.autograd.grad(value, leaf)
-            values[label] = value.detach()
+            with self.device_context.autocast():
+                value = loss(leaf, hr)
+            (gradient,) = torch.autograd.grad(value.float(), leaf)
+            values[label] = value.detach().float()
             norms[label] = gradient.square().sum()
             total.add_(gradient, alpha=weights[label])
         return LossGradient(total, values, norms)

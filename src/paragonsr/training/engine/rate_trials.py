@@ -13,8 +13,8 @@ from paragonsr.config import Config
 from paragonsr.data.sampling import Sampler
 from paragonsr.training.control.controller import Hyperparameters
 from paragonsr.training.engine.device_context import DeviceContext
+from paragonsr.training.engine.factory import build_step
 from paragonsr.training.engine.objective import Objective
-from paragonsr.training.engine.step import TrainStep
 
 RATES = (4e-3, 1e-3, 2e-3, 5e-4)
 """In the order in which they are worth a trial. Twice the largest is 0.15 dB worse for a Nano in 4000 iterations, and
@@ -32,6 +32,7 @@ def try_rates(
     config: Config,
     device_context: DeviceContext,
     network: nn.Module,
+    objective: Objective,
     sampler: Sampler,
     progress: Callable[[int, int], None],
 ) -> Measurements:
@@ -41,8 +42,9 @@ def try_rates(
 
     Args:
         config: the run; its losses and its optimiser are used as they are.
-        machine: device, precision, processes.
+        device_context: device, precision, processes.
         network: as the run begins with it.
+        objective: the losses; those that learn are left as they are.
         sampler: the run's samples.
         progress: is told the number of steps made and to be made.
 
@@ -63,7 +65,9 @@ def try_rates(
             def made(step: int, before: int = number * steps) -> None:
                 progress(before + step, len(rates) * steps)
 
-            losses[repr(rate)] = _trial(config, device_context, copy.deepcopy(network), sampler, rate, steps, made)
+            losses[repr(rate)] = _trial(
+                config, device_context, copy.deepcopy(network), objective.frozen(), sampler, rate, steps, made
+            )
     return Measurements(0, TRIED, losses)
 
 
@@ -71,20 +75,15 @@ def _trial(
     config: Config,
     device_context: DeviceContext,
     network: nn.Module,
+    objective: Objective,
     sampler: Sampler,
     rate: float,
     steps: int,
     made: Callable[[int], None],
 ) -> float:
-    optimiser = config.train.optim_g.build(parameters=[p for p in network.parameters() if p.requires_grad])
-    objective = Objective(config.train.losses, device_context.device)
     # One process' share of the samples: the losses of all are averaged at the end, so that all choose the same.
-    train_step = TrainStep(
-        network,
-        objective,
-        optimiser,
-        DeviceContext(device_context.device, device_context.dtype, device_context.channels_last),
-    )
+    alone = DeviceContext(device_context.device, device_context.dtype, device_context.channels_last)
+    train_step = build_step(config, alone, network, objective)
     options = config.train
     settings = Hyperparameters(config.batch, config.micro_batch, options.grad_clip_norm if options.grad_clip else None)
     weights = objective.weights(0, {})

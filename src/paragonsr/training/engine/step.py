@@ -1,12 +1,11 @@
-"""One optimisation step: micro-batches, accumulation, clipping, and no update from a gradient that is not finite."""
+"""One training step: micro-batches, accumulation, clipping, and no update from a gradient that is not finite."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -15,12 +14,14 @@ from paragonsr.errors import UserError
 from paragonsr.inference.memory import is_out_of_memory, release
 from paragonsr.training.control.controller import Hyperparameters
 from paragonsr.training.engine.device_context import DeviceContext
+from paragonsr.training.engine.learner import Learner, LearnerStep
 from paragonsr.training.engine.objective import Objective
+from paragonsr.training.engine.trainable import Trainable
 
 
 @dataclass(frozen=True)
-class Step:
-    """What one step measured; the tensors stay on the device until they are handed over together."""
+class StepResult:
+    """What one step measured; the tensors stay on the device until they are fetched together."""
 
     values: dict[str, Tensor]
     """Raw value of each computed loss, mean over the batch."""
@@ -38,7 +39,9 @@ class Step:
     micro_batch: int
     """Most samples that went through the network at once."""
     out_of_memory: int
-    """How often memory ran out, and the step was begun anew in pieces of half the size."""
+    """How often memory ran out, and the step was repeated with micro-batches of half the size."""
+    learners: dict[str, LearnerStep] = field(default_factory=dict)
+    """Label of a learned loss -> what its own update measured."""
 
 
 Measured = tuple[dict[str, Tensor], dict[str, Tensor], Tensor | None]
@@ -58,7 +61,7 @@ def to_device(images: np.ndarray, device_context: DeviceContext) -> Tensor:
 class MicroBatch:
     """A micro-batch."""
 
-    lr: np.ndarray
+    lq: np.ndarray
     hr: np.ndarray
     share: float
     """Of the batch."""
@@ -67,7 +70,7 @@ class MicroBatch:
 
 
 def micro_batches(batch: Batch, size: int, *, halves: bool) -> Iterator[MicroBatch]:
-    """Cut a batch into micro-batches of at most `size`; with `halves`, one of them ends in the middle."""
+    """Split a batch into micro-batches of at most `size`; with `halves`, one of them ends in the middle."""
     count = len(batch.hr)
     ends = {*range(size, count, size), count}
     if halves:
@@ -75,7 +78,7 @@ def micro_batches(batch: Batch, size: int, *, halves: bool) -> Iterator[MicroBat
         ends = {*range(size, middle, size), middle, *range(middle + size, count, size), count}
     start = 0
     for end in sorted(ends):
-        yield MicroBatch(batch.lr[start:end], batch.hr[start:end], (end - start) / count, end)
+        yield MicroBatch(batch.lq[start:end], batch.hr[start:end], (end - start) / count, end)
         start = end
 
 
@@ -83,44 +86,56 @@ class TrainStep:
     """Network, objective and optimiser, and the step that brings them together.
 
     Args:
-        network: the network itself, or its DistributedDataParallel.
+        network: the network itself.
         objective: the losses.
         optimiser: holds the network's parameters.
-        hardware: device, precision, processes.
+        device_context: device, precision, processes.
+        forward: the network as it is called: compiled, or its DistributedDataParallel; default the network itself.
     """
 
     def __init__(
-        self, network: nn.Module, objective: Objective, optimiser: Optimizer, device_context: DeviceContext
+        self,
+        network: nn.Module,
+        objective: Objective,
+        optimiser: Optimizer,
+        device_context: DeviceContext,
+        forward: nn.Module | None = None,
     ) -> None:
-        self.network, self.objective, self.optimiser, self.device_context = (
-            network,
-            objective,
-            optimiser,
-            device_context,
-        )
-        self.scaler = device_context.scaler()
-        self._parameters = [p for p in network.parameters() if p.requires_grad]
+        self.main = Trainable(network, optimiser, device_context)
+        self.learners = {label: Learner(loss, device_context) for label, loss in objective.learned.items()}
+        self.objective, self.device_context = objective, device_context
+        self.forward = network if forward is None else forward
         self._proven = 0
         """Largest micro-batch that has fitted."""
 
     def step(
-        self, batch: Batch, settings: Hyperparameters, weights: dict[str, float], lr: float, *, halves: bool = False
-    ) -> Step:
+        self,
+        batch: Batch,
+        settings: Hyperparameters,
+        weights: dict[str, float],
+        lr: float,
+        learner_lrs: Mapping[str, float] | None = None,
+        *,
+        halves: bool = False,
+    ) -> StepResult:
         """Update the weights from this process' share of a batch.
 
-        The gradient is the mean over all samples of the batch in all processes, however it is cut: N micro-batches
-        of b samples give the step of one of N b samples. Where memory runs out, the same samples are begun anew in
-        pieces of half the size; the weights are touched only once all of them have been through.
+        The gradient is the mean over all samples of the batch in all processes, however it is split: N micro-batches
+        of b samples give the step of one of N b samples. Where memory runs out, the same samples are passed again in
+        micro-batches of half the size; the weights are changed only when all of them have been through.
 
         Args:
             batch: the samples.
             settings: micro-batch and clipping.
             weights: weight of each loss.
             lr: learning rate.
+            learner_lrs: label of a learned loss -> its learning rate; those not named keep theirs.
             halves: also measure the gradient of half the batch (an even number of samples, two or more).
+
+        Raises:
+            UserError: memory runs out even with one sample.
         """
-        for group in self.optimiser.param_groups:
-            group["lr"] = lr
+        self._begin(lr, learner_lrs or {})
         halves = halves and len(batch.hr) % 2 == 0
         size, failures = min(settings.micro_batch, len(batch.hr)), 0
         measured = self._attempt(batch, size, weights, halves)
@@ -129,14 +144,14 @@ class TrainStep:
                 raise UserError(
                     "memory runs out even with one sample at a time",
                     where="training",
-                    fix="take a smaller patch (lq_size) or network",
+                    fix="Use a smaller patch (lq_size) or network.",
                 )
             size, failures = (size + 1) // 2, failures + 1
             measured = self._attempt(batch, size, weights, halves)
         self._proven = max(self._proven, size)
         values, norms, half = measured
-        grad_norm, finite = self._update(settings.grad_clip)
-        return Step(
+        grad_norm, finite = self.main.update(settings.grad_clip)
+        return StepResult(
             values,
             {label: norm.sqrt() for label, norm in norms.items()},
             weights,
@@ -147,13 +162,20 @@ class TrainStep:
             len(batch.hr) * self.device_context.world,
             size,
             failures,
+            {label: self.learners[label].step() for label in self.learners if weights[label]},
         )
 
-    def _attempt(self, batch: Batch, size: int, weights: dict[str, float], halves: bool) -> Measured | None:
-        """Fill the gradients with pieces of `size`; None where memory ran out, in any of the processes.
+    def _begin(self, lr: float, learner_lrs: Mapping[str, float]) -> None:
+        self.main.set_lr(lr)
+        for label, learner in self.learners.items():
+            learner.set_lr(learner_lrs.get(label, learner.base_lr))
+            learner.loss.begin_step()
 
-        Several processes exchange gradients while they are computed. One that has left in the middle of that cannot
-        begin anew, so a size is first tried without, and the processes agree on how it went.
+    def _attempt(self, batch: Batch, size: int, weights: dict[str, float], halves: bool) -> Measured | None:
+        """Fill the gradients with micro-batches of `size`; None where memory ran out, in any of the processes.
+
+        Several processes exchange gradients while they are computed. One that left in the middle of that cannot start
+        over, so a size is first tried without the exchange, and the processes agree on the outcome.
         """
         several = self.device_context.world > 1
         careful = several and size > self._proven
@@ -167,7 +189,7 @@ class TrainStep:
                 raise UserError(
                     f"memory ran out with {size} samples at once, which had fitted before",
                     where="training in several processes",
-                    fix="resume with a smaller batch_size_per_gpu and a larger accum_iter",
+                    fix="Resume with a smaller batch_size_per_gpu and a larger accum_iter.",
                 ) from error
         # Outside of the handler, which would keep the failed attempt's tensors alive.
         if careful and self.device_context.any_process(measured is None):
@@ -175,58 +197,36 @@ class TrainStep:
         if measured is None:
             release(self.device_context.device)
         elif careful:
-            for gradient in self._present_gradients():
-                dist.all_reduce(gradient)
-                gradient /= self.device_context.world
+            self.main.average_gradients()
         return measured
 
     def _gradients(
         self, batch: Batch, size: int, weights: dict[str, float], halves: bool, *, exchange: bool
     ) -> Measured:
-        """Fill the parameters' gradients; with `exchange`, several processes' mean in the last piece."""
-        self.optimiser.zero_grad(set_to_none=True)
+        """Fill the parameters' gradients; with `exchange`, several processes' mean in the last micro-batch."""
+        self.main.zero_grad()
+        learners = {label: learner for label, learner in self.learners.items() if weights[label]}
+        for learner in learners.values():
+            learner.begin()
         values: dict[str, Tensor] = {}
         norms: dict[str, Tensor] = {}
         half = None
         count = len(batch.hr)
-        for piece in micro_batches(batch, size, halves=halves):
-            last = piece.done == count
+        for micro in micro_batches(batch, size, halves=halves):
+            last = micro.done == count
             alone = self.device_context.world > 1 and not (last and exchange)
-            with self.network.no_sync() if alone else nullcontext():  # type: ignore[operator]
+            hr = to_device(micro.hr, self.device_context)
+            with self.forward.no_sync() if alone else nullcontext():  # type: ignore[operator]
                 with self.device_context.autocast():
-                    sr = self.network(to_device(piece.lr, self.device_context))
-                gradient = self.objective.gradient(sr, to_device(piece.hr, self.device_context), weights)
-                sr.backward(self.scaler.scale(gradient.gradient * piece.share).to(sr.dtype))
+                    sr = self.forward(to_device(micro.lq, self.device_context))
+                gradient = self.objective.gradient(sr, hr, weights)
+                sr.backward(self.main.scaler.scale(gradient.total * micro.share).to(sr.dtype))
+            for learner in learners.values():
+                learner.accumulate(sr, hr, micro.share)
             for label, value in gradient.values.items():
-                values[label] = values.get(label, 0) + value * piece.share
-                norms[label] = norms.get(label, 0) + gradient.norms[label] * piece.share**2
-            if halves and piece.done == count // 2:
-                scale = self.scaler.scale(torch.full((), 0.5, device=self.device_context.device))
-                half = nn.utils.get_total_norm(self._present_gradients()) / scale
+                values[label] = values.get(label, 0) + value * micro.share
+                norms[label] = norms.get(label, 0) + gradient.norms[label] * micro.share**2
+            if halves and micro.done == count // 2:
+                scale = self.main.scaler.scale(torch.full((), 0.5, device=self.device_context.device))
+                half = self.main.gradient_norm() / scale
         return values, norms, half
-
-    def _present_gradients(self) -> list[Tensor]:
-        return [p.grad for p in self._parameters if p.grad is not None]
-
-    def _update(self, grad_clip: float | None) -> tuple[Tensor, Tensor]:
-        self.scaler.unscale_(self.optimiser) if self.scaler.is_enabled() else None
-        norm = nn.utils.get_total_norm(self._present_gradients())
-        finite = torch.isfinite(norm)
-        if grad_clip is not None:
-            nn.utils.clip_grads_with_norm_(self._parameters, grad_clip, norm)
-        if self.scaler.is_enabled():
-            self.scaler.step(self.optimiser)
-            self.scaler.update()
-        elif self._skips_on_device:
-            # The fused kernels leave weights and moments alone where found_inf is set: no host sync is needed.
-            self.optimiser.grad_scale = None  # type: ignore[attr-defined]
-            self.optimiser.found_inf = (~finite).float()  # type: ignore[attr-defined]
-            self.optimiser.step()
-        elif finite:
-            self.optimiser.step()
-        return norm.detach(), finite.detach().float()
-
-    @property
-    def _skips_on_device(self) -> bool:
-        fused = bool(self.optimiser.defaults.get("fused"))
-        return fused and self.device_context.device.type == "cuda"

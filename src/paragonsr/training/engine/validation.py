@@ -39,6 +39,7 @@ class Validator:
         hardware: device, precision, processes; images are dealt out among the processes.
         folder: where SR images go, one folder per image; None writes none.
         progress: is told the number of images done and to do.
+        show: is given name, SR image and iteration of the first `options.pictures` images of the first set.
     """
 
     def __init__(
@@ -49,10 +50,11 @@ class Validator:
         device_context: DeviceContext,
         folder: Path | None,
         progress: Callable[[int, int], None],
+        show: Callable[[str, np.ndarray, int], None],
     ) -> None:
         self.sets, self.options, self.scale, self.device_context = list(sets), options, scale, device_context
-        self.folder, self.progress = folder, progress
-        self.metrics = options.chosen_metrics()
+        self.folder, self.progress, self.show = folder, progress, show
+        self.metrics = {name: metric.build(scale=scale) for name, metric in options.chosen_metrics().items()}
         self._pictures = picture_names(self.sets)
 
     def __call__(self, network: nn.Module, iteration: int) -> Validation:
@@ -90,10 +92,12 @@ class Validator:
     ) -> dict[str, float]:
         store = validation_set.store
         sr = self.upscale(network, np.array(store.lr(index)))
+        name = self._pictures[validation_set.name][index]
+        if validation_set is self.sets[0] and index < self.options.pictures:
+            self.show(name, sr, iteration)
         if self.folder is not None:
-            name = self._pictures[validation_set.name][index]
             write_png(self.folder / name / f"{name}_{iteration:06d}.png", sr)
-        return {name: metric.measure(sr, store.hr(index), self.scale) for name, metric in self.metrics.items()}
+        return {name: metric.measure(sr, store.hr(index)) for name, metric in self.metrics.items()}
 
     def _gather(self, mine: dict[int, dict[str, float]]) -> list[dict[str, float]]:
         if self.device_context.world == 1:
@@ -106,7 +110,7 @@ class Validator:
     def _mean(self, per_image: list[dict[str, float]]) -> dict[str, MetricValue]:
         means = {name: mean_of_images([values[name] for values in per_image]) for name in self.metrics}
         return {
-            name: MetricValue(means[name].value, metric.better, metric.protocol(self.scale), means[name].exact)
+            name: MetricValue(means[name].value, metric.better, metric.protocol, means[name].exact)
             for name, metric in self.metrics.items()
         }
 

@@ -10,13 +10,14 @@ import numpy as np
 
 from paragonsr.automation.forecast import Forecast
 from paragonsr.automation.protocol import Measurements, MetricValue, Observation, Steps, Validation
+from paragonsr.loggers.base import Logger
 
 FLUSHED = "handed_over"
 LOCK = ".lock"
 """File in a run's folder that the process which trains in it has locked."""
 
 
-class MetricsRecord:
+class MetricsRecord(Logger):
     """Writes `observations.bin` (steps), `validations.jsonl`, `measurements.jsonl` and `forecasts.jsonl`.
 
     observations.bin is one line of JSON (the column names) and then rows of little-endian float64, one per step; the
@@ -24,7 +25,7 @@ class MetricsRecord:
 
     Args:
         folder: the run's folder.
-        columns: names of the step figures.
+        columns: names of the step columns.
     """
 
     def __init__(self, folder: Path, columns: Sequence[str]) -> None:
@@ -38,7 +39,7 @@ class MetricsRecord:
         self._measurements = (folder / "measurements.jsonl").open("a", encoding="utf-8")
         self._forecasts = (folder / "forecasts.jsonl").open("a", encoding="utf-8")
 
-    def write(self, observation: Observation) -> None:
+    def observe(self, observation: Observation) -> None:
         """Append one observation."""
         if isinstance(observation, Steps):
             ends = np.zeros(len(observation.values["lr"]))
@@ -54,7 +55,7 @@ class MetricsRecord:
         """Append what was expected of the end after a validation."""
         self._forecasts.write(json.dumps({"iteration": iteration} | asdict(expected)) + "\n")
 
-    def sync(self) -> None:
+    def flush(self) -> None:
         """Bring everything written so far to the disk."""
         for file in (self._steps, self._validations, self._measurements, self._forecasts):
             file.flush()
@@ -62,7 +63,7 @@ class MetricsRecord:
 
     def close(self) -> None:
         """Write out and close."""
-        self.sync()
+        self.flush()
         for file in (self._steps, self._validations, self._measurements, self._forecasts):
             file.close()
 

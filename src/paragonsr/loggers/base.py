@@ -1,0 +1,80 @@
+"""Base classes of all loggers."""
+
+# ruff: noqa: B027 - what a logger does not show, it inherits as a method that does nothing
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from paragonsr.automation.forecast import Forecast
+from paragonsr.automation.journal import Entry
+from paragonsr.automation.protocol import Decay, Measurements, Observation, Validation
+from paragonsr.loggers.scalars import scalars
+
+Image = NDArray[np.uint8]
+"""height x width x 3 uint8 RGB."""
+
+
+class Logger(ABC):
+    """Is told everything that happens in a run, in the order in which it happens.
+
+    Only the main process has loggers. What a logger writes it may hold back until `flush`.
+    """
+
+    @abstractmethod
+    def observe(self, observation: Observation) -> None:
+        """Take in a window of steps, a validation, or other measurements."""
+
+    def decision(self, entry: Entry) -> None:
+        """Take in a decision of an automation, and what became of it."""
+
+    def forecast(self, iteration: int, expected: Forecast) -> None:
+        """Take in the forecast of the end, made after a validation."""
+
+    def picture(self, name: str, image: Image, iteration: int) -> None:
+        """Take in an SR image of the validation at that iteration."""
+
+    def flush(self) -> None:
+        """Bring everything to the disk or to the server; called before each checkpoint."""
+
+    def close(self) -> None:
+        """Flush and end."""
+
+
+class ScalarLogger(Logger):
+    """A logger of named scalars over iterations; a subclass says how a scalar and a text are written.
+
+    Tags: losses/<label>, loss_weight/<label>, loss_share/<label>, learner/<label>/<name>, lr, grad_norm, perf/*,
+    val/<metric> (the first validation set), metrics/<set>/<metric>, automation/<setting>, forecast/*.
+    """
+
+    @abstractmethod
+    def scalars(self, values: dict[str, float], iteration: int) -> None:
+        """Write scalars by their tags."""
+
+    def text(self, tag: str, text: str, iteration: int) -> None:
+        """Write a text. Does nothing by default."""
+
+    def observe(self, observation: Observation) -> None:
+        """Write the means of a window, the metrics of a validation, or the measurements."""
+        self.scalars(scalars(observation), observation.iteration)
+        if isinstance(observation, Validation):
+            first = next(iter(observation.metrics.values()), {})
+            for name, value in first.items():
+                self.text(f"protocol/{name}", value.protocol, observation.iteration)
+        elif isinstance(observation, Measurements):
+            self.text(f"measurements/{observation.kind}", str(dict(observation.values)), observation.iteration)
+
+    def decision(self, entry: Entry) -> None:
+        """Write the new value, and the decision in words."""
+        decision = entry.decision
+        value = decision.value.floor if isinstance(decision.value, Decay) else float(decision.value)
+        self.scalars({f"automation/{decision.setting}": value}, entry.iteration)
+        text = f"{decision.setting}: {entry.before} -> {decision.value} ({entry.outcome}): {decision.reason}"
+        self.text(f"automation/{decision.automation}", text, entry.iteration)
+
+    def forecast(self, iteration: int, expected: Forecast) -> None:
+        """Write the expected end and its interval."""
+        known = {name: value for name, value in vars(expected).items() if value is not None}
+        self.scalars({f"forecast/{name}": value for name, value in known.items()}, iteration)

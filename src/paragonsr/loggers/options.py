@@ -1,0 +1,43 @@
+"""The keys of `logger.loggers`: where a run is shown besides its own record and the console."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from paragonsr.options import Variant
+from paragonsr.registry import Registry
+
+if TYPE_CHECKING:
+    from paragonsr.loggers.base import Logger
+
+
+@dataclass(frozen=True)
+class LoggedRun:
+    """What a logger may know about the run that it shows."""
+
+    name: str
+    folder: Path
+    config: dict[str, Any]
+    """The configuration as resolved."""
+    resumed: bool
+    """Whether the run continues an earlier session."""
+
+
+class SinkOptions(Variant):
+    """Keys of all loggers."""
+
+    registry: ClassVar[Registry[type["SinkOptions"]]] = Registry("paragonsr.loggers")
+
+    def build(self, run: LoggedRun) -> "Logger":  # type: ignore[override]
+        """The logger of a run, in its main process."""
+        logger: Logger = super().build(run=run)
+        return logger
+
+
+class TensorBoardOptions(SinkOptions):
+    """Event files in the run's folder `tb/`; `tensorboard --logdir experiments/<name>/tb` shows them."""
+
+    type: Literal["tensorboard"] = "tensorboard"
+    target = "paragonsr.loggers.tensorboard:TensorBoardLogger"
+    loss_shares: bool = True
+    """Write each loss' share of the gradient."""

@@ -1,0 +1,66 @@
+"""A loss that learns: its network is trained on the micro-batches of the step, after the SR network."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from paragonsr.losses.base import LearnedLoss
+from paragonsr.training.engine.device_context import DeviceContext
+from paragonsr.training.engine.trainable import Trainable
+
+
+@dataclass(frozen=True)
+class LearnerStep:
+    """What one update of a learner measured; 0-dim tensors on the device."""
+
+    values: dict[str, Tensor]
+    """`loss`, and what the loss itself measures: means over this process' share of the batch."""
+    grad_norm: Tensor
+    finite: Tensor
+    """1 if the update was made, 0 if it was skipped."""
+
+
+class Learner(Trainable):
+    """The network of a learned loss, with what is accumulated over the micro-batches of a step.
+
+    Args:
+        loss: the loss, on the device.
+        device_context: device, precision, processes.
+    """
+
+    def __init__(self, loss: LearnedLoss, device_context: DeviceContext) -> None:
+        super().__init__(loss.network, loss.build_optimiser(), device_context)
+        self.loss = loss
+        self.base_lr: float = self.optimiser.param_groups[0]["lr"]
+        self._values: dict[str, Tensor] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the measured values."""
+        return ["loss", *self.loss.measured]
+
+    def begin(self) -> None:
+        """Drop what an earlier attempt at the step accumulated."""
+        self.zero_grad()
+        self._values = {}
+
+    def accumulate(self, sr: Tensor, hr: Tensor, share: float) -> None:
+        """Add the gradient of one micro-batch.
+
+        Args:
+            sr: SR images; their graph is not used.
+            hr: HR images.
+            share: of the batch that the micro-batch is.
+        """
+        with self.device_context.autocast():
+            loss, measured = self.loss.own_loss(sr.detach(), hr)
+        self.scaler.scale(loss.float() * share).backward()
+        for name, value in {"loss": loss.detach(), **measured}.items():
+            self._values[name] = self._values.get(name, 0) + value.detach().float() * share
+
+    def step(self) -> LearnerStep:
+        """Update the network with what was accumulated in all processes."""
+        if self.device_context.world > 1:
+            self.average_gradients()
+        norm, finite = self.update()
+        return LearnerStep(self._values, norm, finite)

@@ -1,0 +1,45 @@
+"""The images of a run: opened together, packed where they are new."""
+
+import os
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from paragonsr.automation.loss_balance import STATISTICS
+from paragonsr.automation.protocol import Measurements
+from paragonsr.config import Config
+from paragonsr.data.packed import PackedDataset
+from paragonsr.data.statistics import statistics
+from paragonsr.training.engine.device_context import DeviceContext
+from paragonsr.training.reporting.console import Console
+
+
+@dataclass(frozen=True)
+class Data:
+    """The images of a run."""
+
+    train: PackedDataset
+    validation: dict[str, PackedDataset] = field(default_factory=dict)
+
+    def fingerprints(self) -> dict[str, str]:
+        """Phase -> hash of the decoded images; phase_manifests -> those of the manifests that chose them."""
+        sets = {"train": self.train} | self.validation
+        chosen = {f"{name}_manifests": " ".join(packed.manifests) for name, packed in sets.items() if packed.manifests}
+        return {name: packed.fingerprint for name, packed in sets.items()} | chosen
+
+
+def open_data(config: Config, device_context: DeviceContext) -> Data:
+    """Open all sets, packing those that are new; the main process packs, the others wait for it."""
+    log = Path(os.devnull) if device_context.is_main_process else None
+    with Console(log) as console, device_context.main_process_first():
+
+        def packed(phase: str) -> PackedDataset:
+            progress = partial(console.side_task, f"packing {phase}")
+            return config.datasets[phase].open(config.scale, phase, progress)
+
+        return Data(packed("train"), {phase: packed(phase) for phase in config.val_sets})
+
+
+def image_statistics(images: PackedDataset) -> Measurements:
+    """Describe the training images by the statistics that the loss balance is calibrated with."""
+    return Measurements(0, STATISTICS, statistics(images))
