@@ -1,4 +1,4 @@
-"""The house rules: floors, lazy imports, file lengths."""
+"""The architecture: layers, lazy imports, file lengths."""
 
 import ast
 import subprocess
@@ -9,51 +9,51 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "paragonsr"
 
+GROUND = {"archs", "losses", "metrics", "optim", "degradation"}
+"""Packages that know nothing of each other."""
+BELOW_TRAINING = GROUND | {"data", "automation", "loggers", "inference", "config"}
 MAY_USE = {
-    "archs": set(),
-    "losses": set(),
-    "metrics": set(),
-    "optim": set(),
-    "data": set(),
+    **{package: set[str]() for package in GROUND},
+    "data": {"degradation"},
     "automation": set(),
+    "loggers": {"automation"},
     "inference": {"archs", "data", "metrics"},
     "export": {"archs", "inference"},
     "serve": {"archs", "data", "inference"},
     "curation": {"data"},
-    "config": {"archs", "losses", "metrics", "optim", "data", "automation"},
-    "training": {"archs", "losses", "metrics", "optim", "data", "automation", "inference", "config"},
-    "evidence": {"archs", "losses", "metrics", "optim", "data", "automation", "inference", "config", "training"},
-    "cli": {
-        *("evidence", "archs", "losses", "metrics", "optim", "data", "automation", "inference", "config", "training"),
-        *("export", "serve", "curation"),
-    },
+    "config": GROUND | {"data", "automation", "loggers"},
+    "training": BELOW_TRAINING,
+    "evidence": BELOW_TRAINING | {"training"},
+    "cli": BELOW_TRAINING | {"training", "evidence", "export", "serve", "curation"},
 }
+TRAINING = ("control", "engine", "reporting", "checkpoint", "loop", "assembly", "run")
+"""The parts of paragonsr.training from the ground up; modules that are not named here stand above `checkpoint`."""
 
 
-def _imported_rooms(file: Path) -> set[str]:
-    rooms = set()
+def _imported_packages(file: Path) -> set[str]:
+    packages = set()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         names = [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
-        rooms |= {name.split(".")[1] for name in names if name.startswith("paragonsr.")}
-    return rooms & MAY_USE.keys()
+        packages |= {name.split(".")[1] for name in names if name.startswith("paragonsr.")}
+    return packages & MAY_USE.keys()
 
 
-@pytest.mark.parametrize("room", MAY_USE)
-def test_no_import_runs_upward(room: str) -> None:
-    files = list((SOURCE / room).rglob("*.py"))
+@pytest.mark.parametrize("package", MAY_USE)
+def test_no_import_runs_upward(package: str) -> None:
+    files = list((SOURCE / package).rglob("*.py"))
     assert files
     for file in files:
-        assert _imported_rooms(file) - {room} <= MAY_USE[room], file
+        assert _imported_packages(file) - {package} <= MAY_USE[package], file
 
 
 def test_configuration_stands_on_options_alone() -> None:
     for file in (SOURCE / "config").glob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("paragonsr."):
-                room, _, module = node.module.removeprefix("paragonsr.").partition(".")
-                if room in MAY_USE and room != "config":
+                package, _, module = node.module.removeprefix("paragonsr.").partition(".")
+                if package in MAY_USE and package != "config":
                     assert module.endswith("options"), f"{file}: {node.module}"
 
 
@@ -65,6 +65,19 @@ def test_automations_know_only_numbers() -> None:
 def test_checking_a_configuration_imports_no_torch() -> None:
     code = "import sys, paragonsr.config; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_no_import_inside_training_runs_upward() -> None:
+    order = {name: level for level, name in enumerate(TRAINING)}
+    for file in (SOURCE / "training").rglob("*.py"):
+        own = file.relative_to(SOURCE / "training").parts[0].removesuffix(".py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("paragonsr.training."):
+                other = str(node.module).split(".")[2]
+                if own in order and other in order:
+                    assert order[other] <= order[own], f"{file}: {node.module}"
+                elif own in order:
+                    assert order[own] > order["checkpoint"], f"{file}: {node.module}"
 
 
 def test_no_file_is_longer_than_one_thing() -> None:

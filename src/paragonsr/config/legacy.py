@@ -62,7 +62,7 @@ IGNORED_PATH = (
     )
     | {
         key: "there is only network_g"
-        for stem in ("d", "ae", "g_ema", "ae_ema", "ae_decoder", "ae_decoder_ema")
+        for stem in ("ae", "g_ema", "ae_ema", "ae_decoder", "ae_decoder_ema")
         for key in (
             f"pretrain_network_{stem}",
             f"strict_load_{stem}",
@@ -71,6 +71,8 @@ IGNORED_PATH = (
         )
     }
     | {
+        "strict_load_d": "the discriminator's weights are always loaded whole",
+        "param_key_d": "weights are found by themselves",
         "param_key_g": "weights are found by themselves",
         "pretrain_network_g_path": "use pretrain_network_g",
         "ignore_resume_networks": "a resume state is one file",

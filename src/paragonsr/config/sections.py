@@ -120,6 +120,8 @@ class PathOptions(Options):
     experiments_root: str = "experiments"
     pretrain_network_g: str | None = None
     """Weights to start from."""
+    pretrain_network_d: str | None = None
+    """Weights that the network of the learned loss (a discriminator) starts from; all its tensors must be there."""
     strict_load_g: bool = True
     """False takes over the tensors that fit and lists those it skips."""
     resume_state: str | None = None

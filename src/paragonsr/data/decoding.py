@@ -62,10 +62,19 @@ def load_pair(pair: Pair, scale: int) -> tuple[Image, Image]:
     Raises:
         UserError: as `lr_size`, or a file is damaged.
     """
-    height, width = lr_size(pair, scale)
-    hr = read_image(pair.hr)[: height * scale, : width * scale]
+    hr = load_hr(pair, scale)
     lr = downscale(hr, scale) if pair.lr is None else read_image(pair.lr)
     return hr, lr
+
+
+def load_hr(pair: Pair, scale: int) -> Image:
+    """Decode the HR image of a pair, cropped at the right and bottom to a multiple of the scale.
+
+    Raises:
+        UserError: as `lr_size`, or the file is damaged.
+    """
+    height, width = lr_size(pair, scale)
+    return read_image(pair.hr)[: height * scale, : width * scale]
 
 
 def for_each_pair(

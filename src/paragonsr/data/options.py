@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from paragonsr.degradation.options import DegradationOptions
 from paragonsr.options import Variant
 from paragonsr.registry import Registry
 
@@ -76,6 +77,10 @@ class DatasetOptions(Variant):
             raise ValueError("sample_weight needs manifests (.jsonl) in dataroot_gt: scores stand there")
         return self
 
+    def degrades(self) -> DegradationOptions | None:
+        """How LR images are made from HR images; None where they are files, or made by the bicubic resize."""
+        return None
+
     @property
     def hr_roots(self) -> list[str]:
         """The HR folders."""
@@ -103,9 +108,16 @@ class DatasetOptions(Variant):
 
 
 class SingleOptions(DatasetOptions):
-    """HR images alone; each LR image is made from the whole HR image by the MATLAB-exact bicubic resize."""
+    """HR images alone; each LR image is made from the whole HR image by the MATLAB-exact bicubic resize, or by a
+    `degradation`."""
 
     type: Literal["singleimagedataset"] = "singleimagedataset"
+    degradation: DegradationOptions | None = None
+    """How LR images are made instead: of each training patch anew, of each validation image once."""
+
+    def degrades(self) -> DegradationOptions | None:
+        """The configured degradation."""
+        return self.degradation
 
 
 class PairedOptions(DatasetOptions):

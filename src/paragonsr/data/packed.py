@@ -2,6 +2,7 @@
 
     <store_root>/<key>/hr.bin      the HR images one after the other, each height x width x 3
                        lr.bin      the LR images likewise
+                                   (empty where LR images are made while training)
                        index.json  names, LR sizes (everything else follows from them and the scale), digests
 
 The key is a hash of what the files of the set look like from outside (names, places, sizes, times of change, scale,
@@ -16,18 +17,20 @@ import shutil
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from paragonsr.data.decoding import Progress, for_each_pair, load_pair, lr_size, raise_problems, require_patch
+from paragonsr.data.decoding import Progress, for_each_pair, load_hr, load_pair, lr_size, raise_problems, require_patch
 from paragonsr.data.lock import locked
 from paragonsr.data.manifest import chosen_by, read_header, read_weights
 from paragonsr.data.options import DatasetOptions
 from paragonsr.data.pairing import Pair, find_pairs
 from paragonsr.data.resize import Image
+from paragonsr.degradation.base import Degradation, DeviceDegradation
 from paragonsr.errors import UserError
 
 FORMAT = 1
@@ -69,7 +72,8 @@ class PackedDataset:
         self._lr_offsets = _offsets(self.lr_shapes)
         self._hr_offsets = _offsets(self.shapes)
         self._hr = _mapped(folder / "hr.bin", self._hr_offsets[-1])
-        self._lr = _mapped(folder / "lr.bin", self._lr_offsets[-1])
+        self.holds_lr: bool = index.get("holds_lr", True)
+        self._lr = _mapped(folder / "lr.bin", self._lr_offsets[-1]) if self.holds_lr else None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -79,7 +83,13 @@ class PackedDataset:
         return self._hr[self._hr_offsets[index] : self._hr_offsets[index + 1]].reshape(*self.shapes[index], 3)
 
     def lr(self, index: int) -> Image:
-        """The LR image: height x width x 3 uint8 RGB, read-only."""
+        """The LR image: height x width x 3 uint8 RGB, read-only.
+
+        Raises:
+            ValueError: the LR images of this set are made while training.
+        """
+        if self._lr is None:
+            raise ValueError("this set holds no LR images: they are made while training")
         return self._lr[self._lr_offsets[index] : self._lr_offsets[index + 1]].reshape(*self.lr_shapes[index], 3)
 
     def note_choice(self, options: DatasetOptions) -> None:
@@ -96,7 +106,10 @@ class PackedDataset:
 
     def damaged(self) -> list[str]:
         """Names of the images whose samples are not those that were packed; reads everything."""
-        return [name for i, name in enumerate(self.names) if _digest(self.hr(i), self.lr(i)) != self._digests[i]]
+        return [name for i, name in enumerate(self.names) if self._digest(i) != self._digests[i]]
+
+    def _digest(self, index: int) -> str:
+        return _digest(self.hr(index), self.lr(index) if self.holds_lr else None)
 
 
 def open_packed(options: DatasetOptions, scale: int, phase: str, progress: Progress | None = None) -> PackedDataset:
@@ -119,14 +132,15 @@ def open_packed(options: DatasetOptions, scale: int, phase: str, progress: Progr
     except ValueError as error:
         raise UserError(str(error), where=f"datasets.{phase}.gt_size") from error
     pairs = find_pairs(options, phase)
+    recipe = Recipe.of(options, scale, phase)
     root = store_root(options)
     try:
-        folder = root / _key(pairs, scale)
+        folder = root / _key(pairs, recipe)
         store = _reopened(folder)
         if store is None:
             root.mkdir(parents=True, exist_ok=True)
             with locked(root / f"{folder.name}.lock"):
-                store = _reopened(folder) or _packed(pairs, scale, folder, patch, phase, progress)
+                store = _reopened(folder) or _packed(pairs, recipe, folder, patch, phase, progress)
     except OSError as error:
         raise UserError(
             f"the packed images cannot be written: {error.strerror or error}",
@@ -144,8 +158,51 @@ def store_root(options: DatasetOptions) -> Path:
     return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "paragonsr" / "packed"
 
 
-def _key(pairs: Sequence[Pair], scale: int) -> str:
-    outside = hashlib.sha256(f"format {FORMAT}, scale {scale}".encode())
+@dataclass(frozen=True)
+class Recipe:
+    """How the LR image of a pair comes about."""
+
+    scale: int
+    degradation: Degradation | DeviceDegradation | None = None
+    """Makes it from the HR image; None where it is a file, or made by the bicubic resize."""
+    packs_lr: bool = True
+    """False where LR images are made while training."""
+    described: str = ""
+    """The degradation in words that two equal ones share."""
+
+    @classmethod
+    def of(cls, options: DatasetOptions, scale: int, phase: str) -> "Recipe":
+        """That of a set: of a training set with a degradation no LR images are packed."""
+        chosen = options.degrades()
+        if chosen is None:
+            return cls(scale)
+        if phase == "train":
+            return cls(scale, packs_lr=False)
+        return cls(scale, chosen.build(scale=scale, seed=0), described=chosen.model_dump_json())
+
+    def images(self, index: int, pair: Pair) -> tuple[Image, Image | None]:
+        """HR and LR image of a pair; None for an LR image that is made while training."""
+        if self.packs_lr and self.degradation is None:
+            return load_pair(pair, self.scale)
+        hr = load_hr(pair, self.scale)
+        return hr, degraded(self.degradation, hr, index) if self.degradation is not None else None
+
+
+def degraded(degradation: Degradation | DeviceDegradation, hr: Image, sample: int) -> Image:
+    """The LR image that a degradation of either kind makes of one HR image: h x w x 3 uint8 RGB."""
+    if isinstance(degradation, Degradation):
+        return degradation.degrade(hr, sample)
+    import torch
+
+    tensor = torch.from_numpy(np.ascontiguousarray(hr)).permute(2, 0, 1)[None].float() / 255
+    lq = degradation.degrade(tensor, [sample])
+    image: Image = lq[0].mul(255).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
+    return image
+
+
+def _key(pairs: Sequence[Pair], recipe: Recipe) -> str:
+    lr = recipe.described if recipe.packs_lr else "no LR"
+    outside = hashlib.sha256(f"format {FORMAT}, scale {recipe.scale}{lr}".encode())
     for pair in pairs:
         for file in (pair.hr, pair.lr):
             seen: list[str | int] = [pair.name]
@@ -177,9 +234,10 @@ def _reopened(folder: Path) -> PackedDataset | None:
 
 
 def _packed(
-    pairs: Sequence[Pair], scale: int, folder: Path, patch: int | None, phase: str, progress: Progress | None
+    pairs: Sequence[Pair], recipe: Recipe, folder: Path, patch: int | None, phase: str, progress: Progress | None
 ) -> PackedDataset:
     """Pack all pairs into a new folder; the caller holds the lock."""
+    scale = recipe.scale
     sizes, problems = for_each_pair(lambda _, pair: lr_size(pair, scale), pairs)
     if problems:
         # Look at all samples too, so that one message names everything that must be mended.
@@ -188,7 +246,7 @@ def _packed(
     names = [pair.name for pair in pairs]
     shapes = [sizes[i] for i in range(len(pairs))]
     require_patch(names, shapes, patch, phase)
-    _require_space(folder.parent, (1 + scale**2) * _offsets(shapes)[-1], phase)
+    _require_space(folder.parent, (recipe.packs_lr + scale**2) * _offsets(shapes)[-1], phase)
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
@@ -197,7 +255,7 @@ def _packed(
             writer = _Writer(hr_file, lr_file, shapes, scale)
 
             def pack(i: int, pair: Pair) -> str:
-                hr, lr = load_pair(pair, scale)
+                hr, lr = recipe.images(i, pair)
                 writer.write(i, hr, lr)
                 return _digest(hr, lr)
 
@@ -208,6 +266,7 @@ def _packed(
         index = {
             "format": FORMAT,
             "scale": scale,
+            "holds_lr": recipe.packs_lr,
             "names": names,
             "lr_shapes": shapes,
             "digests": [digests[i] for i in range(len(pairs))],
@@ -230,13 +289,14 @@ class _Writer:
         self._hr_offsets = [scale**2 * offset for offset in self._lr_offsets]
         self._hr, self._lr, self._lock = hr, lr, threading.Lock()
 
-    def write(self, index: int, hr: Image, lr: Image) -> None:
-        hr_bytes, lr_bytes = np.ascontiguousarray(hr).data, np.ascontiguousarray(lr).data
+    def write(self, index: int, hr: Image, lr: Image | None) -> None:
+        hr_bytes = np.ascontiguousarray(hr).data
         with self._lock:
             self._hr.seek(self._hr_offsets[index])
             self._hr.write(hr_bytes)
-            self._lr.seek(self._lr_offsets[index])
-            self._lr.write(lr_bytes)
+            if lr is not None:
+                self._lr.seek(self._lr_offsets[index])
+                self._lr.write(np.ascontiguousarray(lr).data)
 
 
 def _require_space(root: Path, needed: int, phase: str) -> None:
@@ -263,10 +323,11 @@ def _mapped(path: Path, size: int) -> Image:
     return np.asarray(np.memmap(path, np.uint8, mode="r"))
 
 
-def _digest(hr: Image, lr: Image) -> str:
-    content = hashlib.blake2b(repr((hr.shape, lr.shape)).encode(), digest_size=16)
-    content.update(np.ascontiguousarray(hr).data)
-    content.update(np.ascontiguousarray(lr).data)
+def _digest(hr: Image, lr: Image | None) -> str:
+    images = [hr] if lr is None else [hr, lr]
+    content = hashlib.blake2b(repr(tuple(image.shape for image in images)).encode(), digest_size=16)
+    for image in images:
+        content.update(np.ascontiguousarray(image).data)
     return content.hexdigest()
 
 

@@ -8,6 +8,7 @@ from version to version, it stays the same for ever.
 """
 
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from paragonsr.data.options import DatasetOptions
 from paragonsr.data.packed import PackedDataset
 from paragonsr.data.resize import Image
+from paragonsr.degradation.base import DeviceDegradation
 from paragonsr.errors import UserError
 
 UInt64s = NDArray[np.uint64]
@@ -30,14 +32,18 @@ _ORDER, _TOP, _LEFT, _HFLIP, _VFLIP, _TURN, _DRAWN = range(7)
 class Batch:
     """Patches of consecutive samples."""
 
-    lq: NDArray[np.uint8]
-    """N x p x p x 3 uint8 RGB."""
+    lq: NDArray[np.uint8] | None
+    """N x p x p x 3 uint8 RGB; None where `degradation` makes the LR images on the device."""
     hr: NDArray[np.uint8]
     """N x s p x s p x 3 uint8 RGB, the same places."""
     images: tuple[int, ...]
     """Position in the store of the image that each patch is from."""
     names: tuple[str, ...]
     """Name of that image."""
+    samples: tuple[int, ...] = ()
+    """Index of each sample."""
+    degradation: DeviceDegradation | None = None
+    """Makes the LR images on the device."""
 
 
 class Sampler:
@@ -70,6 +76,8 @@ class Sampler:
         self._seed = seed
         self._heights, self._widths = np.array(store.lr_shapes, np.uint64).T
         self._ends = None if store.weights is None else np.cumsum(store.weights)
+        chosen = options.degrades()
+        self._degradation = chosen.build(scale=scale, seed=seed) if chosen else None
         self._order = lru_cache(maxsize=4)(self._shuffled)
 
     def batch(self, first_sample: int, count: int) -> Batch:
@@ -82,16 +90,34 @@ class Sampler:
             self._coin(samples, stream) & wanted
             for stream, wanted in ((_HFLIP, self._hflip), (_VFLIP, self._rot), (_TURN, self._rot))
         )
-        p, s = self.patch, self.scale
-        lr = np.empty((count, p, p, 3), np.uint8)
-        hr = np.empty((count, s * p, s * p, 3), np.uint8)
-        for i, image in enumerate(images.tolist()):
-            y, x = int(top[i]), int(left[i])
-            turned = bool(hflip[i]), bool(vflip[i]), bool(turn[i])
-            lr[i] = augmented(self.store.lr(image)[y : y + p, x : x + p], *turned)
-            hr[i] = augmented(self.store.hr(image)[s * y : s * (y + p), s * x : s * (x + p)], *turned)
-        positions = tuple(images.tolist())
-        return Batch(lr, hr, positions, tuple(self.store.names[i] for i in positions))
+        places = list(zip(images.tolist(), top.tolist(), left.tolist(), strict=True))
+        turned = list(zip(hflip.tolist(), vflip.tolist(), turn.tolist(), strict=True))
+        hr = self._patches(self.store.hr, places, turned, self.scale)
+        positions, numbers = tuple(images.tolist()), tuple(samples.tolist())
+        names = tuple(self.store.names[i] for i in positions)
+        degradation = self._degradation
+        if isinstance(degradation, DeviceDegradation):
+            return Batch(None, hr, positions, names, numbers, degradation)
+        if degradation is None:
+            lq = self._patches(self.store.lr, places, turned, 1)
+        else:
+            lq = np.stack([degradation.degrade(patch, n) for patch, n in zip(hr, numbers, strict=True)])
+        return Batch(lq, hr, positions, names, numbers)
+
+    def _patches(
+        self,
+        images: Callable[[int], Image],
+        places: Sequence[tuple[int, int, int]],
+        turned: Sequence[tuple[bool, bool, bool]],
+        factor: int,
+    ) -> NDArray[np.uint8]:
+        """Cut and turn patches; places and sizes are in LR pixels, times `factor`."""
+        side = self.patch * factor
+        patches = np.empty((len(places), side, side, 3), np.uint8)
+        for i, (image, top, left) in enumerate(places):
+            y, x = factor * top, factor * left
+            patches[i] = augmented(images(image)[y : y + side, x : x + side], *turned[i])
+        return patches
 
     def _images(self, samples: UInt64s) -> NDArray[np.intp]:
         epochs, positions = np.divmod(samples, np.uint64(len(self.store)))

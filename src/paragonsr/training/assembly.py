@@ -10,11 +10,12 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from paragonsr.archs.weights import load_into, save_metadata
+from paragonsr.archs.weights import load_into, read_weights, save_metadata
 from paragonsr.automation.journal import DecisionJournal
 from paragonsr.automation.protocol import Measurements
 from paragonsr.config import Config
 from paragonsr.data.sampling import Prefetcher, Sampler
+from paragonsr.errors import UserError
 from paragonsr.loggers.base import Logger
 from paragonsr.loggers.options import LoggedRun
 from paragonsr.optim import schedules
@@ -44,7 +45,7 @@ from paragonsr.training.engine.meter import LiveSystemStats, Meter, SystemStats
 from paragonsr.training.engine.objective import Objective
 from paragonsr.training.engine.rate_trials import try_rates
 from paragonsr.training.engine.signals import Interruption
-from paragonsr.training.engine.step import to_device
+from paragonsr.training.engine.step import lq_images, to_device
 from paragonsr.training.engine.validation import ValidationSet, Validator
 from paragonsr.training.loop import Trainer
 from paragonsr.training.reporting.console import Console
@@ -84,6 +85,8 @@ def assemble(
     batches = Prefetcher(sampler, depth=config.train_set.prefetch_factor, workers=config.train_set.num_worker_per_gpu)
     stack.callback(batches.close)
     objective = build_objective(config, device_context)
+    if resumed is None and config.path.pretrain_network_d:
+        _pretrain_learned(config.path.pretrain_network_d, objective, console)
     measurements = (
         interrupted(folder.path, resumed.iteration)
         if resumed
@@ -250,6 +253,27 @@ def _pretrain(config: Config, network: nn.Module, console: Console) -> None:
         console.say(f"pretrain_network_g: {count}: {', '.join(skipped)}", "yellow")
 
 
+def _pretrain_learned(path: str, objective: Objective, console: Console) -> None:
+    """Start the network of the one learned loss from weights.
+
+    Raises:
+        UserError: there is not one learned loss, or the tensors are not those of its network.
+    """
+    if len(objective.learned) != 1:
+        raise UserError(
+            f"the losses have {len(objective.learned)} networks that learn, and these weights are for one",
+            where="path.pretrain_network_d",
+            fix="Remove the key.",
+        )
+    (loss,) = objective.learned.values()
+    state, _ = read_weights(path)
+    try:
+        loss.network.load_state_dict(state)
+    except RuntimeError as error:
+        raise UserError(str(error), where=path, fix="Give weights of the same discriminator.") from None
+    console.say(f"the discriminator starts from {path}", "green")
+
+
 def _forward(
     config: Config, network: nn.Module, device_context: DeviceContext, sampler: Sampler, console: Console
 ) -> nn.Module:
@@ -257,7 +281,8 @@ def _forward(
     forward = network
     if config.use_compile:
         with torch.random.fork_rng():
-            images = to_device(sampler.batch(0, config.micro_batch).lq, device_context)
+            batch = sampler.batch(0, config.micro_batch)
+            images = lq_images(batch, to_device(batch.hr, device_context), device_context)
             forward = compiled_if_it_pays(network, images, device_context, console.say)
     if device_context.world > 1:
         forward = DistributedDataParallel(

@@ -9,7 +9,7 @@ from torch import nn
 from paragonsr.automation.protocol import Steps
 from paragonsr.data.sampling import Batch
 from paragonsr.training.engine.device_context import DeviceContext
-from paragonsr.training.engine.step import to_device
+from paragonsr.training.engine.step import lq_images, to_device
 
 
 def bad_steps(window: Steps) -> np.ndarray:
@@ -59,7 +59,7 @@ def _layer(network: nn.Module, batch: Batch, device_context: DeviceContext) -> s
         handles.append(module.register_forward_hook(watch))
     try:
         with torch.no_grad(), device_context.autocast():
-            network(to_device(batch.lq, device_context))
+            network(lq_images(batch, to_device(batch.hr, device_context), device_context))
     finally:
         for handle in handles:
             handle.remove()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from paragonsr.data.sampling import Batch
+from paragonsr.degradation.base import DeviceDegradation
 from paragonsr.errors import UserError
 from paragonsr.inference.memory import is_out_of_memory, release
 from paragonsr.training.control.controller import Hyperparameters
@@ -57,12 +58,29 @@ def to_device(images: np.ndarray, device_context: DeviceContext) -> Tensor:
     return floats.div_(255)
 
 
+def lq_images(batch: "Batch | MicroBatch", hr: Tensor, device_context: DeviceContext) -> Tensor:
+    """The LR images of a batch on the device: N x 3 x h x w float32 in [0, 1].
+
+    Args:
+        batch: its LR images, or what makes them on the device.
+        hr: its HR images on the device.
+        device_context: device and memory layout.
+    """
+    if batch.lq is not None:
+        return to_device(batch.lq, device_context)
+    assert batch.degradation is not None
+    with torch.no_grad():
+        return batch.degradation.degrade(hr, batch.samples)
+
+
 @dataclass(frozen=True)
 class MicroBatch:
-    """A micro-batch."""
+    """A part of a batch."""
 
-    lq: np.ndarray
+    lq: np.ndarray | None
     hr: np.ndarray
+    samples: tuple[int, ...]
+    degradation: DeviceDegradation | None
     share: float
     """Of the batch."""
     done: int
@@ -78,7 +96,9 @@ def micro_batches(batch: Batch, size: int, *, halves: bool) -> Iterator[MicroBat
         ends = {*range(size, middle, size), middle, *range(middle + size, count, size), count}
     start = 0
     for end in sorted(ends):
-        yield MicroBatch(batch.lq[start:end], batch.hr[start:end], (end - start) / count, end)
+        lq = None if batch.lq is None else batch.lq[start:end]
+        samples = batch.samples[start:end]
+        yield MicroBatch(lq, batch.hr[start:end], samples, batch.degradation, (end - start) / count, end)
         start = end
 
 
@@ -216,9 +236,10 @@ class TrainStep:
             last = micro.done == count
             alone = self.device_context.world > 1 and not (last and exchange)
             hr = to_device(micro.hr, self.device_context)
+            lq = lq_images(micro, hr, self.device_context)
             with self.forward.no_sync() if alone else nullcontext():  # type: ignore[operator]
                 with self.device_context.autocast():
-                    sr = self.forward(to_device(micro.lq, self.device_context))
+                    sr = self.forward(lq)
                 gradient = self.objective.gradient(sr, hr, weights)
                 sr.backward(self.main.scaler.scale(gradient.total * micro.share).to(sr.dtype))
             for learner in learners.values():

@@ -1,0 +1,1 @@
+"""Degradations: how LR images are made from HR images while training."""

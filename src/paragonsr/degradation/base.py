@@ -1,0 +1,52 @@
+"""Base classes of degradations: pure functions of (seed, sample) that make an LR image from an HR image."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Image = NDArray[np.uint8]
+"""height x width x 3 uint8 RGB."""
+
+
+class Degradation(ABC):
+    """Makes LR images one by one, in the threads that prepare batches.
+
+    The same (HR image, sample) gives the same LR image, in any process, thread and order.
+    """
+
+    @abstractmethod
+    def degrade(self, hr: Image, sample: int) -> Image:
+        """The LR image.
+
+        Args:
+            hr: s h x s w x 3 uint8 RGB, s the scale.
+            sample: index of the training sample, or of the image in a validation set.
+
+        Returns:
+            h x w x 3 uint8 RGB.
+        """
+
+
+class DeviceDegradation(ABC):
+    """Makes the LR images of a micro-batch on the device of the training."""
+
+    @abstractmethod
+    def degrade(self, hr: "Tensor", samples: Sequence[int]) -> "Tensor":
+        """The LR images; an image depends on its HR image and its sample alone, not on the others of the batch.
+
+        Args:
+            hr: N x 3 x s h x s w float32 in [0, 1].
+            samples: N sample indices.
+
+        Returns:
+            N x 3 x h x w float32 in [0, 1], on the device of `hr`.
+        """
+
+
+AnyDegradation = Degradation | DeviceDegradation
