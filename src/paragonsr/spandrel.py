@@ -93,11 +93,13 @@ def _read(state: dict[str, Any]) -> tuple[NetworkOptions, int, dict[str, Tensor]
     if header is None:
         found = recognise("the weights", state, None, None, {})
         if found is None:
-            raise UserError("these are weights of no published ParagonSR2", fix="give safetensors written by paragonsr")
+            raise UserError(
+                "not the weights of a published ParagonSR2 network", fix="Give safetensors written by paragonsr."
+            )
         return *found, state
     described = json.loads(bytes(header.cpu().tolist()).decode())
     kind = NetworkOptions.choose(described["arch"])
     if kind is None:
-        raise UserError(f"these are weights of {described['arch']}, which is unknown here", fix="update paragonsr")
+        raise UserError(f"these are weights of {described['arch']}, which is unknown here", fix="Update paragonsr.")
     options = make_options("the weights", kind, described["options"])
     return options, described["scale"], state

@@ -173,7 +173,7 @@ def test_a_fresh_network_starts_near_its_base(name: str) -> None:
 
 
 def test_a_scale_that_no_network_has_is_told() -> None:
-    with pytest.raises(UserError, match="cannot enlarge by 5"):
+    with pytest.raises(UserError, match="cannot upscale by 5"):
         NanoOptions().build(scale=5)
 
 

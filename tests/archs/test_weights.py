@@ -89,7 +89,7 @@ def test_files_that_say_nothing_are_the_published_kind(
     saved = published(tmp_path / f"w{suffix}", kind.published(), scale=4)
     with caplog.at_level(logging.WARNING):
         loaded = load_network(tmp_path / f"w{suffix}")
-    assert "every mended defect has its old value" in caplog.text
+    assert "every fixed defect keeps its old value" in caplog.text
     assert (loaded.options.tag(), loaded.scale) == (name, 4)
     assert {k: getattr(loaded.options, k) for k in kind.legacy} == kind.legacy
     same_output(saved, loaded)
@@ -147,7 +147,7 @@ def test_truncated_files_are_told(tmp_path: Path, suffix: str, keep: float) -> N
     [
         ({"arch": "paragonsr2_s"}, "these are weights of paragonsr2_nano x2, not of arch paragonsr2_s"),
         ({"scale": 4}, "not of scale 4"),
-        ({"arch": "edsr"}, "there is no network edsr"),
+        ({"arch": "edsr"}, "unknown network edsr"),
         ({"upsampler_alfa": 1.0}, "does not take upsampler_alfa"),
         ({"num_feat": 24}, "of another shape"),
     ],
@@ -166,7 +166,7 @@ def test_no_file_no_weights_no_network(tmp_path: Path) -> None:
     for name, message in (
         ("absent.pth", "no such weights file"),
         ("w.txt", "weights end in"),
-        ("w.pth", "no weights in it"),
+        ("w.pth", "it holds no weights"),
         ("other.pth", "weights of no published network"),
     ):
         with pytest.raises(UserError, match=message):

@@ -144,7 +144,7 @@ def test_patch_larger_than_the_images(tiny_config: Configure, refused: Callable[
 def test_gt_size_that_the_scale_does_not_divide(tiny_config: Configure, refused: Callable[..., str]) -> None:
     path = tiny_config()
     said = refused("train", path, "datasets.train.lq_size=null", "datasets.train.gt_size=33")
-    assert "gt_size 33 is no multiple of the scale 2" in said
+    assert "gt_size 33 is not a multiple of the scale 2" in said
 
 
 def test_weights_of_another_arch(tiny_config: Configure, refused: Callable[..., str], tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_ctrl_c_before_training_ends_with_one_line(
     with pytest.raises(SystemExit) as caught:
         main(["train", str(tiny_config())])
     assert caught.value.code == 130
-    assert capsys.readouterr().err == "interrupted; what was saved stays, and the same command goes on from there\n"
+    assert capsys.readouterr().err == "interrupted; what was saved is kept, run the same command to continue\n"
 
 
 def test_debug_shows_where(tiny_config: Configure, capsys: pytest.CaptureFixture[str]) -> None:

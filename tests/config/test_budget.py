@@ -34,7 +34,7 @@ def test_spellings(text: str, amount: float, unit: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "10", "ten minutes", "0it", "-5s", "5 parsecs", "min"])
 def test_what_is_no_budget(text: str) -> None:
-    with pytest.raises(UserError, match="is no budget"):
+    with pytest.raises(UserError, match="is not a budget"):
         parse_budget(text)
 
 

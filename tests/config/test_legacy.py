@@ -273,9 +273,7 @@ def test_a_moved_key_keeps_its_line(tmp_path: Path) -> None:
 
 def test_a_loss_section_that_is_no_loss_is_not_swallowed(tmp_path: Path) -> None:
     text = OLD_STYLE.replace("perceptual_opt: ~", "perceptual_opt: {vgg: 19}")
-    assert f"old.yml:{_line(text, 'perceptual_opt')}: train.perceptual_opt: there is no such key" in _complaint(
-        tmp_path, text
-    )
+    assert f"old.yml:{_line(text, 'perceptual_opt')}: train.perceptual_opt: unknown key" in _complaint(tmp_path, text)
 
 
 @pytest.mark.parametrize("key", ["network_d: {type: unet}", "high_order_degradation: true"])

@@ -117,7 +117,7 @@ def test_a_scheduler_that_is_gone(crew: Crew, monkeypatch: pytest.MonkeyPatch) -
         return future
 
     monkeypatch.setattr(crew, "submit", submitted)
-    with pytest.raises(UserError, match="the Dask scheduler is gone"):
+    with pytest.raises(UserError, match="the Dask scheduler does not answer any more"):
         list(in_parallel(crew, lambda items: list(items), [["a"]], lambda item, why: []))
 
 

@@ -192,7 +192,7 @@ def test_a_curation_file_is_checked_to_the_last_key(config: Path) -> None:
     with pytest.raises(UserError) as caught:
         _run("make", config)
     line = 1 + text.splitlines().index("  side: 48")
-    assert f"{config}:{line}: tile.sied: there is no such key; did you mean 'side'?" in str(caught.value)
+    assert f"{config}:{line}: tile.sied: unknown key; did you mean 'side'?" in str(caught.value)
     assert "val.photographs: should be an integer, not 'two'" in str(caught.value)
     config.write_text(text.replace("made/train_lr_x2", "made/train_hr"))
     with pytest.raises(UserError, match="two purposes"):
@@ -245,7 +245,7 @@ def test_step_by_step(photos: Photos, tmp_path: Path) -> None:
         _run("select", "contrast >= 0", tiles, "--out", out, "--materialise", tiles / "hr")
     _run("report", tiles, "--where", "contrast >= 20", "--manifest", out)
     assert "s.jsonl" in (tmp_path / "tiles.html").read_text()
-    with pytest.raises(UserError, match="nothing is held out"):
+    with pytest.raises(UserError, match="no number of held-out photographs is given"):
         _run("select", "contrast >= 0", tiles, "--out", out, "--val-out", held)
     with pytest.raises(UserError, match="no such folder"):
         _run("score", tmp_path / "nowhere")
@@ -332,7 +332,7 @@ def test_ctrl_c_ends_with_one_line(photos: Photos, tmp_path: Path) -> None:
         time.sleep(0.02)
     os.killpg(running.pid, signal.SIGINT)  # as a terminal does: to all its processes
     said = running.communicate(timeout=60)
-    assert (running.returncode, *said) == (130, "", "interrupted; the same command goes on from here\n")
+    assert (running.returncode, *said) == (130, "", "interrupted; run the same command to continue\n")
     assert not list((tmp_path / "tiles").glob("*.tmp"))
     assert 0 < len(list((tmp_path / "tiles").glob("*.png"))) < 12 * 12 * 12
 

@@ -121,7 +121,7 @@ def test_an_error_that_may_have_passed_is_tried_again(photos: Photos, tmp_path: 
         table.put([*scoring._lost(folder, "photo_01.png", DIED)], names)
     Image.fromarray(photo).save(tmp_path / "later.png")
     assert _scored(folder, out, crew) == scoring.Scored(tiles=4, new=3, errors=1, forgotten=0)
-    assert _content(out, "error", "path")[0] == ("is no image, or its header is damaged", "broken.png")
+    assert _content(out, "error", "path")[0] == ("is not an image, or its header is damaged", "broken.png")
     assert _scored(folder, out, crew).new == 0, "what is broken stays so until the file changes"
 
 

@@ -65,7 +65,7 @@ def test_a_set_of_which_nothing_is_whole(images: WriteImages, single: Single) ->
 def test_gt_size_is_reported_beside_the_images(images: WriteImages, single: Single) -> None:
     report = check_dataset(single(images("hr", {"a.png": _blank(40, 40)}), gt_size=31), 2, "train")
     assert [str(problem) for problem in report.problems] == [
-        "datasets.train.gt_size: gt_size 31 is no multiple of the scale 2; the nearest below is 30"
+        "datasets.train.gt_size: gt_size 31 is not a multiple of the scale 2; the nearest below is 30"
     ]
 
 

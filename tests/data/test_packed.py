@@ -245,7 +245,7 @@ def test_a_patch_that_does_not_fit(images: WriteImages, single: Single, cache: P
 
 def test_gt_size_that_the_scale_does_not_divide(images: WriteImages, single: Single) -> None:
     said = _refused(single(images("hr", _hr_images()), gt_size=9))
-    assert said.startswith("datasets.train.gt_size: gt_size 9 is no multiple of the scale 2")
+    assert said.startswith("datasets.train.gt_size: gt_size 9 is not a multiple of the scale 2")
 
 
 def test_where_stores_go(

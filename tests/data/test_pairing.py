@@ -155,5 +155,5 @@ def test_patch_size_in_lr_pixels() -> None:
     assert SingleOptions(dataroot_gt="hr", lq_size=48).lr_patch(3) == 48
     assert SingleOptions(dataroot_gt="hr", gt_size=96).lr_patch(3) == 32
     assert SingleOptions(dataroot_gt="hr").lr_patch(3) is None
-    with pytest.raises(ValueError, match="gt_size 100 is no multiple of the scale 3; the nearest below is 99"):
+    with pytest.raises(ValueError, match="gt_size 100 is not a multiple of the scale 3; the nearest below is 99"):
         SingleOptions(dataroot_gt="hr", gt_size=100).lr_patch(3)

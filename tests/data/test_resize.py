@@ -172,5 +172,5 @@ def test_what_is_no_image_is_refused(image: Image, size: tuple[int, int]) -> Non
 
 
 def test_a_side_that_the_scale_does_not_divide_is_refused() -> None:
-    with pytest.raises(ValueError, match="5 x 4 is no multiple of the scale 2"):
+    with pytest.raises(ValueError, match="5 x 4 is not a multiple of the scale 2"):
         downscale(np.zeros((4, 5, 3), np.uint8), 2)

@@ -90,7 +90,7 @@ def test_fair_switches_the_automations_off(tiny_config: Configure) -> None:
 def test_one_arm_is_no_comparison(tiny_config: Configure) -> None:
     with pytest.raises(UserError, match="needs two arms"):
         make_arms([tiny_config()])
-    with pytest.raises(UserError, match="varies nothing"):
+    with pytest.raises(UserError, match="has no values to vary"):
         make_arms([tiny_config()], vary=["lr"])
 
 

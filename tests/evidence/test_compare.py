@@ -38,7 +38,7 @@ def test_a_varied_loss_weight_end_to_end(
     assert "run 3 of 4: loss_weight=0, seed 1" in said
     assert "12 iterations in 0:00:" in said
     assert "3 runs left, about 0:" in said
-    assert f"1 of 2 seeds: so far in {out / 'compare.html'}" in said
+    assert f"1 of 2 seeds: used so far {out / 'compare.html'}" in said
     runs = {run.name: run for run in find_runs(out / "runs")}
     assert set(runs) == {f"loss_weight={w}_seed{s}" for w in ("0.5", "0") for s in (0, 1)}
     for seed in (0, 1):
@@ -102,7 +102,7 @@ def test_ctrl_c_ends_with_one_line(
 
     monkeypatch.setattr("paragonsr.evidence.runner.run_to_its_end", interrupted)
     _compare(tiny_config(), "--vary", "train.optim_g.lr=1e-3,1e-4", "--out", tmp_path / "out", code=130)
-    assert capsys.readouterr().err == "interrupted; the same command goes on from here\n"
+    assert capsys.readouterr().err == "interrupted; run the same command to continue\n"
 
 
 @pytest.mark.parametrize(

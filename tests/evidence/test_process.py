@@ -87,7 +87,7 @@ def test_a_comparison_that_was_killed_waits_for_the_run_it_left_behind(
     with pytest.raises(SystemExit) as refused:
         main(command)
     assert refused.value.code == 2
-    assert "another comparison is going on in this folder" in capsys.readouterr().err
+    assert "another comparison is running in this folder" in capsys.readouterr().err
     process.kill()
     process.wait()
     assert Run(first.folder).state == "running", "it goes on, in a session of its own"

@@ -63,12 +63,12 @@ def test_options_are_given_by_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--set", "upsampler_alpha"], "is no option"),
+        (["--set", "upsampler_alpha"], "is not an option"),
         (["--set", "alpha=1", "--arch", "paragonsr2_nano"], "does not take alpha"),
         (["--set", "num_feat=13", "--arch", "paragonsr2_nano"], "of another shape"),
-        (["--arch", "nano"], "there is no network nano"),
-        (["--scale", "4"], "weights of paragonsr2_nano x2, which does not go with scale=4"),
-        (["--set", "foo=1"], "weights of paragonsr2_nano x2, which does not go with foo=1"),
+        (["--arch", "nano"], "unknown network nano"),
+        (["--scale", "4"], "weights of paragonsr2_nano x2, which does not accept scale=4"),
+        (["--set", "foo=1"], "weights of paragonsr2_nano x2, which does not accept foo=1"),
     ],
 )
 def test_what_does_not_fit_is_told(

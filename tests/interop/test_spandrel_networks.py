@@ -129,8 +129,8 @@ def _source(name: str) -> Any:
 @pytest.mark.parametrize(
     ("network", "arguments", "scale", "message"),
     [
-        ("Unheard", {}, 2, "spandrel knows no network Unheard"),
-        ("Compact", {"num_feet": 8}, 2, "takes no argument num_feet"),
+        ("Unheard", {}, 2, "unknown network for spandrel: Unheard"),
+        ("Compact", {"num_feet": 8}, 2, "has no argument num_feet"),
         ("Compact", {"num_feat": "many"}, 2, "does not work with these arguments"),
         ("Compact", {"num_in_ch": 1, "num_out_ch": 1}, 2, "from 1 channels to 1"),
         ("SCUNet", {}, 2, "enlarges by 1"),

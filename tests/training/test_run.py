@@ -373,7 +373,7 @@ def test_a_state_of_another_network_is_refused_by_name(tiny_config: Configure) -
     with pytest.raises(UserError) as caught:
         _train(path, f"path.resume_state={state}", "name=other", "train.optim_g.type=NAdam", "network_g.num_feat=8")
     said = str(caught.value)
-    assert "12.state: this experiment was begun with other settings" in said
+    assert "12.state: this run was started with other settings" in said
     assert "network_g.num_feat: was 16, is 8" in said
     assert "train.optim_g.type: was 'AdamW', is 'NAdam'" in said
     assert "pretrain_network_g" in said

@@ -104,7 +104,7 @@ class ClassicOptions(ParagonOptions):
             default = type(self)(**values)
             for name in sorted(given):
                 if getattr(self, name) != getattr(default, name):
-                    raise ValueError(f"{name} does nothing in a compact body; write structure: dual, or leave it out")
+                    raise ValueError(f"{name} has no effect in a compact body; set structure: dual, or remove it")
         return self
 
     @field_validator("band")
@@ -220,7 +220,7 @@ class XLOptions(ClassicOptions):
     """14.5 M parameters."""
 
     type: Literal["paragonsr2_xl"] = "paragonsr2_xl"
-    purpose = "the best figure, whatever it costs"
+    purpose = "the highest PSNR, whatever it costs"
     legacy = ClassicOptions.legacy | {"upsampler_alpha": 0.6, "use_attention": False}
     structure: Literal["compact", "dual"] = "dual"
     num_feat: int = Field(128, ge=1)

@@ -45,7 +45,7 @@ class NetworkOptions(Variant):
         """
         if scale not in self.scales:
             raise UserError(
-                f"{self.tag()} cannot enlarge by {scale}", fix=f"choose one of {', '.join(map(str, self.scales))}"
+                f"{self.tag()} cannot upscale by {scale}", fix=f"Choose one of {', '.join(map(str, self.scales))}."
             )
         network: nn.Module = super().build(scale=scale)
         return network

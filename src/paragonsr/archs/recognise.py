@@ -68,7 +68,7 @@ def make_options(where: str, kind: type[Kind], values: dict[str, Any]) -> Kind:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))
         raise UserError(
-            f"{kind.tag()} does not take {name}: {first['msg']}", where=where, fix="see the options of the network"
+            f"{kind.tag()} does not take {name}: {first['msg']}", where=where, fix="See the options of the network."
         ) from error
 
 

@@ -100,10 +100,10 @@ class SpandrelNetwork(nn.Module):
         facts = (descriptor.scale, descriptor.input_channels, descriptor.output_channels)
         if facts != (scale, 3, 3):
             raise UserError(
-                f"{name} with these arguments enlarges by {facts[0]}, from {facts[1]} channels to {facts[2]}; "
+                f"{name} with these arguments upscales by {facts[0]}, from {facts[1]} channels to {facts[2]}; "
                 f"wanted is x{scale} in RGB",
                 where="network_g",
-                fix=f"it takes {', '.join(_parameters(kind))}",
+                fix=f"It takes {', '.join(_parameters(kind))}.",
             )
         size = descriptor.size_requirements
         self.minimum, self.grid, self.square = size.minimum, size.multiple_of, size.square
@@ -172,9 +172,9 @@ def detect(where: str, state: State) -> tuple[dict[str, Any], State]:
         UserError: it finds none, or is not installed.
     """
     unknown = UserError(
-        f"these are weights of no published network ({few(shapes(state))})",
+        f"unknown network: these are not weights of a published network ({few(shapes(state))})",
         where=where,
-        fix="say which network it is: arch, scale, and the options it was trained with",
+        fix="Name the network: arch, scale, and the options it was trained with.",
     )
     if find_spec("spandrel") is None:
         unknown.fix = f"{unknown.fix}; for networks of other projects: pip install 'paragonsr[spandrel]'"
@@ -202,7 +202,9 @@ def _find(wanted: str) -> tuple[str, type[nn.Module], Any]:
         if name.lower() == wanted.lower():
             return name, kind, architecture
     raise UserError(
-        f"spandrel knows no network {wanted}", where="network_g.network", fix=f"choose one of {', '.join(networks())}"
+        f"unknown network for spandrel: {wanted}",
+        where="network_g.network",
+        fix=f"Choose one of {', '.join(networks())}.",
     )
 
 
@@ -217,9 +219,9 @@ def _construct(name: str, kind: type[nn.Module], given: dict[str, Any], scale: i
     unknown = [key for key in given if key not in known and not free]
     if unknown:
         raise UserError(
-            f"{name} takes no argument {', '.join(unknown)}",
+            f"{name} has no argument {', '.join(unknown)}",
             where="network_g.arguments",
-            fix=f"it takes {', '.join(known)}",
+            fix=f"It takes {', '.join(known)}.",
         )
     arguments = {key: 3 for key in CHANNEL_ARGUMENTS if key in known}
     arguments |= {key: scale for key in SCALE_ARGUMENTS if key in known}
@@ -234,7 +236,7 @@ def _unfit(name: str, error: Exception) -> UserError:
     return UserError(
         f"{name} does not work with these arguments: {said}",
         where="network_g.arguments",
-        fix=f"they are those of its constructor: {', '.join(_parameters(networks()[name][0]))}",
+        fix=f"Its constructor takes: {', '.join(_parameters(networks()[name][0]))}.",
     )
 
 
@@ -244,9 +246,9 @@ def _described(name: str, architecture: Any, network: nn.Module) -> Any:
         return architecture.load({key: tensor.detach().clone() for key, tensor in network.state_dict().items()})
     except Exception as error:
         raise UserError(
-            f"spandrel cannot load a {name} with these arguments, so no program could use it: {error}",
+            f"spandrel cannot load a {name} with these arguments, nor could a program that uses it: {error}",
             where="network_g.arguments",
-            fix="leave out what differs from the defaults",
+            fix="Remove the arguments that differ from the defaults.",
         ) from error
 
 

@@ -51,7 +51,7 @@ def save_weights(path: Path | str, state: State, metadata: dict[str, Any]) -> No
         raise UserError(
             f"the weights could not be written ({error.strerror})",
             where=str(path),
-            fix="check its folder and space",
+            fix="Check its folder and space.",
         ) from error
 
 
@@ -63,7 +63,7 @@ def read_weights(path: Path | str) -> tuple[State, dict[str, Any] | None]:
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError("there is no such weights file", where=str(path), fix="check the path")
+        raise UserError("this weights file does not exist", where=str(path), fix="Check the path.")
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     if path.suffix in (".pth", ".pt"):
@@ -71,7 +71,7 @@ def read_weights(path: Path | str) -> tuple[State, dict[str, Any] | None]:
     raise UserError(
         f"weights end in .safetensors, .pth or .pt, not in {path.suffix or 'nothing'}",
         where=str(path),
-        fix="give the weights file itself",
+        fix="Give the weights file itself.",
     )
 
 
@@ -85,7 +85,7 @@ def read_metadata(path: Path | str) -> dict[str, Any] | None:
     if path.suffix != ".safetensors":
         return None
     if not path.is_file():
-        raise UserError("there is no such weights file", where=str(path), fix="check the path")
+        raise UserError("this weights file does not exist", where=str(path), fix="Check the path.")
     return _read_safetensors(path, tensors=False)[1]
 
 
@@ -109,7 +109,7 @@ def load_network(path: Path | str, arch: str | None = None, scale: int | None = 
     where = str(path)
     if arch is not None and NetworkOptions.choose(arch) is None:
         known = ", ".join(NetworkOptions.registry.names())
-        raise UserError(f"there is no network {arch}", where=where, fix=f"choose one of {known}")
+        raise UserError(f"unknown network {arch}", where=where, fix=f"Choose one of {known}.")
     if metadata is None:
         found = None if arch == SpandrelOptions.tag() else recognise(where, state, arch, scale, options)
         if found is None:
@@ -117,8 +117,8 @@ def load_network(path: Path | str, arch: str | None = None, scale: int | None = 
             return _load_foreign(where, state, scale, options)
         made, scale = found
         log.warning(
-            "%s does not say how it was trained; taken for a published %s x%d: every mended defect has its old value "
-            "(upsampler_alpha %g); options that you give win",
+            "%s does not say how it was trained; taken for a published %s x%d: every fixed defect keeps its old value "
+            "(upsampler_alpha %g); options that you give take precedence",
             *(where, made.tag(), scale, made.upsampler_alpha),
         )
         return _build_and_load(where, made, scale, state)
@@ -166,7 +166,9 @@ def load_into(
     if differing:
         log.warning("%s was trained with another value of %s; yours counts", path, ", ".join(differing))
     if strict:
-        _load_strictly(str(path), network, options, scale, state, "path.strict_load_g: false takes over what fits")
+        _load_strictly(
+            str(path), network, options, scale, state, "path.strict_load_g: false loads the tensors that fit"
+        )
         return []
     own = network.state_dict()
     fitting = {name: v for name, v in state.items() if name in own and own[name].shape == v.shape}
@@ -174,7 +176,7 @@ def load_into(
         raise UserError(
             f"no tensor of it fits {options.tag()} x{scale}; it holds {few(shapes(state))}",
             where=str(path),
-            fix="a warm start (strict_load_g: false) needs weights of the same family and width",
+            fix="A warm start (strict_load_g: false) needs weights of the same family and width.",
         )
     network.load_state_dict(fitting, strict=False)
     return [name for name in own if name not in fitting]
@@ -188,10 +190,10 @@ def _read_safetensors(path: Path, *, tensors: bool = True) -> tuple[State, dict[
         metadata = json.loads(entries[KEY]) if KEY in entries else None
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(
-            f"not a whole safetensors file ({error})", where=str(path), fix="it may be truncated: copy it again"
+            f"not a whole safetensors file ({error})", where=str(path), fix="It may be truncated: copy it again."
         ) from error
     if metadata is not None and not isinstance(metadata, dict):
-        raise UserError("its description is not one of ours", where=str(path), fix="copy it again")
+        raise UserError("its metadata was not written by paragonsr", where=str(path), fix="Copy it again.")
     return state, metadata
 
 
@@ -202,11 +204,11 @@ def _read_pickle(path: Path) -> State:
         raise UserError(
             "the file holds more than tensors, and loading it could run code",
             where=str(path),
-            fix="ask its author for safetensors; nothing in it was run",
+            fix="Ask its author for safetensors. Nothing in the file was run.",
         ) from error
     except Exception as error:  # what a damaged or hostile file makes the reader raise is open
         raise UserError(
-            "not a whole PyTorch weights file", where=str(path), fix="it may be truncated: copy it again"
+            "not a whole PyTorch weights file", where=str(path), fix="It may be truncated: copy it again."
         ) from error
     while isinstance(content, dict):
         inner = next((content[key] for key in WRAPPERS if isinstance(content.get(key), dict)), None)
@@ -214,7 +216,7 @@ def _read_pickle(path: Path) -> State:
             break
         content = inner
     if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
-        raise UserError("no weights in it", where=str(path), fix="give a file that maps names to tensors")
+        raise UserError("it holds no weights", where=str(path), fix="Give a file that maps names to tensors.")
     return {str(name).removeprefix("module.").removeprefix("_orig_mod."): v for name, v in content.items()}
 
 
@@ -224,13 +226,13 @@ def _recorded(
     recorded = metadata.get("arch")
     kind = NetworkOptions.choose(str(recorded))
     if kind is None or metadata.get("scale") not in SCALES:
-        raise UserError(f"written for a network {recorded} that is unknown here", where=where, fix="update paragonsr")
+        raise UserError(f"written for the unknown network {recorded}", where=where, fix="Update paragonsr.")
     for name, given, found in (("arch", arch, recorded), ("scale", scale, metadata["scale"])):
         if given is not None and given != found:
             raise UserError(
                 f"these are weights of {recorded} x{metadata['scale']}, not of {name} {given}",
                 where=where,
-                fix=f"leave {name} out: the file says what it is",
+                fix=f"Leave {name} out: the file says what it is.",
             )
     return make_options(where, kind, metadata.get("options", {}) | options), metadata["scale"]
 
@@ -238,7 +240,7 @@ def _recorded(
 def _build_and_load(where: str, options: NetworkOptions, scale: int, state: State) -> nn.Module:
     network = options.build(scale=scale)
     fitting = with_taps_of(network, state)
-    _load_strictly(where, network, options, scale, fitting, "what you give wins over what the file says")
+    _load_strictly(where, network, options, scale, fitting, "what you give takes precedence over what the file says")
     return network.eval()
 
 
@@ -248,9 +250,9 @@ def _refuse_what_does_not_fit(where: str, state: State, given: dict[str, Any]) -
     if found is not None:
         said = ", ".join(f"{name}={value}" for name, value in given.items() if value is not None)
         raise UserError(
-            f"these are weights of {found[0].tag()} x{found[1]}, which does not go with {said}",
+            f"these are weights of {found[0].tag()} x{found[1]}, which does not accept {said}",
             where=where,
-            fix="leave it out, or see the options of the network",
+            fix="Leave it out, or see the options of the network.",
         )
 
 
@@ -260,7 +262,7 @@ def _load_foreign(where: str, state: State, scale: int | None, options: dict[str
 
     found, tensors = detect(where, state)
     if scale not in (None, found["scale"]):
-        raise UserError(f"these are weights for x{found['scale']}, not x{scale}", where=where, fix="leave scale out")
+        raise UserError(f"these are weights for x{found['scale']}, not x{scale}", where=where, fix="Leave scale out.")
     values = {"network": found["network"], "arguments": found["arguments"] | options.get("arguments", {})}
     made = make_options(where, SpandrelOptions, options | values)
     log.warning("%s does not say what it is; spandrel finds %s x%d in it", where, made.network, found["scale"])
@@ -281,6 +283,6 @@ def _load_strictly(where: str, network: nn.Module, options: NetworkOptions, scal
         raise UserError(
             f"the tensors are not those of {options.tag()} x{scale} with these options: {'; '.join(parts)}",
             where=where,
-            fix=f"check arch, scale and options against what it was trained with; {fix}",
+            fix=f"Check arch, scale and options against what it was trained with; {fix}.",
         )
     network.load_state_dict(state, strict=True)

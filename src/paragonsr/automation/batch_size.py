@@ -147,7 +147,7 @@ class BatchSize:
         if ratio >= wanted:
             return self._scaled_rate(values)
         self.refused.append(self.micro)
-        reason = f"{self.micro} samples at once gave {ratio:.2f} times the samples/s, {wanted:.2f} times are worth it"
+        reason = f"{self.micro} samples at once gave {ratio:.2f} times the samples/s, {wanted:.2f} times are required"
         return self._set(batch, micro, reason, values)
 
     def _scaled_rate(self, values: dict[str, float]) -> Sequence[Decision]:

@@ -40,7 +40,7 @@ def table(options: LossBalanceOptions, values: Mapping[str, float], parameters: 
         parameters: of the network.
     """
     measured = [f"  {name:16} {value:.3f}" for name, value in values.items()]
-    lines = ["training images (each figure from 0 to 1)", *measured, f"network: {parameters} parameters"]
+    lines = ["training images (each value from 0 to 1)", *measured, f"network: {parameters} parameters"]
     late, origin = options.late_share, "as written"
     if late is None and options.auto_calibrate:
         late, origin = calibrated(options, values, parameters).late_share, "calibrated"
@@ -48,7 +48,7 @@ def table(options: LossBalanceOptions, values: Mapping[str, float], parameters: 
         late, origin = 1.0, "default; auto_calibrate is off"
     start = ", ".join(f"{label} {share:g}" for label, share in options.target_shares.items())
     lines += [
-        "course of the losses' shares of the pull",
+        "the losses' shares of the gradient over the run",
         f"  begins with      {start or 'what the configured weights give'}",
         f"  share_floor      {options.share_floor:g}",
         f"  late_share       {late:g}  ({origin})",

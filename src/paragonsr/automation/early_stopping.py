@@ -115,7 +115,7 @@ class EarlyStopping:
         end = min(self.position + length, float(self.total))
         if end <= self.position:
             return ()
-        reason = f"{self._no_improvement(validation, waited)}, and its course is flat: anneal"
+        reason = f"{self._no_improvement(validation, waited)}, and the curve is flat: start annealing"
         figures = {"best": self._shown_best(validation), "slope_per_patience": slope * self.options.patience}
         figures["its_error"] = error * self.options.patience
         decay = Decay(self.position, end, "cosine", FLOOR)

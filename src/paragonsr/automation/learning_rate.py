@@ -61,7 +61,7 @@ class LearningRate:
     """
 
     name = "intelligent_learning_rate_scheduler"
-    watches = "the smoothed loss and the validation figure, how surely they still improve; the rate in force"
+    watches = "the smoothed loss and the validation metric, whether they still improve, and the current learning rate"
     may_change = "lr_factor/intelligent_learning_rate_scheduler, lr_factor/plateaus, lr_factor/recovery, rollback"
 
     def __init__(
@@ -187,7 +187,13 @@ class LearningRate:
         reason, values = f"the loss is {rise:.1f} times what it was", {"rise": rise}
         return (
             Decision(self.name, "rollback", True, f"{reason}: back to the last good state", values),
-            Decision(self.name, "lr_factor/recovery", RECOVERY**self.recoveries, f"{reason}: go on lower", values),
+            Decision(
+                self.name,
+                "lr_factor/recovery",
+                RECOVERY**self.recoveries,
+                f"{reason}: continue at a lower rate",
+                values,
+            ),
         )
 
     def state_dict(self) -> dict[str, Any]:

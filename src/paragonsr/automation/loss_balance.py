@@ -206,7 +206,7 @@ class LossBalance:
     def _decision(self, label: str, values: dict[str, float]) -> Decision:
         state = self.state
         state.decided[label] = math.exp(state.logs[label])
-        reason = f"its share of the pull is {values['share']:.1%}, the target {values['target']:.1%}"
+        reason = f"its share of the gradient is {values['share']:.1%}, the target {values['target']:.1%}"
         broken = [other for other in state.broken if other not in state.named]
         if broken:
             reason += f"; {', '.join(broken)} was not finite, and such steps are left out"
@@ -237,13 +237,13 @@ def _require_sensible(given: Mapping[str, float], labels: Sequence[str]) -> None
     where = "train.dynamic_loss_scheduling.target_shares"
     strangers = sorted(set(given) - set(labels))
     if strangers:
-        raise UserError(f"there is no loss {', '.join(strangers)}", where=where, fix=f"losses: {', '.join(labels)}")
+        raise UserError(f"unknown loss {', '.join(strangers)}", where=where, fix=f"losses: {', '.join(labels)}.")
     left = 1 - math.fsum(given.values())
     if given and (left < 1e-6) != (set(given) == set(labels)):
         raise UserError(
             f"the shares add up to {1 - left:g}",
             where=where,
-            fix="give all losses shares that add up to 1, or some of them less than 1",
+            fix="Give all losses shares that add up to 1, or some of them less than 1.",
         )
 
 

@@ -34,7 +34,7 @@ class RateChoice:
     def __init__(self, written: float | None = None) -> None:
         self._written = written
         if written is not None:
-            self.may_change = f"nothing: the written {written:g} stays"
+            self.may_change = f"nothing: keeps the written {written:g}"
 
     def observe(self, observation: Observation) -> Sequence[Decision]:
         """Choose when the trials have been made."""
@@ -44,8 +44,12 @@ class RateChoice:
         if self._written is not None:
             return self._held_to(self._written, losses, observation.values)
         if not losses:
-            tried = "the run is too short for trials" if not observation.values else "no rate held in its trial"
-            return (Decision(self.name, "lr", USUAL, f"{tried}: the usual one is taken", dict(observation.values)),)
+            tried = (
+                "the run is too short for trials"
+                if not observation.values
+                else "no learning rate stayed finite in its trial"
+            )
+            return (Decision(self.name, "lr", USUAL, f"{tried}: using the default", dict(observation.values)),)
         reason = f"the largest rate within {AS_GOOD:.1%} of the lowest loss in trials ({_shown(observation.values)})"
         return (Decision(self.name, "lr", _best(losses), reason, dict(observation.values)),)
 
@@ -53,7 +57,7 @@ class RateChoice:
         """Name the rate that did better than the written one, if any did."""
         if not losses or losses.get(written, math.inf) <= (1 + AS_GOOD) * min(losses.values()):
             return ()
-        reason = f"the written {written:g} stays, though another did better in trials ({_shown(tried)}): see lr: auto"
+        reason = f"keeping the written {written:g}, although another did better in the trials ({_shown(tried)}): see lr: auto"
         return (Decision(self.name, "lr", _best(losses), reason, dict(tried), dry_run=True),)
 
     def state_dict(self) -> dict[str, Any]:

@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _failed(error: Exception) -> NoReturn:
     print(f"failed: {type(error).__name__}: {error}", file=sys.stderr)
-    print("  this is no fault of your input; --debug shows where it happened", file=sys.stderr)
+    print("  this is a bug in paragonsr; rerun with --debug for a traceback", file=sys.stderr)
     sys.exit(1)
 
 

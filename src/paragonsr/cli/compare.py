@@ -9,9 +9,9 @@ from paragonsr.evidence.options import Kind
 
 
 def compare(
-    configs: Annotated[list[Path], typer.Argument(help="YAML configurations; the first is what others are held to.")],
+    configs: Annotated[list[Path], typer.Argument(help="YAML configurations; the first is the baseline.")],
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each arm.")] = 3,
-    first_seed: Annotated[int, typer.Option(min=0, help="Seed of the first run; the others count on from it.")] = 0,
+    first_seed: Annotated[int, typer.Option(min=0, help="Seed of the first run; the others follow it.")] = 0,
     budget: Annotated[str | None, typer.Option(help="600s, 10min, 20000it or 1M samples for each run.")] = None,
     overrides: Annotated[list[str] | None, typer.Option("--set", help="key=value for all arms.")] = None,
     vary: Annotated[list[str] | None, typer.Option(help="key=v1,v2,...: one arm for each value.")] = None,
@@ -20,7 +20,7 @@ def compare(
         typer.Option(help="'name: key=value; ...': the first configuration with changes."),
     ] = None,
     fair: Annotated[bool, typer.Option("--fair", help="All automations off.")] = False,
-    allow: Annotated[list[Kind] | None, typer.Option(help="In what the arms may differ.")] = None,
+    allow: Annotated[list[Kind] | None, typer.Option(help="Keys in which the arms may differ.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the comparison.")] = Path("comparison"),
 ) -> None:
     """Train configurations against each other: same seeds, same sample order, same validations; resumable."""
@@ -36,8 +36,8 @@ def compare(
     try:
         found = run(arms, range(first_seed, first_seed + seeds), out, typer.echo)
     except KeyboardInterrupt:
-        typer.echo("interrupted; the same command goes on from here", err=True)
+        typer.echo("interrupted; run the same command to continue", err=True)
         raise typer.Exit(130) from None
     for line in lines(found):
         typer.echo(line)
-    typer.echo(f"figures in {out / 'compare.json'}, page in {out / 'compare.html'}")
+    typer.echo(f"values in {out / 'compare.json'}, page in {out / 'compare.html'}")

@@ -32,7 +32,7 @@ def convert(
     if openmodeldb is not None:
         described = json.dumps(describe(source, [written.path]), indent=2) + "\n"
         write_atomically(openmodeldb, described.encode())
-        typer.echo(f"{openmodeldb}: author, license, description, images and urls are yours to fill in")
+        typer.echo(f"{openmodeldb}: author, license, description, images and urls are left for you to fill in")
 
 
 def network_options(settings: list[str] | None) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def network_options(settings: list[str] | None) -> dict[str, Any]:
     for setting in settings or []:
         name, equals, value = setting.partition("=")
         if not equals or not name:
-            raise UserError(f"{setting!r} is no option", where="--set", fix="write option=value, as use_norm=true")
+            raise UserError(f"{setting!r} is not an option", where="--set", fix="Write option=value, as use_norm=true.")
         *sections, last = name.split(".")
         here = options
         for section in sections:

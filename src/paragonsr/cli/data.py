@@ -26,7 +26,7 @@ def tile(
     source: Annotated[Path, typer.Argument(help="Folder of photographs.")],
     target: Annotated[Path, typer.Argument(help="Folder for the tiles.")],
     side: Annotated[int, typer.Option(help="Height and width of a tile.")] = 512,
-    scales: Annotated[str, typer.Option(help="Sizes in which each photograph is cut: 1,0.75,0.5")] = "1",
+    scales: Annotated[str, typer.Option(help="Scales at which each photograph is cut into tiles: 1,0.75,0.5")] = "1",
     workers: Workers = None,
 ) -> None:
     """Cut photographs into PNG tiles without overlap, at several scales."""
@@ -74,8 +74,8 @@ def select(
     folder: Annotated[Path, typer.Argument(help="Folder of the tiles.")],
     out: Annotated[Path, typer.Option(help="The manifest.")] = Path("selection.jsonl"),
     scores: Annotated[Path | None, typer.Option(help="SQLite file; default beside the folder.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many tiles.")] = None,
-    order: Annotated[str, typer.Option(help="Which come first: path, random:SEED, SCORE, -SCORE.")] = "path",
+    limit: Annotated[int | None, typer.Option(min=1, help="Largest number of tiles.")] = None,
+    order: Annotated[str, typer.Option(help="Order: path, random:SEED, SCORE, -SCORE.")] = "path",
     hold_out: Annotated[int, typer.Option(min=0, help="Photographs to hold out for validation.")] = 0,
     val_out: Annotated[Path | None, typer.Option(help="Manifest of what is held out.")] = None,
     seed: Annotated[int, typer.Option(help="Chooses the photographs that are held out.")] = 0,
@@ -92,7 +92,11 @@ def select(
     from paragonsr.errors import UserError
 
     if val_out is not None and not hold_out:
-        raise UserError("nothing is held out", where="--val-out", fix="say how many photographs: --hold-out 100")
+        raise UserError(
+            "no number of held-out photographs is given",
+            where="--val-out",
+            fix="Give the number of photographs: --hold-out 100.",
+        )
     options = SelectOptions(where=where, limit=limit, order=order)
     with Table(scores or default_scores(folder)) as table, _progress() as begin:
         table.require_folder(folder)
@@ -115,7 +119,7 @@ def select(
 def downscale(
     source: Annotated[Path, typer.Argument(help="Folder of HR images, or a manifest.")],
     target: Annotated[Path, typer.Argument(help="Folder for the LR images.")],
-    scale: Annotated[int, typer.Option(min=2, help="How many times smaller.")] = 2,
+    scale: Annotated[int, typer.Option(min=2, help="Downscaling factor.")] = 2,
     workers: Workers = None,
 ) -> None:
     """Make LR images by the MATLAB-exact bicubic resize."""
@@ -196,7 +200,7 @@ def _tile_options(side: int, scales: str) -> "TileOptions":
     except ValidationError as error:
         raise UserError(describe(error, TileOptions, "command line", {})) from None
     except ValueError:
-        raise UserError(f"{scales!r} is no list of numbers", where="--scales", fix="write 1,0.75,0.5") from None
+        raise UserError(f"{scales!r} is not a list of numbers", where="--scales", fix="Write 1,0.75,0.5.") from None
 
 
 @contextmanager
@@ -216,5 +220,5 @@ def _progress() -> "Iterator[Begin]":
         try:
             yield begin
         except KeyboardInterrupt:
-            typer.echo("interrupted; the same command goes on from here", err=True)
+            typer.echo("interrupted; run the same command to continue", err=True)
             raise typer.Exit(130) from None

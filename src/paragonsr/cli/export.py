@@ -25,7 +25,7 @@ def export(
 
     sides = None if size is None else re.fullmatch(r"(\d+)x(\d+)", size)
     if size is not None and sides is None:
-        raise UserError(f"{size} is no size", where="--size", fix="write HEIGHTxWIDTH, for example 256x256")
+        raise UserError(f"{size} is not a size", where="--size", fix="Write HEIGHTxWIDTH, for example 256x256.")
     source = open_source(weights, arch, scale, **network_options(settings))
     typer.echo(f"{source.name}: making the graph; a large network with attention takes minutes")
     done = export_onnx(source, out, fp16=fp16, opset=opset, size=(int(sides[1]), int(sides[2])) if sides else None)

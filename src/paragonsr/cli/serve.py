@@ -20,7 +20,7 @@ def serve(
     from paragonsr.errors import UserError
 
     if not folder.is_dir():
-        raise UserError("there is no such folder", where=str(folder), fix="give the folder that holds your models")
+        raise UserError("this folder does not exist", where=str(folder), fix="Give the folder that holds your models.")
     from paragonsr.serve.models import Models
     from paragonsr.serve.server import Limits, Server
 
@@ -29,7 +29,7 @@ def serve(
         server = Server(Models(folder, keep, device), port, limits)
     except OSError as error:
         raise UserError(
-            f"port {port} cannot be used ({error.strerror})", where="--port", fix="choose another one, or 0"
+            f"port {port} cannot be used ({error.strerror})", where="--port", fix="Choose another one, or 0."
         ) from error
     with server:
         typer.echo(f"{len(server.models.names())} models of {folder} at {server.url}  (Ctrl-C ends it)")

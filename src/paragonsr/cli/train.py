@@ -22,9 +22,9 @@ def train(
     opt: Annotated[
         Path | None, typer.Option("-opt", "--opt", help="The configuration, as other trainers take it.")
     ] = None,
-    fresh: Annotated[bool, typer.Option(help="Archive an earlier run of this name and begin anew.")] = False,
+    fresh: Annotated[bool, typer.Option(help="Archive an earlier run of this name and start over.")] = False,
 ) -> None:
-    """Train, or resume: an interrupted run goes on where it stopped."""
+    """Train a network, or resume an interrupted run."""
     from paragonsr.config import load_config
 
     values = list(overrides or [])
@@ -32,7 +32,7 @@ def train(
         values.insert(0, str(config))
     path = opt or config
     if path is None:
-        raise UserError("which configuration?", fix="python train.py options/train/demo.yml")
+        raise UserError("no configuration is given", fix="python train.py options/train/demo.yml")
     loaded = load_config(path, values)
     announce(run(loaded.config, loaded.warnings, fresh=fresh), resume=_command([str(path), *values]))
 
@@ -52,7 +52,7 @@ def run(config: "Config", warnings: tuple[str, ...], *, fresh: bool) -> "TrainRe
     try:
         return run(config, fresh=fresh, notes=(*warnings, *idle(config)))
     except KeyboardInterrupt:  # before training has begun, or the second one: it does not wait for the step
-        typer.echo("interrupted; what was saved stays, and the same command goes on from there", err=True)
+        typer.echo("interrupted; what was saved is kept, run the same command to continue", err=True)
         raise typer.Exit(130) from None
 
 
@@ -63,11 +63,11 @@ def idle(config: "Config") -> list[str]:
     if not config.validates:
         notes.append("Nothing is validated: no best weights are kept, only those of each checkpoint and of the end.")
         if sections.early_stopping.enabled:
-            notes.append("early_stopping is on, but nothing is validated: it cannot act")
+            notes.append("early_stopping is on, but nothing is validated: it has no effect")
     batch = sections.dynamic_batch_size_optimizer
     if batch.enabled and batch.max_batch_size and batch.max_batch_size < config.batch:
         notes.append(
-            f"max_batch_size is {batch.max_batch_size}, but a batch is never made smaller: {config.batch} stay"
+            f"max_batch_size is {batch.max_batch_size}, but a batch is never made smaller: {config.batch} is used"
         )
     if config.train.dynamic_loss_scheduling.enabled and len(config.train.losses) < 2:
         notes.append("dynamic_loss_scheduling is on, but there is one loss: there is nothing to balance")

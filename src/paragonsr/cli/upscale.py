@@ -20,8 +20,10 @@ def upscale(
     tile: Annotated[str, typer.Option(help=TILE)] = "auto",
     ensemble: Annotated[str | None, typer.Option(help=ENSEMBLE)] = None,
     precision: Annotated[str, typer.Option(help=PRECISION)] = "fp32",
-    ending: Annotated[str | None, typer.Option("--format", help="png, jpg, webp or tiff; default: as given.")] = None,
-    overwrite: Annotated[bool, typer.Option(help="Also do what is done already.")] = False,
+    ending: Annotated[
+        str | None, typer.Option("--format", help="png, jpg, webp or tiff; default: as the input.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option(help="Also redo finished images.")] = False,
     arch: Annotated[str | None, typer.Option(help="Needed where the weights do not say it.")] = None,
     scale: Annotated[int | None, typer.Option(help="Needed where the weights do not say it.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="option=value of the network; repeat it.")] = None,
@@ -75,7 +77,7 @@ def tile_side(tile: str) -> "Tile":
         return 0
     if tile.isdecimal() and int(tile) >= SMALLEST:
         return int(tile)
-    raise UserError(f"{tile!r} is no size of a tile", where="--tile", fix=f"use auto, off, or a number from {SMALLEST}")
+    raise UserError(f"{tile!r} is not a tile size", where="--tile", fix=f"Use auto, off, or a number from {SMALLEST}.")
 
 
 def ensemble_x8(ensemble: str | None) -> bool:
@@ -83,5 +85,5 @@ def ensemble_x8(ensemble: str | None) -> bool:
     from paragonsr.errors import UserError
 
     if ensemble not in (None, "x8"):
-        raise UserError(f"{ensemble!r} is no ensemble", where="--ensemble", fix="use x8")
+        raise UserError(f"{ensemble!r} is not an ensemble", where="--ensemble", fix="Use x8.")
     return ensemble is not None

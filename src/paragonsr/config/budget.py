@@ -49,7 +49,7 @@ def parse_budget(text: str, where: str = "train.budget") -> Budget:
     found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:e[0-9]+)?)\s*([a-z][a-z ]*?)\s*", text.lower())
     amount, unit = (float(found[1]), UNITS.get(" ".join(found[2].split()))) if found else (0.0, None)
     if unit is None or amount <= 0:
-        raise UserError(f"{text!r} is no budget", where=where, fix="write 600s, 10min, 6h, 20000it or 1M samples")
+        raise UserError(f"{text!r} is not a budget", where=where, fix="Write 600s, 10min, 6h, 20000it or 1M samples.")
     return Budget(amount * unit[1], unit[0], text.strip())
 
 

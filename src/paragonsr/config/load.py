@@ -66,12 +66,14 @@ def override(tree: dict[str, Any], text: str, lines: dict[Key, int]) -> None:
         lines: where each key stands; learns which one came from the command line.
 
     Raises:
-        UserError: it is no override, or its place does not exist.
+        UserError: it is not an override, or its place does not exist.
     """
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise UserError(
-            f"{text!r} is no override", where="command line", fix="write key=value, for example train.total_iter=2000"
+            f"{text!r} is not an override",
+            where="command line",
+            fix="Write key=value, for example train.total_iter=2000.",
         )
     *sections, last = name.split(".")
     here: Any = tree

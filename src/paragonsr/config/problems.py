@@ -53,11 +53,11 @@ def _sentence(problem: dict[str, Any], at: Key, owner: Any) -> str:
     context = problem.get("ctx", {})
     if kind == "extra_forbidden":
         known = list(owner.model_fields) if isinstance(owner, type) and issubclass(owner, BaseModel) else []
-        return "there is no such key" + _did_you_mean(str(at[-1]), known)
+        return "unknown key" + _did_you_mean(str(at[-1]), known)
     if kind == "missing":
         return "is required and missing"
     if kind == "union_tag_invalid":
-        return f"there is no type {context['tag']!r}" + _other_type(context, _choice(owner, at[-1]))
+        return f"unknown type {context['tag']!r}" + _other_type(context, _choice(owner, at[-1]))
     if kind == "union_tag_not_found":
         return "needs a `type`"
     if kind == "literal_error":

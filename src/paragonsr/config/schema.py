@@ -69,7 +69,7 @@ class Config(Options):
     @model_validator(mode="after")
     def _sets(self) -> "Config":
         if "train" not in self.datasets:
-            raise MismatchError("there is no `train`", "datasets")
+            raise MismatchError("`train` is missing", "datasets")
         odd = [phase for phase in self.datasets if phase != "train" and not phase.startswith("val")]
         if odd:
             raise MismatchError(f"may have `train` and names that begin with `val`, not {', '.join(odd)}", "datasets")
@@ -77,9 +77,7 @@ class Config(Options):
             raise MismatchError("wants a fixed schedule, and ReduceLROnPlateau reacts to the run", "fair")
         train = self.datasets["train"]
         if train.batch_size_per_gpu is None:
-            raise MismatchError(
-                "needs batch_size_per_gpu, the samples that are trained on at once", "datasets", "train"
-            )
+            raise MismatchError("needs batch_size_per_gpu, the number of samples in a batch", "datasets", "train")
         if train.lr_patch(self.scale) is None:
             raise MismatchError("needs lq_size or gt_size, the side of a training patch", "datasets", "train")
         self._check_names()
@@ -92,7 +90,7 @@ class Config(Options):
             other = phases.setdefault(options.name or phase, phase)
             if other != phase:
                 raise MismatchError(
-                    f"{options.name} is the name of datasets.{other} already; figures go by it",
+                    f"{options.name} is already the name of datasets.{other}; values are stored by name",
                     "datasets",
                     phase,
                     "name",

@@ -60,21 +60,23 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise UserError("there is no such file", where=str(path), fix="give the path of a YAML configuration") from None
+        raise UserError(
+            "this file does not exist", where=str(path), fix="Give the path of a YAML configuration."
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot be read as text: {error}", where=str(path)) from None
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
         if not isinstance(node, yaml.MappingNode):
-            raise UserError("this is no mapping of keys to values", where=str(path))
+            raise UserError("not a mapping of keys to values", where=str(path))
         lines: dict[Key, int] = {}
         return _construct(loader, node, (), lines, path), lines
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise UserError(f"no valid YAML: {error.problem}", where=f"{path}:{line}", fix="mend that line") from None
+        raise UserError(f"invalid YAML: {error.problem}", where=f"{path}:{line}", fix="Fix this line.") from None
     except yaml.YAMLError as error:
-        raise UserError(f"no valid YAML: {error}", where=str(path)) from None
+        raise UserError(f"invalid YAML: {error}", where=str(path)) from None
 
 
 def parse_scalar(text: str) -> Any:
@@ -82,7 +84,7 @@ def parse_scalar(text: str) -> Any:
     try:
         return yaml.load(text, Loader=_Loader)
     except yaml.YAMLError:
-        raise UserError(f"{text!r} is no YAML value", where="command line") from None
+        raise UserError(f"{text!r} is not a YAML value", where="command line") from None
 
 
 def _construct(loader: _Loader, node: yaml.Node, at: Key, lines: dict[Key, int], path: Path) -> Any:
@@ -93,7 +95,7 @@ def _construct(loader: _Loader, node: yaml.Node, at: Key, lines: dict[Key, int],
             key = loader.construct_object(key_node)
             line = key_node.start_mark.line + 1
             if key in tree:
-                raise UserError(f"`{key}` stands here twice", where=f"{path}:{line}", fix="keep one of them")
+                raise UserError(f"`{key}`: duplicate key", where=f"{path}:{line}", fix="Keep one of them.")
             lines[*at, key] = line
             tree[key] = _construct(loader, value_node, (*at, key), lines, path)
         return tree

@@ -18,7 +18,7 @@ from paragonsr.errors import UserError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-DIED = "the process that worked on it died: out of memory, or a crash of a decoder"
+DIED = "its worker process died: out of memory, or a crash of a decoder"
 
 
 class Crew(AbstractContextManager["Crew"]):
@@ -60,14 +60,14 @@ class Crew(AbstractContextManager["Crew"]):
             raise UserError(
                 f"a worker lacks this package: {error}",
                 where=self._scheduler or "",
-                fix="install the same version of it on every machine",
+                fix="Install the same version of it on every machine.",
             ) from error
         blind = [address for address, sees in seen.items() if not sees]
         if blind:
             raise UserError(
                 f"{len(blind)} workers do not see {folder}: {', '.join(sorted(blind)[:5])}",
                 where=self._scheduler or "",
-                fix="share the folder under the same path on every machine",
+                fix="Share the folder under the same path on every machine.",
             )
 
     def submit(self, work: Callable[[Sequence[Item]], Result], items: Sequence[Item]) -> Future[Result]:
@@ -169,7 +169,8 @@ def _died(future: Future[Any]) -> bool:
         error = future.exception()
     except CancelledError:  # by Dask's client, which has no one any more to ask for the result
         raise UserError(
-            "the Dask scheduler is gone", fix="start it and its workers again; the same command goes on from here"
+            "the Dask scheduler does not answer any more",
+            fix="Start it and its workers again, then run the same command to continue.",
         ) from None
     return isinstance(error, BrokenProcessPool) or type(error).__name__ == "KilledWorker"
 
@@ -223,6 +224,6 @@ def _connected(address: str) -> Any:
         raise UserError(
             f"no Dask scheduler with a worker answers: {error}",
             where=address,
-            fix="start one with `dask scheduler` and its workers with `dask worker tcp://HOST:8786`",
+            fix="Start one with `dask scheduler` and its workers with `dask worker tcp://HOST:8786`.",
         ) from None
     return client

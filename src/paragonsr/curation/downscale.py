@@ -122,7 +122,7 @@ def _claim(target: Path, scale: int) -> None:
             return
         if earlier is not None or next(image_files(target), None) is not None:
             what = f"LR images of scale {earlier}" if earlier else "images that were not made here"
-            raise UserError(f"holds {what}", where=str(target), fix="choose another folder, or move them away")
+            raise UserError(f"holds {what}", where=str(target), fix="Choose another folder, or move them away.")
         write_atomically(note, json.dumps({"scale": scale}).encode())
     except OSError as error:
         raise UserError(f"cannot be written: {error.strerror}", where=str(target)) from error

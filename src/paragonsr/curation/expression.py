@@ -116,7 +116,7 @@ class _Reader:
             sides = [node.left, *node.comparators]
             pairs = zip(sides, node.ops, sides[1:], strict=False)
             return "(" + " AND ".join(self._comparison(*pair) for pair in pairs) + ")"
-        raise _misunderstood(self._text, f"`{ast.unparse(node)}` is neither true nor false")
+        raise _misunderstood(self._text, f"`{ast.unparse(node)}` is not a comparison")
 
     def _comparison(self, left: ast.expr, operator: ast.cmpop, right: ast.expr) -> str:
         sign = _COMPARED.get(type(operator))
@@ -168,7 +168,7 @@ class _Reader:
         if node.id not in self._known:
             close = difflib.get_close_matches(node.id.lower(), self._known, n=1, cutoff=0.6)
             meant = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(self._known)}"
-            raise UserError(f"there is no column {node.id!r}", where=repr(self._text), fix=meant)
+            raise UserError(f"unknown column {node.id!r}", where=repr(self._text), fix=meant)
         self._read[node.id] = None
         return node.id
 
@@ -185,5 +185,5 @@ def _number(node: ast.expr) -> float:
 
 def _misunderstood(text: str, what: str) -> UserError:
     return UserError(
-        what, where=repr(text), fix='write comparisons joined by and, or, not: "complexity >= 0.5 and blockiness < 30"'
+        what, where=repr(text), fix='Write comparisons joined by and, or, not: "complexity >= 0.5 and blockiness < 30".'
     )

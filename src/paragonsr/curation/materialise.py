@@ -18,7 +18,7 @@ def materialise(manifest: Path, target: Path, progress: Progress) -> tuple[int, 
     """Make a folder hold exactly the tiles of a manifest, under the same relative names.
 
     A further call, also after one that was interrupted, only does what is missing; tiles of an earlier selection that
-    are not in this one are removed. Images that no selection put there are never touched.
+    are not in this one are removed. Images that no selection wrote are never touched.
 
     Args:
         manifest: the selection.
@@ -29,7 +29,7 @@ def materialise(manifest: Path, target: Path, progress: Progress) -> tuple[int, 
         how many tiles were added, and how many removed.
 
     Raises:
-        UserError: the folder holds images that no selection put there, lies in that of the tiles or around it, a tile
+        UserError: the folder holds images that no selection wrote, lies in that of the tiles or around it, a tile
             is missing, or there is no room.
     """
     root, expected = root_of(manifest), read_header(manifest)["images"]
@@ -73,9 +73,9 @@ def _refuse(target: Path, ours: set[str]) -> None:
     foreign = list(islice((path for path in image_files(target) if path not in ours), 3))
     if foreign:
         raise UserError(
-            f"holds images that no selection put there: {', '.join(sorted(foreign))}, ...",
+            f"holds images that no selection wrote: {', '.join(sorted(foreign))}, ...",
             where=str(target),
-            fix="move them away, or choose another folder",
+            fix="Move them away, or choose another folder.",
         )
 
 

@@ -31,7 +31,7 @@ class TileOptions(Options):
             if scale not in SCALES:
                 raise ValueError(f"a scale is 1, 0.95, 0.9, ... 0.05, not {scale:g}")
         if len(set(scales)) < len(scales):
-            raise ValueError("a scale stands here twice; its tiles would be the same")
+            raise ValueError("duplicate scale")
         return scales
 
 

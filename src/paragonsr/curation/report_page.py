@@ -78,7 +78,7 @@ def _counts(table: Table, folder: Path, condition: Condition, manifests: Sequenc
     if record is not None:
         rows.append(("photographs", record.photographs, ""))
         if record.unreadable:
-            rows.append(("unreadable photographs", len(record.unreadable), "named in tiling.json"))
+            rows.append(("unreadable photographs", len(record.unreadable), "listed in tiling.json"))
         small = sorted(record.too_small.items(), key=lambda entry: -float(entry[0]))
         rows += [(f"too small at scale {scale}", n, "photographs that no tile fits into") for scale, n in small]
     rows.append(("tiles", table.count(), ""))

@@ -222,7 +222,7 @@ def _storable(folder: Path) -> int:
             raise UserError(
                 "its name is not UTF-8, so no table can hold it",
                 where=ascii(str(folder / path)),
-                fix="rename it; convmv renames whole folders",
+                fix="Rename it; convmv renames whole folders.",
             ) from None
     return count
 

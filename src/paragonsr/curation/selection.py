@@ -59,7 +59,7 @@ def select(
         UserError: the expression cannot be understood, nothing meets it, or the manifest cannot be written.
     """
     if out.suffix.lower() != SUFFIX:
-        raise UserError(f"a manifest's name ends with {SUFFIX}", where=str(out), fix=f"{out.with_suffix(SUFFIX)}")
+        raise UserError(f"a manifest's name ends with {SUFFIX}", where=str(out), fix=f"{out.with_suffix(SUFFIX)}.")
     condition = understood(table, options.where)
     where = _where(condition, side)
     order, seed = ordering(options.order, table.score_names())
@@ -134,7 +134,7 @@ def ordering(order: str, scores: Sequence[str]) -> tuple[str, int]:
         raise UserError(
             f"tiles cannot be ordered by {order!r}",
             where="order",
-            fix=f"write path, random:SEED, or a score, -SCORE for the greatest first: {', '.join(scores)}",
+            fix=f"Write path, random:SEED, or a score, -SCORE for the greatest first: {', '.join(scores)}.",
         )
     return f'"{column}" {"DESC" if order.startswith("-") else "ASC"}, path', 0
 

@@ -42,8 +42,8 @@ def hold_out(table: Table, photographs: int, seed: int, progress: Progress = unh
             held += size
         if held >= total:
             raise UserError(
-                f"{held} of {total} photographs would be held out, and none is left to train on",
+                f"{held} of {total} photographs would be held out, which leaves none to train on",
                 where="photographs to hold out",
-                fix="hold out fewer",
+                fix="Hold out fewer.",
             )
     return int(held)

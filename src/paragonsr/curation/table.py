@@ -81,14 +81,16 @@ class Table:
         create: make it where it does not exist, and the folders on the way.
 
     Raises:
-        UserError: there is no such file, it is none of ours, or it cannot be written; when a `with` block ends, also
+        UserError: this file does not exist, it is none of ours, or it cannot be written; when a `with` block ends, also
             what the disk or another process did to it meanwhile.
     """
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
         self.path = path
         if not create and not path.is_file():
-            raise UserError("there is no table of scores", where=str(path), fix="make it with: paragonsr data score")
+            raise UserError(
+                "the table of scores does not exist", where=str(path), fix="Make it with: paragonsr data score"
+            )
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self.db = sqlite3.connect(path, isolation_level=None, timeout=60)
@@ -97,7 +99,7 @@ class Table:
             if not self.db.execute("SELECT 1 FROM sqlite_master WHERE name = 'photographs'").fetchone():
                 self.db.executescript(_SCHEMA)
         except (sqlite3.DatabaseError, OSError) as error:
-            raise UserError(f"is no table of scores that can be written: {error}", where=str(path)) from error
+            raise UserError(f"is not a writable table of scores: {error}", where=str(path)) from error
 
     def __enter__(self) -> "Table":
         return self
@@ -108,7 +110,7 @@ class Table:
             raise UserError(
                 f"the table cannot be worked with: {error}",
                 where=str(self.path),
-                fix="what was written before is kept; when the cause is removed, the same command goes on",
+                fix="What was written before is kept; remove the cause, then run the same command to continue.",
             ) from error
 
     @contextmanager
@@ -183,10 +185,10 @@ class Table:
         """See that the table is of this folder: that one of up to 100 of its tiles, spread evenly, is there.
 
         Raises:
-            UserError: there is no such folder, or it is another one.
+            UserError: this folder does not exist, or it is another one.
         """
         if not folder.is_dir():
-            raise UserError("is no folder" if folder.exists() else "there is no such folder", where=str(folder))
+            raise UserError("is no folder" if folder.exists() else "this folder does not exist", where=str(folder))
         last = self.db.execute("SELECT MAX(id) FROM tiles").fetchone()[0] or 0
         step = max(1, last // _LOOKED_FOR)
         for first in range(1, last + 1, step):
@@ -197,7 +199,7 @@ class Table:
             raise UserError(
                 f"is the table of another folder: {path}, for one, is not in {folder}",
                 where=str(self.path),
-                fix="name the folder that was scored, or another table",
+                fix="Name the folder that was scored, or another table.",
             )
 
     def forget_missing(self, folder: Path) -> int:

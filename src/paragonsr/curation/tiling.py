@@ -72,7 +72,7 @@ class TilingRecord:
         for scale, count in sorted(self.too_small.items(), reverse=True):
             yield f"  scale {scale}: {count} photographs are too small for a tile"
         if self.removed:
-            yield f"  {self.removed} tiles removed, whose photographs are gone or smaller than they were"
+            yield f"  {self.removed} tiles removed, of photographs that were removed or became smaller"
         if self.unreadable:
             yield f"  {len(self.unreadable)} photographs cannot be read:"
         yield from (f"    {source}: {error}" for source, error in islice(sorted(self.unreadable.items()), 20))
@@ -144,14 +144,14 @@ def _claim(source: Path, target: Path, claim: dict[str, Any]) -> None:
         raise UserError(
             f"holds tiles of side {earlier['side']} at scales {earlier['scales']}",
             where=str(target),
-            fix="give the new tiles a folder of their own, or remove that one",
+            fix="Give the new tiles a folder of their own, or remove that one.",
         )
     if earlier and (target / earlier.get("source", claim["source"])).resolve() != source.resolve():
         raise UserError(
             f"holds tiles of the photographs in {(target / earlier['source']).resolve()}",
             where=str(target),
-            fix=f"give those of {source} a folder of their own, or link both into one; if the photographs were moved "
-            f"there, remove {RECORD} from the folder of tiles, which are then found again",
+            fix=f"Give those of {source} a folder of their own, or link both into one; if the photographs were moved "
+            f"there, remove {RECORD} from the folder of tiles, which are then found again.",
         )
     try:
         target.mkdir(parents=True, exist_ok=True)
@@ -169,7 +169,9 @@ def _read(target: Path) -> dict[str, Any] | None:
         raise UserError(f"cannot be read: {error.strerror}", where=str(target / RECORD)) from error
     except ValueError as error:
         raise UserError(
-            f"is no record of tiles: {error}", where=str(target / RECORD), fix="remove it; the tiles are found again"
+            f"is not a record of tiles: {error}",
+            where=str(target / RECORD),
+            fix="Remove it; the tiles are found again.",
         ) from error
 
 

@@ -19,7 +19,7 @@ def image_files(root: Path) -> Iterator[str]:
         UserError: the folder does not exist or a folder under it cannot be read.
     """
     if not root.is_dir():
-        raise UserError("is no folder" if root.exists() else "there is no such folder", where=str(root))
+        raise UserError("is no folder" if root.exists() else "this folder does not exist", where=str(root))
     seen: set[str] = set()
     waiting = [""]
     while waiting:
@@ -74,7 +74,7 @@ def require_apart(source: Path, target: Path) -> None:
     here, there = source.resolve(), target.resolve()
     if here == there or here in there.parents or there in here.parents:
         raise UserError(
-            f"is {source}, or lies in it or around it; what is made would be read as further images",
+            f"is {source}, or lies in it or around it; the output would be read as further input",
             where=str(target),
-            fix="choose a folder of its own",
+            fix="Choose a folder of its own.",
         )

@@ -155,7 +155,7 @@ def _unreadable(path: str | Path, error: BaseException) -> UserError:
     if isinstance(error, FileNotFoundError):
         return UserError("does not exist", where=str(path))
     if isinstance(error, PermissionError):
-        return UserError("may not be read (no permission)", where=str(path))
+        return UserError("cannot be read (no permission)", where=str(path))
     try:
         empty = path.stat().st_size == 0
     except OSError:
@@ -163,7 +163,7 @@ def _unreadable(path: str | Path, error: BaseException) -> UserError:
     if empty:
         reason = "is empty (0 bytes)"
     elif isinstance(error, PillowImage.UnidentifiedImageError):
-        reason = "is no image, or its header is damaged"
+        reason = "is not an image, or its header is damaged"
     else:
         reason = f"cannot be decoded: {error}"
     return UserError(reason, where=str(path), fix="Replace the file or remove it.")

@@ -49,7 +49,7 @@ def claim(path: Path) -> int | None:
 
 
 def is_claimed(path: Path) -> bool:
-    """Whether another process holds the lock; not where there is no such file, or none that may be opened."""
+    """Whether another process holds the lock; not where this file does not exist, or none that may be opened."""
     try:
         handle = os.open(path, os.O_RDWR)
     except (FileNotFoundError, PermissionError):

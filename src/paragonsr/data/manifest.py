@@ -91,7 +91,7 @@ def read_header(path: Path) -> dict[str, Any]:
     """The first line of a manifest.
 
     Raises:
-        UserError: there is no such file, or it is no manifest.
+        UserError: this file does not exist, or it is no manifest.
     """
     try:
         with path.open(encoding="utf-8") as file:
@@ -101,9 +101,9 @@ def read_header(path: Path) -> dict[str, Any]:
         return dict(header)
     except FileNotFoundError:
         fix = "Make it with: paragonsr data select EXPRESSION TILES --out MANIFEST"
-        raise UserError("there is no such manifest", where=str(path), fix=fix) from None
+        raise UserError("this manifest does not exist", where=str(path), fix=fix) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"is no manifest: {error}", where=str(path)) from None
+        raise UserError(f"is not a manifest: {error}", where=str(path)) from None
 
 
 def read_images(path: Path) -> Iterator[dict[str, Any]]:
@@ -161,7 +161,7 @@ def image_paths(path: Path) -> list[Path]:
         raise UserError(
             f"{len(troubles)} of {len(files)} images are not what was selected: {', '.join(troubles[:5])}{more}",
             where=str(path),
-            fix=f"The images belong in {root}; score and select them again if they were made anew.",
+            fix=f"The images belong in {root}; score and select them again if they were replaced.",
         )
     return files
 
@@ -185,7 +185,7 @@ def read_weights(manifests: Sequence[str], name: str) -> NDArray[np.float64]:
             value = image.get(name)
             if not isinstance(value, int | float) or value < 0:
                 known = [key for key, other in image.items() if isinstance(other, int | float) and key != "bytes"]
-                what = f"has no {name!r}" if name not in image else f"has {name} {value}, which is no weight"
+                what = f"has no {name!r}" if name not in image else f"has {name} {value}, which is not a weight"
                 raise UserError(
                     f"{image['path']} {what}",
                     where=f"{manifest}, datasets.train.sample_weight",

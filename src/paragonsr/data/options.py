@@ -68,13 +68,13 @@ class DatasetOptions(Variant):
     @model_validator(mode="after")
     def _one_size(self) -> "DatasetOptions":
         if self.lq_size is not None and self.gt_size is not None:
-            raise ValueError("lq_size and gt_size say the same thing twice; keep one of them")
+            raise ValueError("lq_size and gt_size have the same meaning; keep one of them")
         return self
 
     @model_validator(mode="after")
     def _weights_stand_in_manifests(self) -> "DatasetOptions":
         if self.sample_weight is not None and not all(root.lower().endswith(".jsonl") for root in self.hr_roots):
-            raise ValueError("sample_weight needs manifests (.jsonl) in dataroot_gt: scores stand there")
+            raise ValueError("sample_weight needs manifests (.jsonl) in dataroot_gt: they hold the scores")
         return self
 
     def degrades(self) -> DegradationOptions | None:
@@ -95,13 +95,13 @@ class DatasetOptions(Variant):
         """Side of a training patch in LR pixels, None where none is given.
 
         Raises:
-            ValueError: gt_size is no multiple of the scale.
+            ValueError: gt_size is not a multiple of the scale.
         """
         if self.gt_size is None:
             return self.lq_size
         if self.gt_size % scale:
             raise ValueError(
-                f"gt_size {self.gt_size} is no multiple of the scale {scale}; "
+                f"gt_size {self.gt_size} is not a multiple of the scale {scale}; "
                 f"the nearest below is {self.gt_size // scale * scale}"
             )
         return self.gt_size // scale
@@ -162,8 +162,8 @@ IGNORED_KEYS: dict[str, str] = {
     "clip_size": "there is no video",
     "meta_info": "every image of the folder is used",
     "meta_info_file": "every image of the folder is used",
-    "phase": "the key above it says it",
-    "scale": "it stands once, at the top",
+    "phase": "the section's key says it",
+    "scale": "it is set once, at the top",
     "gt_usm": _DEGRADED,
 } | dict.fromkeys(
     (

@@ -128,12 +128,12 @@ def _images(root: str, options: DatasetOptions, phase: str, key: str) -> list[Pa
     where = f"datasets.{phase}.{key}"
     if not folder.is_dir():
         state = "is a file, not a folder" if folder.exists() else "does not exist"
-        raise UserError(f"folder {root} {state}", where=where, fix=f"{_how_to_make(options, key)}, {elsewhere}")
+        raise UserError(f"folder {root} {state}", where=where, fix=f"{_how_to_make(options, key)}, {elsewhere}.")
     files = sorted(_walk(folder), key=lambda file: file.relative_to(folder).as_posix())
     if not files:
         endings = " ".join(sorted(SUFFIXES))
         raise UserError(
-            f"folder {root} holds no image ({endings})", where=where, fix=f"{_how_to_make(options, key)}, {elsewhere}"
+            f"folder {root} holds no image ({endings})", where=where, fix=f"{_how_to_make(options, key)}, {elsewhere}."
         )
     return files
 

@@ -29,11 +29,11 @@ def downscale(image: Image, scale: int) -> Image:
         h // scale x w // scale x c uint8.
 
     Raises:
-        ValueError: a side is no multiple of the scale.
+        ValueError: a side is not a multiple of the scale.
     """
     height, width = image.shape[:2]
     if height % scale or width % scale:
-        raise ValueError(f"{width} x {height} is no multiple of the scale {scale}")
+        raise ValueError(f"{width} x {height} is not a multiple of the scale {scale}")
     return resize(image, (height // scale, width // scale))
 
 

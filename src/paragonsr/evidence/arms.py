@@ -79,7 +79,9 @@ def make_arms(
         _add(arms, name, files[0], [*common, *given])
     if len(arms) < 2:
         raise UserError(
-            "a comparison needs two arms", where="paragonsr compare", fix="give a second configuration, --vary or --arm"
+            "a comparison needs two arms",
+            where="paragonsr compare",
+            fix="Give a second configuration, --vary or --arm.",
         )
     return list(arms.values())
 
@@ -110,15 +112,15 @@ def check_comparable(arms: Sequence[Arm], allowed: Collection[Kind] = ()) -> Non
         if bad and kind not in allowed:
             listed = "".join(f"\n    {name}: {' | '.join(map(repr, differing[name]))}" for name in bad)
             raise UserError(
-                f"the arms differ in their {kind}, so that their figures do not compare:{listed}",
+                f"the arms differ in their {kind}, so their values are not comparable:{listed}",
                 where="paragonsr compare",
-                fix=f"make them equal, or say --allow {kind} where that is what you compare",
+                fix=f"Make them equal, or say --allow {kind} where that is what you compare.",
             )
     if not set.intersection(*(_measured(arm.config) for arm in arms)):
         raise UserError(
             "there is no metric on a validation set that all arms have, so that nothing can be compared",
             where="paragonsr compare",
-            fix="give all arms a set of the same name in datasets (val...), val.val_enabled and metrics",
+            fix="Give all arms a set of the same name in datasets (val...), val.val_enabled and metrics.",
         )
 
 
@@ -161,7 +163,7 @@ def _add(arms: dict[str, Arm], name: str, file: Path, overrides: Sequence[str]) 
         raise UserError(
             f"two arms would be called {name!r}" + (f" in file names, {file_name(name)}" if name not in arms else ""),
             where="paragonsr compare",
-            fix="rename one of them",
+            fix="Rename one of them.",
         )
     loaded = load_config(file, overrides)
     arms[name] = Arm(name, loaded.config, loaded.warnings)
@@ -172,7 +174,7 @@ def _changes(text: str) -> tuple[str, list[str]]:
     given = [change.strip() for change in changes.split(";") if change.strip()]
     if not colon or not name.strip() or not given:
         raise UserError(
-            f"{text!r} is no arm", where="--arm", fix="write --arm 'faster: train.optim_g.lr=1e-3; scale=2'"
+            f"{text!r} is not an arm", where="--arm", fix="Write --arm 'faster: train.optim_g.lr=1e-3; scale=2'."
         )
     return name.strip(), given
 
@@ -180,7 +182,9 @@ def _changes(text: str) -> tuple[str, list[str]]:
 def _choices(text: str) -> list[tuple[str, str]]:
     key, equals, values = text.partition("=")
     if not equals or not key or not values:
-        raise UserError(f"{text!r} varies nothing", where="--vary", fix="write --vary train.optim_g.lr=1e-4,3e-4,1e-3")
+        raise UserError(
+            f"{text!r} has no values to vary", where="--vary", fix="Write --vary train.optim_g.lr=1e-4,3e-4,1e-3."
+        )
     return [(key, value) for value in values.split(",")]
 
 

@@ -17,7 +17,7 @@ from paragonsr.evidence.tables import changes_of, cost_table, digits_of, no_inte
 READING = (
     "Differences are paired by seed; bars and shades are 95% t-intervals, small dots single seeds. Detectable is the "
     "smallest true difference that so many seeds would find in four comparisons of five; to first is when an arm "
-    "reaches the final figure of the first one. Curves are means over the seeds; a run that stopped early keeps its "
+    "reaches the final value of the first one. Curves are means over the seeds; a run that stopped early keeps its "
     "last figure. A click on a name hides its curves."
 )
 

@@ -47,7 +47,7 @@ def compare(arms: Sequence[Arm], seeds: Sequence[int], folder: Path, say: Callab
             ended += of_seed
             if waiting and seed != seeds[-1]:
                 _write(results(arms, ended, differing, len(seeds)), arms, ended, folder)
-                progress.say(f"{len(ended) // len(arms)} of {len(seeds)} seeds: so far in {folder / 'compare.html'}")
+                progress.say(f"{len(ended) // len(arms)} of {len(seeds)} seeds: used so far {folder / 'compare.html'}")
         found = results(arms, todo, differing, len(seeds))
         _write(found, arms, todo, folder)
         return found
@@ -68,11 +68,11 @@ def _claimed(folder: Path) -> Iterator[None]:
         raise UserError(
             f"the folder of the comparison cannot be written: {error.strerror}",
             where=str(folder),
-            fix="give another --out",
+            fix="Give another --out.",
         ) from None
     if handle is None:
         raise UserError(
-            "another comparison is going on in this folder", where=str(folder), fix="wait for it, or give another --out"
+            "another comparison is running in this folder", where=str(folder), fix="Wait for it, or give another --out."
         )
     try:
         yield

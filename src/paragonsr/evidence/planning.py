@@ -54,7 +54,7 @@ def _check_unchanged(earlier: Mapping[str, Any], now: Mapping[str, Any], folder:
         raise UserError(
             "this folder holds a comparison of other arms:\n    " + "\n    ".join(dict.fromkeys(differing)),
             where=str(folder),
-            fix="give all of them again as they were (arms may be added), or another --out",
+            fix="Give all of them again as they were (arms may be added), or another --out.",
         )
 
 

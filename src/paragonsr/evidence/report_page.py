@@ -30,9 +30,9 @@ def report_page(run: Run) -> str:
     if run.state == "crashed":
         page.text(f"It crashed: {run.description['cause']}")
     if run.state == "killed":
-        page.text("Its process is gone without a word: it was killed, or the machine went down.")
+        page.text("Its process ended without a message: it was killed, or the machine went down.")
     if run.state in ("crashed", "killed", "interrupted"):
-        page.text(f"The same command goes on with it. It was: {run.description['environment']['command']}")
+        page.text(f"Run the same command to continue:  {run.description['environment']['command']}")
     entries = [entry | {"from": _value(entry["from"]), "to": _value(entry["to"])} for entry in run.journal]
     marks = [
         Mark(
@@ -106,7 +106,7 @@ def _training(page: Page, run: Run, marks: list[Mark]) -> None:
         [
             *(step_curves(f"loss {n}", n, at, {n: v}, marks, log=True) for n, v in _named(steps, "loss/").items()),
             step_curves("learning rate", "lr", at, {"lr": steps["lr"]}, marks, noisy=False, format="%.1e"),
-            step_curves("share of each loss in the pull on the image", "share", at, run.shares, marks),
+            step_curves("share of each loss in the gradient", "share", at, run.shares, marks),
             step_curves("gradient norm before clipping", "norm", at, {"norm": steps["grad_norm"]}, marks, log=True),
             step_curves("batch size", "samples", at, {"batch": steps["batch_size"]}, marks, noisy=False),
             step_curves("speed", "iterations / s", at, {"it/s": rate}, marks),

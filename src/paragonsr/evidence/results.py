@@ -25,7 +25,7 @@ class TrainResult:
     finals: tuple[float, ...]
     """Value of the last validation, one for each seed."""
     difference: Difference | None
-    """To the first arm with the same seeds; None for the first arm itself, and where a figure is not finite."""
+    """To the first arm with the same seeds; None for the first arm itself, and where a value is not finite."""
     iterations_to_first: tuple[float | None, ...]
     """Iterations to the first arm's final value with the same seed; None where it is never reached."""
     seconds_to_first: tuple[float | None, ...]
@@ -125,7 +125,7 @@ def _check_same_images(runs: Sequence[Run]) -> None:
                 raise UserError(
                     f"the images of datasets.{phase} are not those that {other} saw",
                     where=run.name,
-                    fix="bring the images back, or begin the comparison anew with another --out",
+                    fix="Restore the images, or start a new comparison with another --out.",
                 )
 
 

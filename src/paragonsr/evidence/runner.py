@@ -89,7 +89,7 @@ def carry_out(leg: Leg, first: Arm, tell: Callable[[str], None]) -> None:
         raise UserError(
             f"the run {leg.name} did not end{killed}" + (f":\n{said}" if said else ""),
             where=str(leg.run.folder),
-            fix="mend it and give the same command again: finished runs are kept, this one goes on",
+            fix="Fix the cause and run the same command again. Finished runs are kept, this one is resumed.",
         )
 
 

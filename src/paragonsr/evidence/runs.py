@@ -46,7 +46,7 @@ class Run:
             description: dict[str, Any] = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
         except (OSError, json.JSONDecodeError) as error:
             raise UserError(
-                f"this is no folder of a run ({error})", where=str(self.folder), fix="give experiments/<name>"
+                f"not the folder of a run ({error})", where=str(self.folder), fix="Give experiments/<name>."
             ) from None
         return description
 
@@ -187,8 +187,8 @@ def find_runs(root: Path) -> Iterator[Run]:
     """All runs directly in a folder, by name; one after the other, as the record of a long run is large.
 
     Raises:
-        UserError: there is no such folder.
+        UserError: this folder does not exist.
     """
     if not root.is_dir():
-        raise UserError("there is no such folder of runs", where=str(root), fix="give the folder, e.g. experiments")
+        raise UserError("this folder of runs does not exist", where=str(root), fix="Give the folder, e.g. experiments.")
     return (Run(file.parent) for file in sorted(root.glob("*/run.json")))

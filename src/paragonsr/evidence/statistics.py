@@ -39,13 +39,13 @@ def paired_difference(ours: Sequence[float], theirs: Sequence[float]) -> Differe
         ours, theirs: figures of the same seeds in the same order, at least one, all finite.
 
     Raises:
-        ValueError: the lengths differ, there are none, or a figure is not finite.
+        ValueError: the lengths differ, there are none, or a value is not finite.
     """
     if len(ours) != len(theirs) or not ours:
-        raise ValueError(f"{len(ours)} figures do not pair with {len(theirs)}")
+        raise ValueError(f"{len(ours)} values do not pair with {len(theirs)}")
     differences = np.subtract(ours, theirs)
     if not np.isfinite(differences).all():
-        raise ValueError("a figure is not finite")
+        raise ValueError("a value is not finite")
     mean, low, high = mean_interval(differences)
     count = len(differences)
     if low is None or high is None:

@@ -22,6 +22,6 @@ def convert(source: Source, target: Path) -> Source:
     """
     path = target / f"{source.name}.safetensors" if target.is_dir() else target
     if path.suffix != ".safetensors":
-        raise UserError("weights are written as .safetensors", where=str(path), fix="choose another name")
+        raise UserError("the file name must end in .safetensors", where=str(path), fix="Choose another name.")
     save_weights(path, source.network.state_dict(), source.metadata)
     return Source(source.network, source.metadata, path)

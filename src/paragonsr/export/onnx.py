@@ -61,7 +61,7 @@ def export_onnx(
     if missing:
         raise UserError(f"exporting needs {', '.join(missing)}", fix="pip install 'paragonsr[export]'")
     if not OPSET <= opset <= NEWEST_OPSET:
-        raise UserError(f"opset {opset} cannot be written", fix=f"choose {OPSET} to {NEWEST_OPSET}")
+        raise UserError(f"opset {opset} cannot be written", fix=f"Choose {OPSET} to {NEWEST_OPSET}.")
     precision = "fp16" if fp16 else "fp32"
     shape = "" if size is None else f"_1x3x{size[0]}x{size[1]}"
     path = target / f"{source.name}{shape}_{precision}_op{opset}.onnx" if target.is_dir() else target
@@ -142,7 +142,7 @@ def _describe(proto: Any, source: Source, precision: str, opset: int, parity: Pa
     if written != opset:
         raise ExportError(f"torch wrote opset {written}, not {opset}")
     proto.producer_name = "paragonsr"
-    proto.doc_string = f"{source.name}: RGB in [0, 1], enlarged {source.scale} times"
+    proto.doc_string = f"{source.name}: RGB in [0, 1], upscaled {source.scale} times"
     export = {
         "precision": precision,
         "opset": opset,

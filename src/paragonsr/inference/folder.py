@@ -68,10 +68,10 @@ def plan(source: Path, out: Path, ending: str | None = None) -> list[Job]:
     """
     known = ", ".join(sorted(FORMATS))
     if ending is not None and ending not in FORMATS:
-        raise UserError(f"{ending} cannot be written", where="--format", fix=f"use one of {known}")
+        raise UserError(f"{ending} cannot be written", where="--format", fix=f"Use one of {known}.")
     if source.is_file():
         if source.suffix.lower() not in FORMATS:
-            raise UserError("is no image that can be read", where=str(source), fix=f"Readable are {known}.")
+            raise UserError("is not a readable image", where=str(source), fix=f"Supported formats: {known}.")
         if not out.is_dir() and out.suffix:
             if ending is not None and out.suffix.lower() != ending:
                 raise UserError(f"--format says {ending}, the name {out.suffix}", where=str(out))
@@ -102,10 +102,10 @@ def _check(jobs: Sequence[Job], known: str) -> None:
     for job in jobs:
         if job.target.suffix.lower() not in FORMATS:
             raise UserError(
-                f"{job.target.suffix!r} cannot be written", where=str(job.target), fix=f"use one of {known}"
+                f"{job.target.suffix!r} cannot be written", where=str(job.target), fix=f"Use one of {known}."
             )
         if job.target.resolve() in sources:
-            raise UserError("would be written over an image that is read", where=str(job.target), fix="Choose another.")
+            raise UserError("would overwrite an input image", where=str(job.target), fix="Choose another.")
         other = taken.setdefault(job.target, job.source)
         if other != job.source:
             raise UserError(f"{other} and {job.source} would both become {job.target}", fix="Rename one of them.")
@@ -284,7 +284,7 @@ def _array(
         return np.empty(shape, dtype)
     folder.mkdir(parents=True, exist_ok=True)
     if shutil.disk_usage(folder).free < 2 * size:  # and what is written from it
-        raise UserError(f"the disk lacks {2 * size / 1e9:.1f} GB for the enlarged image", where=str(folder))
+        raise UserError(f"the disk lacks {2 * size / 1e9:.1f} GB for the upscaled image", where=str(folder))
     with tempfile.TemporaryFile(dir=folder) as file:
         file.truncate(size)
         return np.memmap(file, dtype, "r+", shape=shape)

@@ -178,7 +178,7 @@ class Upscaler:
 def _autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
     """What to compute in; None: fp32."""
     if precision not in PRECISIONS:
-        raise UserError(f"{precision!r} is no precision", fix=f"use one of {', '.join(PRECISIONS)}")
+        raise UserError(f"{precision!r} is not a precision", fix=f"Use one of {', '.join(PRECISIONS)}.")
     dtype = PRECISIONS[precision]
     if device.type == "cpu":
         quick = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
@@ -208,7 +208,7 @@ def _device(wanted: str | torch.device | None) -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:  # each backend has its own
         said = str(error).splitlines()[0]
-        raise UserError(f"{str(wanted)!r} cannot be used: {said}", where="device", fix="cpu always works") from error
+        raise UserError(f"{str(wanted)!r} cannot be used: {said}", where="device", fix="Use cpu, which is always there.") from error
     return device
 
 
@@ -245,7 +245,7 @@ def load(
             raise UserError(
                 f"an ONNX file computes in its own precision, not in {precision}",
                 where=str(path),
-                fix="leave the precision out; paragonsr export --fp16 writes a file in half precision",
+                fix="Leave the precision out; paragonsr export --fp16 writes a file in half precision.",
             )
         network = OnnxNetwork(Path(path), scale)
     else:

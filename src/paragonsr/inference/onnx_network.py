@@ -47,11 +47,11 @@ class OnnxNetwork(nn.Module):
         try:
             self.session: Any = onnxruntime.InferenceSession(str(path), options, providers=providers)
         except Exception as error:  # ONNX Runtime has a dozen kinds, and no parent of them
-            raise UserError(f"is no ONNX model that ONNX Runtime can run: {error}", where=str(path)) from error
+            raise UserError(f"is not an ONNX model that ONNX Runtime can run: {error}", where=str(path)) from error
         inputs, outputs = self.session.get_inputs(), self.session.get_outputs()
         shape = inputs[0].shape if len(inputs) == 1 and len(outputs) == 1 else []
         if len(shape) != 4 or (isinstance(shape[1], int) and shape[1] != 3):
-            raise UserError("is no upscaler: it must map N x 3 x h x w to N x 3 x H x W", where=str(path))
+            raise UserError("is not an upscaler: it must map N x 3 x h x w to N x 3 x H x W", where=str(path))
         self.dtype = np.float16 if inputs[0].type == "tensor(float16)" else np.float32
         self.single = isinstance(shape[0], int)
         """Whether it takes one image at a time."""
@@ -81,7 +81,7 @@ class OnnxNetwork(nn.Module):
         scale = sr.shape[-1] // width
         if sr.shape != (1, 3, scale * height, scale * width) or scale < 1:
             shape = " x ".join(map(str, sr.shape))
-            raise UserError(f"makes {shape} of 1 x 3 x {height} x {width}: no whole scale", where=str(path))
+            raise UserError(f"makes {shape} of 1 x 3 x {height} x {width}: not a whole scale", where=str(path))
         if given not in (None, scale):
             raise UserError(f"enlarges {scale} times, not {given}", where=str(path))
         return scale

@@ -120,7 +120,7 @@ class Picture:
                 f"would be {side} pixels long, {name} holds {longest}: use --format png", where=str(self.path)
             )
         if name == "jpeg" and self.channels in (2, 4):
-            raise UserError("has an alpha channel, JPEG holds none: use --format png", where=str(self.path))
+            raise UserError("has an alpha channel, JPEG has no alpha channel: use --format png", where=str(self.path))
 
     def dtype_in(self, target: Path) -> type[np.uint8] | type[np.uint16]:
         """Type of the samples in a file of that name: as here, but 8 bits where the format has no more."""

@@ -35,7 +35,7 @@ class TensorBoardLogger(ScalarLogger):
         self._writer.add_image(f"val/{name}", image, iteration, dataformats="HWC")
 
     def flush(self) -> None:
-        """Bring everything written so far into the event file."""
+        """Bring everything written used so farto the event file."""
         self._writer.flush()
 
     def close(self) -> None:

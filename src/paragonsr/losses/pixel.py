@@ -66,7 +66,7 @@ def _function(options: LossOptions) -> Callable[[Tensor, Tensor], Tensor]:
             return lambda sr, hr: _mixed(sr - hr, LUMA).abs().mean()
         case ColorOptions():
             return lambda sr, hr: _mixed(sr - hr, CB, CR).abs().mean()
-    raise TypeError(f"{options.type} is not a loss of pixels")
+    raise TypeError(f"{options.type} is not a pixel loss")
 
 
 def _variation(images: Tensor) -> Tensor:

@@ -85,7 +85,7 @@ def mean_of_images(values: Sequence[float]) -> Mean:
         ValueError: there are none.
     """
     if not values:
-        raise ValueError("there is no image to take the mean over")
+        raise ValueError("no images: the mean is not defined")
     figures: NDArray[Any] = np.asarray(values, np.float64)
     infinite = np.isinf(figures)
     value = float(figures[~infinite].mean()) if not infinite.all() else float("inf")

@@ -37,7 +37,7 @@ class Models:
             UserError: not one of `names`, or it cannot be loaded.
         """
         if name not in self.names():  # so that no name leads out of the folder
-            raise UserError(f"there is no model {name}")
+            raise UserError(f"unknown model {name}")
         if name not in self._loaded:
             while len(self._loaded) >= self.keep:
                 self._loaded.popitem(last=False)

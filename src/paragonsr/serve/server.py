@@ -140,7 +140,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._check_where_from()
             page = pages.get(urlsplit(self.path).path)
             if page is None:
-                raise RefusedError(HTTPStatus.NOT_FOUND, "there is no such page")
+                raise RefusedError(HTTPStatus.NOT_FOUND, "unknown page")
             page()
         except RefusedError as refusal:
             self._error(refusal.status, refusal.message)

@@ -37,7 +37,7 @@ def replay(folder: Path) -> "Replay":
         observations = list(read_observations(folder))
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
-            f"this run cannot be replayed ({error})", where=str(folder), fix="give experiments/<name>"
+            f"cannot replay this run ({error})", where=str(folder), fix="Give experiments/<name>."
         ) from None
     _require_beginning(observations, folder)
     return Replay(list(_again(sessions, parameters, world, observations)), journal)
@@ -120,7 +120,7 @@ def _require_beginning(observations: Sequence[Observation], folder: Path) -> Non
         raise UserError(
             f"its record begins at iteration {first.values['position'][0]:.0f}, in the middle of another run",
             where=str(folder),
-            fix="replay the run that path.resume_state came from",
+            fix="Replay the run that path.resume_state came from.",
         )
 
 

@@ -71,7 +71,7 @@ def train(config: Config, *, fresh: bool = False, notes: tuple[str, ...] = ()) -
         training = assemble(config, device_context, network, data, folder, console, stack)
         total = training.controller.settings.total_iter
         if training.state.iteration >= total:
-            console.say("this run has ended: a larger train.total_iter extends it, --fresh begins anew", "yellow")
+            console.say("this run is complete: a larger train.total_iter extends it, --fresh starts over", "yellow")
         console.begin(training.state.iteration, total)
         description = _description(config, data, network)
         description["earlier"] = folder.earlier(config, training.state.iteration)

@@ -30,7 +30,9 @@ def open_ic9600(weights: Path | None) -> Callable[[NDArray[np.uint8]], float]:
     """
     if weights is None:
         raise UserError(
-            "ic9600 needs its weights", where="also", fix="give the file of github.com/tinglyfeng/IC9600: ic9600=ck.pth"
+            "ic9600 needs its weights",
+            where="also",
+            fix="Give the file of github.com/tinglyfeng/IC9600: ic9600=ck.pth",
         )
     import torch
 
@@ -68,9 +70,9 @@ def _read(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"cannot be read: {error.strerror or error}", where=str(path)) from error
     except pickle.UnpicklingError as error:
-        raise UserError(f"are no weights that can be read: {error}", where=str(path)) from error
+        raise UserError(f"are not readable weights: {error}", where=str(path)) from error
     except Exception as error:  # what a damaged file makes the reader raise is open
-        raise UserError("are no weights that can be read", where=str(path), fix="download them again") from error
+        raise UserError("are not readable weights", where=str(path), fix="Download them again.") from error
     if not isinstance(found, dict):
         raise UserError("are not weights of ic9600", where=str(path))
     return found

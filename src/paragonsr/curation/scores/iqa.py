@@ -31,7 +31,7 @@ def open_metric(name: str) -> Callable[[NDArray[np.uint8]], float]:
         import pyiqa
     except ImportError as error:
         raise UserError(
-            f"{name} needs the package pyiqa", where="also", fix="install it: pip install 'paragonsr[iqa]'"
+            f"{name} needs the package pyiqa", where="also", fix="pip install 'paragonsr[iqa]'"
         ) from error
     import torch
 

@@ -29,7 +29,7 @@ def open_scorer(name: str, weights: Path | None) -> Callable[[NDArray[np.uint8]]
     if name == "ic9600":
         return open_ic9600(weights)
     if name not in METRICS:
-        raise UserError(f"there is no score {name!r}", where="also", fix=f"choose from {', '.join(NAMES)}")
+        raise UserError(f"unknown score {name!r}", where="also", fix=f"Choose from {', '.join(NAMES)}.")
     if weights is not None:
         raise UserError(f"{name} takes no weights file: pyiqa fetches its own", where=str(weights))
     return open_metric(name)

@@ -42,11 +42,11 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
     except FileNotFoundError:
-        raise UserError("there is no such resume state", where=str(path)) from None
+        raise UserError("this resume state does not exist", where=str(path)) from None
     except (SafetensorError, OSError) as error:
         raise _damaged(path, str(error)) from None
     if "paragonsr.state" not in metadata:
-        raise UserError("this is no resume state of paragonsr", where=str(path), fix="give a .state file")
+        raise UserError("not a resume state of paragonsr", where=str(path), fix="Give a .state file.")
     text = metadata["paragonsr.state"]
     if metadata.get("digest") != _digest(tensors, text):
         raise _damaged(path, "its content does not match its digest")
@@ -57,7 +57,7 @@ def _damaged(path: Path, why: str) -> UserError:
     return UserError(
         f"this resume state is truncated or damaged ({why})",
         where=str(path),
-        fix="delete it to go on from the one before, or start anew with --fresh",
+        fix="Move it away to resume from the state before it, or start over with --fresh.",
     )
 
 
@@ -150,5 +150,5 @@ class CheckpointFiles:
                 break
         if found is None and troubles and parent is None:
             raise troubles[0]
-        notes = [f"{trouble.where}: {trouble.what}; going on from an older state" for trouble in troubles]
+        notes = [f"{trouble.where}: {trouble.what}; resuming from an older state" for trouble in troubles]
         return (*found, notes) if found else None

@@ -96,7 +96,7 @@ def _named(
     tensors, rest = read_state(path)
     _checked(ResumeState(tensors, rest), str(path))
     if "config" in rest:
-        fix = "Take them back, or start a new run from its weights: path.pretrain_network_g=..."
+        fix = "Undo these changes, or start a new run from its weights: path.pretrain_network_g=..."
         require_same(rest["config"], rest["images"], config, images, str(path), fix)
     begun = files.newest(parent=rest["digest"])
     if begun is not None:

@@ -63,7 +63,7 @@ class RunFolder:
             raise UserError(
                 f"the folder of the run cannot be written: {error.strerror}",
                 where=str(self.path),
-                fix="give yourself the permission, or choose another place with path.experiments_root=...",
+                fix="Give yourself the permission, or choose another place with path.experiments_root=...",
             ) from None
 
     def _claim(self) -> None:
@@ -72,7 +72,7 @@ class RunFolder:
             raise UserError(
                 "another process is training in this folder",
                 where=str(self.path),
-                fix="wait for it, or give this run another name",
+                fix="Wait for it, or give this run another name.",
             )
 
     def release(self) -> None:
@@ -96,7 +96,7 @@ class RunFolder:
             raise UserError(
                 f"this description of an earlier run is damaged ({error})",
                 where=str(file),
-                fix="put it right, or start anew with --fresh (the old folder is archived)",
+                fix="Repair it, or start over with --fresh (the old folder is archived).",
             ) from None
 
     def write(self, description: dict[str, Any]) -> None:
@@ -128,7 +128,7 @@ class RunFolder:
         earlier = self.read()
         saved = any(path.suffix in (".state", ".safetensors") for path in self.path.glob("*/*"))
         if earlier is not None and saved:
-            fix = "take them back to resume it, or start anew with --fresh (the old folder is archived)"
+            fix = "Undo these changes to resume it, or start over with --fresh (the old folder is archived)."
             require_same(earlier["config"], earlier["data"]["train"], config, fingerprint, str(self.path), fix)
 
 
@@ -157,7 +157,7 @@ def require_same(
         differing.append(f"the training images: fingerprint was {earlier_fingerprint}, is {fingerprint}")
     if differing:
         raise UserError(
-            "this experiment was begun with other settings:\n    " + "\n    ".join(differing), where=where, fix=fix
+            "this run was started with other settings:\n    " + "\n    ".join(differing), where=where, fix=fix
         )
 
 

@@ -81,7 +81,7 @@ def _lr_factor(value: Any) -> str:
         return _number(0.0, 16.0)(value)
     if value.start < value.end and 0 < value.floor < 1:
         return ""
-    return f"refused: a decay from {value.start:g} to {value.end:g} down to {value.floor:g} is none"
+    return f"refused: a decay from {value.start:g} to {value.end:g} down to {value.floor:g}is not valid"
 
 
 class Controller:
@@ -109,8 +109,8 @@ class Controller:
             "batch_size": self._batch_size,
             "grad_clip": _number(1e-12, 1e12),
             "total_iter": _number(1, 1 << 40),
-            "rollback": lambda value: "" if value is True else "refused: a rollback has no other value than true",
-            "stop": lambda value: "" if value is True else "refused: a stop has no other value than true",
+            "rollback": lambda value: "" if value is True else "refused: the only value of rollback is true",
+            "stop": lambda value: "" if value is True else "refused: the only value of stop is true",
         }
 
     def on(self, event: Event, callback: Callable[[Any], None]) -> None:
@@ -136,7 +136,7 @@ class Controller:
         for decision in decisions:
             setting, _, owner = decision.setting.partition("/")
             check = self._checks.get(setting)
-            refusal = check(decision.value) if check else f"refused: there is no setting {decision.setting!r}"
+            refusal = check(decision.value) if check else f"refused: unknown setting {decision.setting!r}"
             outcome = refusal or ("dry run" if decision.dry_run else "applied")
             entry = Entry(iteration, decision, self._present(setting, owner), outcome)
             if outcome == "applied":

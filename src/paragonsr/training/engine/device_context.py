@@ -84,12 +84,12 @@ def _precision(config: Config, device: torch.device) -> tuple[torch.dtype | None
             return torch.float16, []
         if torch.cuda.is_bf16_supported(including_emulation=False):
             return torch.bfloat16, []
-        return None, ["bf16 was asked for, this GPU does not have it: training in fp32"]
+        return None, ["bf16 was requested, but this GPU does not support it: training in fp32"]
     if not config.amp_bf16:
-        return None, ["fp16 was asked for, a CPU trains in fp32 instead"]
+        return None, ["fp16 was requested, but a CPU trains in fp32"]
     if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported():
         return torch.bfloat16, []
-    return None, ["bf16 was asked for, this CPU would compute it many times slower: training in fp32"]
+    return None, ["bf16 was requested, but is many times slower on this CPU: training in fp32"]
 
 
 @contextmanager
@@ -104,9 +104,9 @@ def open_device_context(config: Config) -> Iterator[DeviceContext]:
     cuda = torch.cuda.is_available() and config.num_gpu != 0
     if cuda and local >= torch.cuda.device_count():
         raise UserError(
-            f"process {local} has no GPU of its own, there are {torch.cuda.device_count()}",
+            f"no GPU for process {local}: there are {torch.cuda.device_count()}",
             where="torchrun",
-            fix=f"start it with --nproc-per-node={torch.cuda.device_count()}",
+            fix=f"Start it with --nproc-per-node={torch.cuda.device_count()}.",
         )
     device = torch.device("cuda", local) if cuda else torch.device("cpu")
     dtype, notes = _precision(config, device)

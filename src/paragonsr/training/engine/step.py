@@ -162,7 +162,7 @@ class TrainStep:
         while measured is None:
             if size == 1:
                 raise UserError(
-                    "memory runs out even with one sample at a time",
+                    "out of memory even with one sample at a time",
                     where="training",
                     fix="Use a smaller patch (lq_size) or network.",
                 )

@@ -21,7 +21,7 @@ class RecordedSystemStats:
         try:
             steps, validations = read_steps(folder), read_validations(folder)
         except (OSError, ValueError) as error:
-            raise UserError(f"there is no record of a run ({error})", where=f"path.system_stats: {folder}") from None
+            raise UserError(f"not the folder of a run ({error})", where=f"path.system_stats: {folder}") from None
         rows = zip(*(steps[name].tolist() for name in CLOCK_COLUMNS), strict=True)
         self._steps = dict(zip(steps["iteration"].astype(int).tolist(), rows, strict=True))
         self._validations = {v.iteration: v.seconds for v in validations}
@@ -30,7 +30,9 @@ class RecordedSystemStats:
     def step(self, iteration: int) -> dict[str, float]:
         """What was read when that iteration was finished."""
         if iteration not in self._steps:
-            raise UserError(f"the record has no iteration {iteration}", where=f"path.system_stats: {self._folder}")
+            raise UserError(
+                f"the record does not contain iteration {iteration}", where=f"path.system_stats: {self._folder}"
+            )
         return dict(zip(CLOCK_COLUMNS, self._steps[iteration], strict=True))
 
     def validation(self, iteration: int, seconds: float) -> float:
