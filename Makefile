@@ -44,7 +44,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.installed-tests: $(VENV)/.installed
-	$(PIP) --editable '.[demo,opt,export,evidence,spandrel,cluster,dev]'
+	$(PIP) --editable '.[demo,opt,export,evidence,loggers,spandrel,cluster,dev]'
 	touch $@
 
 clean:

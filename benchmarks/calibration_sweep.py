@@ -82,18 +82,18 @@ def train(kind: str, out: Path, val: Path, seeds: int, iterations: int) -> None:
 
 
 def shares(run: Path) -> list[float]:
-    """MS-SSIM's share of the pull in the first and in the last tenth of a run, after its first 100 steps."""
+    """MS-SSIM's share of the gradient in the first and in the last tenth of a run, after its first 100 steps."""
     steps = read_steps(run)
-    pulls = {
+    gradients = {
         label: steps[f"loss_weight/{label}"] * np.nan_to_num(steps[f"loss_grad/{label}"]) for label in ("l1", "mssim")
     }
-    share = (pulls["mssim"] / (pulls["l1"] + pulls["mssim"]))[100:]
+    share = (gradients["mssim"] / (gradients["l1"] + gradients["mssim"]))[100:]
     tenth = len(share) // 10
     return [float(np.median(share[:tenth])), float(np.median(share[-tenth:]))]
 
 
 def summary(out: Path) -> dict[str, Any]:
-    """Shares, final figures and differences of every arm and kind, and the differences between the kinds."""
+    """Shares, final values and differences of every arm and kind, and the differences between the kinds."""
     made: dict[str, Any] = {"arms": {}, "kinds": {}, "interaction": {}}
     differences: dict[tuple[str, str, str], list[float]] = {}
     for kind in KINDS:
@@ -120,7 +120,7 @@ def summary(out: Path) -> dict[str, Any]:
 
 
 def welch(ours: list[float], theirs: list[float]) -> dict[str, float]:
-    """Difference of two means of unpaired figures with its 95% interval (Welch 1947)."""
+    """Difference of two means of unpaired values with its 95% interval (Welch 1947)."""
     found = stats.ttest_ind(ours, theirs, equal_var=False).confidence_interval(0.95)
     return {"mean": math.fsum(ours) / len(ours) - math.fsum(theirs) / len(theirs), "low": found.low, "high": found.high}
 

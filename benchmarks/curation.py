@@ -1,4 +1,4 @@
-"""Memory of scoring 100 000 tiles, and what the table costs for each of a million: the figures of docs/curation.md.
+"""Memory of scoring 100 000 tiles, and what the table costs for each of a million: the values of docs/curation.md.
 
     python benchmarks/curation.py [--tiles 100000] [--side 128] [--rows 1000000] [--json FILE]
 
@@ -122,7 +122,7 @@ if __name__ == "__main__":
     parser.add_argument("--tiles", type=int, default=100_000)
     parser.add_argument("--side", type=int, default=128)
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--json", type=Path, help="file for the figures of memory")
+    parser.add_argument("--json", type=Path, help="file for the values of memory")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         if given.tiles:

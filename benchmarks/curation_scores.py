@@ -7,7 +7,7 @@ The first times `score_image` (ten scores) against `reference.stage1_metrics` (f
 evenly over the folders, with and without decoding their PNG; without a folder the tiles are made up. A third line adds
 what else a row of the table costs: the perceptual hash and the hash of the pixels. Both sides take turns, round by
 round, so that the machine's mood hits both; CPU seconds of this one thread count, for other processes must not. The
-figure is the median of the rounds' ratios. Fails where ours is not WANTED times as fast.
+value is the median of the rounds' ratios. Fails where ours is not WANTED times as fast.
 
 The second cuts the photographs of each folder into such tiles, prints the spread of complexity over each folder and
 over all, and the two constants that give all tiles the published median and 90th percentile.
@@ -117,8 +117,8 @@ def calibrate(folders: list[Path]) -> int:
         if rows:
             values = np.array([scores["complexity"] for scores in rows])
             low, tenth, middle, ninetieth, high = np.quantile(values, [0, 0.1, 0.5, 0.9, 1])
-            figures = "  ".join(f"{value:.3f}" for value in (low, tenth, middle, values.mean(), ninetieth, high))
-            print(f"{name:22} {len(values):5}  {figures}  {np.mean(values >= 0.5):6.0%}")
+            values = "  ".join(f"{value:.3f}" for value in (low, tenth, middle, values.mean(), ninetieth, high))
+            print(f"{name:22} {len(values):5}  {values}  {np.mean(values >= 0.5):6.0%}")
     middle, top = np.quantile([_raw(scores["complexity"]) for scores in found["all"]], [0.5, 0.9])
     # 1 - 2^-(raw / half)^power is MEDIAN at `middle` and TOP at `top`.
     power = math.log(math.log2(1 - TOP) / math.log2(1 - MEDIAN)) / math.log(top / middle)
@@ -149,7 +149,7 @@ def main() -> int:
     parser.add_argument("--calibrate", action="store_true")
     parser.add_argument("--tiles", type=int, default=12)
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--json", type=Path, help="file for the figures")
+    parser.add_argument("--json", type=Path, help="file for the values")
     given = parser.parse_args()
     if given.calibrate:
         if not given.folders:

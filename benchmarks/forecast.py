@@ -18,7 +18,7 @@ SHARES = {"1/3": 1 / 3, "1/2": 1 / 2, "2/3": 2 / 3}
 
 
 def judged(folder: Path) -> dict[str, Any]:
-    """Forecasts of one run: share -> what was forecast, and how far that was from the final figure."""
+    """Forecasts of one run: share -> what was forecast, and how far that was from the final value."""
     last = read_validations(folder)[-1]
     final = last.deciding("psnr").value
     made = {

@@ -1,4 +1,4 @@
-"""The fixed enlargement under the learned detail."""
+"""The fixed upscaling under the learned detail."""
 
 # ruff: noqa: N802  # names carry the ids of the published networks' defects
 

@@ -1,4 +1,4 @@
-"""Observations as a run would make them, from a few figures."""
+"""Observations as a run would make them, from a few values."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from paragonsr.automation.protocol import MetricValue, Steps, Validation
 
 
 def steps(iteration: int, count: int = 50, **values: Any) -> Steps:
-    """A window of `count` steps that ends with `iteration`; figures are numbers or arrays."""
+    """A window of `count` steps that ends with `iteration`; values are numbers or arrays."""
     at = np.arange(iteration - count + 1, iteration + 1, dtype=float)
     whole: dict[str, Any] = {
         "iteration": at,
@@ -33,14 +33,14 @@ def steps(iteration: int, count: int = 50, **values: Any) -> Steps:
 
 
 def validation(iteration: int, better: str = "higher", seconds: float = 0.0, **sets: float) -> Validation:
-    """One figure, psnr, on each of the named sets."""
+    """One value, psnr, on each of the named sets."""
     values: Mapping[str, Any] = {name: {"psnr": MetricValue(value, better, "test")} for name, value in sets.items()}  # type: ignore[arg-type]
     return Validation(iteration, values, seconds)
 
 
 @pytest.fixture
 def make_steps() -> Callable[..., Steps]:
-    """steps(iteration, count=50, **figures)"""
+    """steps(iteration, count=50, **values)"""
     return steps
 
 

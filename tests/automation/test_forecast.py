@@ -1,4 +1,4 @@
-"""The forecast of the final figure, on curves whose end is known."""
+"""The forecast of the final value, on curves whose end is known."""
 
 import math
 from collections.abc import Callable
@@ -30,7 +30,7 @@ RATES = [_steps, _cosine, _late, lambda position: 5e-4]
 
 
 def _curve(rate: Rate, exponent: float = 0.9, ema_decay: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """Positions, and figures that follow a power law of the work done."""
+    """Positions, and values that follow a power law of the work done."""
     grid = np.arange(0.0, TOTAL + 1)
     work = averaged_work(grid, np.array([rate(p) for p in grid]), ema_decay, 0.75)
     positions = np.arange(200.0, TOTAL + 1, 200)

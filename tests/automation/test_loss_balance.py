@@ -44,10 +44,10 @@ class Course:
         return [float(decision.value) for _, decision in self.decisions]  # type: ignore[arg-type]
 
     def shares(self, norms: Mapping[str, Any], weights: Mapping[str, Any]) -> dict[str, Floats]:
-        """Of the pull, at each step, for norms without their noise."""
-        pulls = {label: np.array(self.multipliers[label]) * norms[label] * weights[label] for label in norms}
-        whole = sum(pulls.values())
-        return {label: pull / whole for label, pull in pulls.items()}
+        """Of the gradient, at each step, for norms without their noise."""
+        gradients = {label: np.array(self.multipliers[label]) * norms[label] * weights[label] for label in norms}
+        whole = sum(gradients.values())
+        return {label: gradient / whole for label, gradient in gradients.items()}
 
 
 def balance(labels: list[str] = LABELS, **keys: Any) -> LossBalance:

@@ -170,7 +170,7 @@ def test_no_write_permission(tiny_config: Configure, refused: Callable[..., str]
 
 
 def test_a_place_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
-    wanted = tmp_path / "absent" / "figures.json"
+    wanted = tmp_path / "absent" / "values.json"
     with pytest.raises(FileNotFoundError) as caught:
         write_atomically(wanted, b"{}")
     assert caught.value.filename == str(wanted), "and not the file on its way there"

@@ -1,4 +1,4 @@
-"""Scores of images whose figures are known."""
+"""Scores of images whose values are known."""
 
 import io
 import math
@@ -182,8 +182,8 @@ def test_reduction_without_a_low_pass_is_aliased() -> None:
         draw.line(ends, fill=(20, 20, 20), width=5)
     good = np.asarray(large.resize((256, 256), Image.Resampling.BICUBIC))
     bad = np.asarray(large)[::4, ::4]
-    enlarged = np.asarray(large.resize((2048, 2048), Image.Resampling.BICUBIC))
-    found = [score_image(image)["aliasing"] for image in (enlarged, good, bad)]
+    upscaled = np.asarray(large.resize((2048, 2048), Image.Resampling.BICUBIC))
+    found = [score_image(image)["aliasing"] for image in (upscaled, good, bad)]
     assert found[0] < 0.25
     assert found[1] < found[2] - 0.03
     assert found[2] > 0.38

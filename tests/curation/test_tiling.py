@@ -307,7 +307,7 @@ def test_links_in_a_circle_are_walked_once(photos: Photos) -> None:
     (folder / "notes.txt").touch()
     Image.new("RGB", (4, 4)).save(folder / "deep" / "b.JPG", format="PNG")
     assert sorted(image_files(folder)) == ["deep/b.JPG", "photo_00.png", "photo_01.png"]
-    with pytest.raises(UserError, match="is no folder"):
+    with pytest.raises(UserError, match="not a folder"):
         list(image_files(folder / "notes.txt"))
     (folder / "empty").mkdir()
     with pytest.raises(UserError, match="holds no image"):

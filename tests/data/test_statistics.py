@@ -76,9 +76,9 @@ def kinds(packed: Callable[..., PackedDataset]) -> dict[str, dict[str, float]]:
 
 def test_d11_d13_each_figure_is_largest_for_its_own_kind_of_images(kinds: dict[str, dict[str, float]]) -> None:
     own = {"texture_variance": "textured", "edge_density": "edgy", "color_variation": "colourful"}
-    for figure, kind in own.items():
-        others = [kinds[other][figure] for other in SETS if other != kind]
-        assert kinds[kind][figure] > 2 * max(others) + 0.1, (figure, kinds)
+    for value, kind in own.items():
+        others = [kinds[other][value] for other in SETS if other != kind]
+        assert kinds[kind][value] > 2 * max(others) + 0.1, (value, kinds)
     assert kinds["flat"]["complexity"] < 0.06
     assert min(kinds[kind]["complexity"] for kind in own.values()) > 3 * kinds["flat"]["complexity"]
 
@@ -90,10 +90,10 @@ def test_complexity_is_the_mean_of_the_others(kinds: dict[str, dict[str, float]]
 
 
 def test_d13_texture_and_colour_grow_with_contrast() -> None:
-    for draw, figure in ((textured, "texture_variance"), (colourful, "color_variation")):
+    for draw, value in ((textured, "texture_variance"), (colourful, "color_variation")):
         whole = draw(np.random.default_rng(0)).astype(float)
         faint = (127.5 + (whole - 127.5) / 4).round().astype(np.uint8)
-        assert patch_statistics(faint)[figure] < 0.8 * patch_statistics(whole.astype(np.uint8))[figure]
+        assert patch_statistics(faint)[value] < 0.8 * patch_statistics(whole.astype(np.uint8))[value]
 
 
 def test_the_formulas_on_images_whose_figures_are_known() -> None:

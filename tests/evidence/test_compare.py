@@ -1,4 +1,4 @@
-"""Real comparisons of tiny runs, end to end: pairing, interruption, tables, interim figures."""
+"""Real comparisons of tiny runs, end to end: pairing, interruption, tables, interim values."""
 
 import json
 import os

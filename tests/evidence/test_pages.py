@@ -158,7 +158,7 @@ def test_the_report_in_a_browser(ended: TrainResult, tmp_path: Path, scheme: str
     dom = subprocess.run(
         [*command, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=120, check=True
     )
-    drawn = dom.stdout.count("bk-Figure") + dom.stdout.count("data-root-id")
+    drawn = dom.stdout.count("bk-Value") + dom.stdout.count("data-root-id")
     assert drawn >= 8
     from PIL import Image
 

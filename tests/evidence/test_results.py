@@ -1,4 +1,4 @@
-"""What is made of the runs' records: figures, curves, tables, the page; from records that are written here."""
+"""What is made of the runs' records: values, curves, tables, the page; from records that are written here."""
 
 import json
 import math
@@ -154,7 +154,7 @@ def eight(tiny_config: Configure, tmp_path: Path) -> str:
 
 def test_the_page_of_many_arms(eight: str) -> None:
     assert "10 arms, 3 seeds of 5 so far each" in eight
-    assert eight.count("arm 9 &lt;of&gt; a name") >= 4, "differences, legend, figures, cost"
+    assert eight.count("arm 9 &lt;of&gt; a name") >= 4, "differences, legend, values, cost"
     assert len(eight) < 5e6
     buttons = re.findall(r'<button aria-pressed="true"><i style="border-top: 3px (\w+) (#\w+)">', eight)
     assert len(set(buttons)) == 10, "no two arms are drawn alike"

@@ -117,16 +117,16 @@ class _Wrong(nn.Module):
         self.fault, self.inner = fault, NanoOptions(num_feat=4, num_blocks=1).build().eval()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        enlarged: torch.Tensor = self.inner(x)
+        upscaled: torch.Tensor = self.inner(x)
         if not torch.compiler.is_compiling():
-            return enlarged
+            return upscaled
         if self.fault == "value":
-            return enlarged + 2e-4
+            return upscaled + 2e-4
         if self.fault == "nan":
-            return enlarged / (x.mean() - x.mean())
+            return upscaled / (x.mean() - x.mean())
         if self.fault == "size":
-            return enlarged[..., :64, :64]
-        return torch.nn.functional.interpolate(enlarged, scale_factor=2.0)
+            return upscaled[..., :64, :64]
+        return torch.nn.functional.interpolate(upscaled, scale_factor=2.0)
 
 
 @pytest.mark.parametrize(
@@ -134,8 +134,8 @@ class _Wrong(nn.Module):
     [
         ("value", "differs from the network by more than 1.0e-04"),
         ("nan", "differs from the network"),
-        ("size", "enlarges by None|one size|turns|does not run"),
-        ("scale", "enlarges by 4.0, the network by 2"),
+        ("size", "upscales by None|one size|turns|does not run"),
+        ("scale", "upscales by 4.0, the network by 2"),
     ],
 )
 def test_a_graph_that_is_not_the_network_is_not_written(tmp_path: Path, fault: str, message: str) -> None:

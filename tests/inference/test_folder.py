@@ -28,7 +28,7 @@ from paragonsr.inference.model import Upscaler
 from paragonsr.inference.picture import Picture
 
 
-class Enlarge(torch.nn.Module):
+class Upscale(torch.nn.Module):
     """Every pixel becomes 2 x 2 of itself; counts its calls."""
 
     receptive_field = 0
@@ -48,7 +48,7 @@ def _twice(image: np.ndarray) -> np.ndarray:
 
 @pytest.fixture
 def upscaler() -> Upscaler:
-    return Upscaler(Enlarge(), 2, torch.device("cpu"))
+    return Upscaler(Upscale(), 2, torch.device("cpu"))
 
 
 @pytest.fixture(scope="session")
@@ -105,7 +105,7 @@ def test_alpha_is_what_matlab_makes_of_it(upscaler: Upscaler) -> None:
 
 
 def test_memory_that_runs_out_is_one_image_s_error_and_names_all_of_its_batch(tmp_path: Path) -> None:
-    class Full(Enlarge):
+    class Full(Upscale):
         def forward(self, image: torch.Tensor) -> torch.Tensor:
             if image.shape[-1] == 8:
                 raise torch.OutOfMemoryError("no memory")
@@ -150,7 +150,7 @@ def test_small_images_of_one_size_are_computed_together_and_none_is_mixed_up(
     for name, image in images.items():
         np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / name)), _twice(image))
     network = upscaler.network
-    assert isinstance(network, Enlarge)
+    assert isinstance(network, Upscale)
     # Of the 64 next ones half are alike; then all that are left of the 64 that follow; then the rest.
     assert [shape[0] for shape in network.shapes] == [32, 48, 18, 2]
 
@@ -172,13 +172,13 @@ def test_what_is_computed_together_does_not_depend_on_how_fast_files_are_read(
     summary = upscale_files(upscaler, plan(tmp_path / "in", tmp_path / "out"))
     assert (summary.done, len(summary.failed)) == (6, 1)
     network = upscaler.network
-    assert isinstance(network, Enlarge)
+    assert isinstance(network, Upscale)
     assert [shape[0] for shape in network.shapes[:1]] == [4], "a, b, f and g"
     assert [shape[2:] for shape in network.shapes if shape[0] == 1][-1] == (8, 8), "e, which is grey, after c"
 
 
 def test_the_next_files_are_read_while_a_group_is_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Waits(Enlarge):
+    class Waits(Upscale):
         def forward(self, image: torch.Tensor) -> torch.Tensor:
             assert after.wait(60), "the reads wait for the network"
             return super().forward(image)
@@ -215,7 +215,7 @@ def test_an_image_beyond_memory_goes_through_a_file_of_the_disk(
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out/out.png")), _twice(image))
     assert [f.name for f in (tmp_path / "out").iterdir()] == ["out.png"]
     network = upscaler.network
-    assert isinstance(network, Enlarge)
+    assert isinstance(network, Upscale)
     assert max(max(shape[2:]) for shape in network.shapes) <= 34
 
 

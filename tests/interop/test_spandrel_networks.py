@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 import paragonsr
-from paragonsr.archs.options import SpandrelOptions
 from paragonsr.archs.spandrel_adapter import import_spandrel
+from paragonsr.archs.spandrel_options import SpandrelOptions
 from paragonsr.archs.weights import load_into, load_network, read_metadata, save_metadata
 from paragonsr.config import load_config
 from paragonsr.errors import UserError
@@ -133,7 +133,7 @@ def _source(name: str) -> Any:
         ("Compact", {"num_feet": 8}, 2, "has no argument num_feet"),
         ("Compact", {"num_feat": "many"}, 2, "does not work with these arguments"),
         ("Compact", {"num_in_ch": 1, "num_out_ch": 1}, 2, "from 1 channels to 1"),
-        ("SCUNet", {}, 2, "enlarges by 1"),
+        ("SCUNet", {}, 2, "upscales by 1"),
         ("DAT", {"embed_dim": 12}, 2, "does not work with these arguments"),
     ],
 )

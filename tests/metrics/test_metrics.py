@@ -1,4 +1,4 @@
-"""Exact figures by the protocol, properties, and an independent implementation."""
+"""Exact values by the protocol, properties, and an independent implementation."""
 
 import math
 from pathlib import Path

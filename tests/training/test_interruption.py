@@ -215,7 +215,7 @@ def test_two_processes_by_torchrun_train_as_one(tiny_config: Configure) -> None:
     assert done.stdout.count("finished after iteration 12") == 1, "one of them speaks"
     one, other = (read_steps(alone.parent / "experiments" / name) for name in ("alone", "together"))
     assert one["samples_seen"].tolist() == other["samples_seen"].tolist()
-    for figure in ("loss/l1", "loss/mse", "grad_norm"):
-        np.testing.assert_allclose(one[figure][:3], other[figure][:3], rtol=1e-4)
+    for value in ("loss/l1", "loss/mse", "grad_norm"):
+        np.testing.assert_allclose(one[value][:3], other[value][:3], rtol=1e-4)
     values = [read_validations(alone.parent / "experiments" / name)[-1] for name in ("alone", "together")]
     assert values[0].deciding("psnr").value == pytest.approx(values[1].deciding("psnr").value, abs=0.02)

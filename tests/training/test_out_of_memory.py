@@ -1,4 +1,4 @@
-"""Memory that runs out, in training and in validation: no sample is lost, no figure changes."""
+"""Memory that runs out, in training and in validation: no sample is lost, no value changes."""
 
 import json
 import mmap

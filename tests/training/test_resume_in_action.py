@@ -143,8 +143,8 @@ def test_d24_resumed_in_the_middle_of_an_action_it_is_the_same_to_the_bit(
     assert (resumed.reason, resumed.iteration, resumed.best) == (whole.reason, whole.iteration, whole.best)
     assert (resumed.folder / "journal.jsonl").read_text() == (whole.folder / "journal.jsonl").read_text()
     one, other = read_steps(whole.folder), read_steps(resumed.folder)
-    for figure in one:
-        np.testing.assert_array_equal(one[figure], other[figure], err_msg=figure)
+    for value in one:
+        np.testing.assert_array_equal(one[value], other[value], err_msg=value)
     assert read_validations(whole.folder) == read_validations(resumed.folder)
     assert _scalars(whole.folder) == _scalars(resumed.folder)
     states = [read_state(run.folder / "training_states" / f"{whole.iteration}.state") for run in (whole, resumed)]

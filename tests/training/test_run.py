@@ -100,8 +100,8 @@ def test_d17_d31_accumulation_makes_the_step_of_one_large_batch(tiny_config: Con
     )
     one, other = read_steps(whole.folder), read_steps(cut.folder)
     assert one["samples_seen"].tolist() == other["samples_seen"].tolist()
-    for figure in ("loss/l1", "loss/mse", "grad_norm"):
-        np.testing.assert_allclose(one[figure][:2], other[figure][:2], rtol=1e-5)
+    for value in ("loss/l1", "loss/mse", "grad_norm"):
+        np.testing.assert_allclose(one[value][:2], other[value][:2], rtol=1e-5)
     weights, others = _weights(whole), _weights(cut)
     for name in weights:
         torch.testing.assert_close(weights[name], others[name], atol=2e-4, rtol=1e-3)
@@ -328,9 +328,9 @@ def test_an_exactly_reproduced_image_is_left_out_and_said_so(tiny_config: Config
     # Untrained, a network whose detail starts at zero gives its base, which reproduces a flat image.
     path = tiny_config({"train.optim_g.lr": 1e-12, "network_g.detail_gain": 1e-12})
     outcome = _train(path, f"datasets.val.dataroot_gt=[{tmp_path / 'val'},{flat}]")
-    figure = read_validations(outcome.folder)[-1].deciding("psnr")
-    assert figure.exact == 1
-    assert np.isfinite(figure.value)
+    value = read_validations(outcome.folder)[-1].deciding("psnr")
+    assert value.exact == 1
+    assert np.isfinite(value.value)
     assert "(1 reproduced exactly, left out)" in (outcome.folder / "train.log").read_text()
 
 

@@ -1,4 +1,4 @@
-"""The fixed enlargement that the learned detail is added to.
+"""The fixed upscaling that the learned detail is added to.
 
 `PhaseUpsampler` is the default: every output phase of a separable interpolation kernel is one filter at LR size, and
 the sub-pixels are interleaved at the end. Measured on Set5 (MATLAB bicubic LR, PSNR-Y x2 / x3 / x4 / x8): bicubic
@@ -79,21 +79,21 @@ class FixedUpsampler(nn.Module, ABC):
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) -> (N, 3, scale H, scale W)."""
         if not torch.is_autocast_enabled(x.device.type):
-            return self.enlarge(x)
+            return self.upscale(x)
         with torch.autocast(x.device.type, enabled=False):
-            return self.enlarge(x.float())
+            return self.upscale(x.float())
 
     @abstractmethod
-    def enlarge(self, x: Tensor) -> Tensor:
+    def upscale(self, x: Tensor) -> Tensor:
         """What `forward` does, in the precision of x."""
 
 
 class PhaseUpsampler(FixedUpsampler):
-    """Enlarges (N, 3, H, W) to (N, 3, scale H, scale W) by a fixed separable kernel, all of it at LR size.
+    """Upscales (N, 3, H, W) to (N, 3, scale H, scale W) by a fixed separable kernel, all of it at LR size.
 
     Args:
         kernel: a name in KERNELS.
-        scale: enlargement.
+        scale: HR side / LR side.
         alpha: strength of the sharpening in [0, 1]; 0 is the plain kernel.
         padding: beyond the border lies the outermost pixel, or zero.
     """
@@ -109,7 +109,7 @@ class PhaseUpsampler(FixedUpsampler):
         self.register_buffer("vertical", taps.repeat(3, 1)[:, None, :, None], persistent=False)
         self.register_buffer("horizontal", taps.repeat(3 * scale, 1)[:, None, None, :], persistent=False)
 
-    def enlarge(self, x: Tensor) -> Tensor:
+    def upscale(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) -> (N, 3, scale H, scale W)."""
         x = F.pad(x, (self.radius,) * 4, mode="replicate" if self.padding == "replicate" else "constant")
         rows = F.conv2d(x, self.vertical.to(x.dtype), groups=3)
@@ -156,13 +156,13 @@ class PublishedUpsampler(FixedUpsampler):
             self.add_module(name, SeparableFilter(taps, padding, naming))
         self.radius = (3 if alpha else 0) + math.ceil(2 / scale)
 
-    def enlarge(self, x: Tensor) -> Tensor:
+    def upscale(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) -> (N, 3, scale H, scale W)."""
         low_pass, blur = (self.get_submodule(name) for name in self.names)
         if self.alpha:
             x = x + self.alpha * (low_pass(x) - x)
-        enlarged: Tensor = blur(F.interpolate(x, scale_factor=self.scale, mode="nearest"))
-        return enlarged
+        upscaled: Tensor = blur(F.interpolate(x, scale_factor=self.scale, mode="nearest"))
+        return upscaled
 
 
 def build_base(kind: str, scale: int, alpha: float, padding: Padding, naming: Naming) -> FixedUpsampler:

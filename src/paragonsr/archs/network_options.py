@@ -22,7 +22,7 @@ class NetworkOptions(Variant):
     purpose: ClassVar[str]
     """One line: whom it is for."""
     scales: ClassVar[tuple[int, ...]] = SCALES
-    """Enlargements that it can be built for."""
+    """Scales that it can be built for."""
     precisions: ClassVar[tuple[str, ...]] = ("fp32", "bf16", "fp16")
     """Floating types in which it trains and infers."""
     legacy: ClassVar[dict[str, Any]] = {}

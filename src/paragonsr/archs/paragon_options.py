@@ -13,10 +13,10 @@ class ParagonOptions(NetworkOptions):
     legacy: ClassVar[dict[str, Any]] = {"base": "published", "base_padding": "zero"}
 
     base: Literal["mks2021", "bicubic", "published"] = "mks2021"
-    """A1. The fixed enlargement that the learned detail is added to. mks2021: Magic Kernel Sharp 2021, 34.83 dB on Set5
+    """A1. The fixed upscaling that the learned detail is added to. mks2021: Magic Kernel Sharp 2021, 34.83 dB on Set5
     x2 at the default alpha; bicubic: interpolation with a = -0.5, 33.68 dB at alpha 0; published: nearest neighbour
     and a five-tap blur."""
     base_padding: Literal["replicate", "zero"] = "replicate"
     """A2. What lies beyond the border for the base; zero, as published, darkens the outermost pixels by 31-53%."""
     upsampler_alpha: float = Field(0.35, ge=0, le=1)
-    """A1. Strength of the filter before the enlargement: sharpens; with base: published it blurs, as it used to."""
+    """A1. Strength of the filter before the upscaling: sharpens; with base: published it blurs, as it used to."""

@@ -32,7 +32,7 @@ class ParagonSR2(nn.Module):
 
     Args:
         options: of one size of the classic family.
-        scale: enlargement.
+        scale: HR side / LR side.
 
     Attributes:
         options, scale: as given.

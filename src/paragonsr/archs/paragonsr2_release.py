@@ -33,7 +33,7 @@ class ParagonSR2Release(nn.Module):
 
     Args:
         options: of one network of the release family.
-        scale: enlargement.
+        scale: HR side / LR side.
 
     Attributes:
         options, scale: as given.

@@ -26,7 +26,7 @@ def recognise(
         where: the file, for messages.
         state: its tensors.
         arch: name in NETWORKS; all are tried without it.
-        scale: enlargement; found from the sub-pixel convolution without it.
+        scale: HR side / LR side; found from the sub-pixel convolution without it.
         options: what the user says; it wins over what the tensors show.
     """
     scale = scale or _scale(state) or 2

@@ -21,7 +21,7 @@ from paragonsr.archs.spandrel_options import SpandrelOptions
 from paragonsr.errors import UserError
 
 SCALE_ARGUMENTS = ("upscale", "scale", "upscaling_factor", "upscale_factor", "up_scale")
-"""What constructors call the enlargement."""
+"""What constructors call the scale."""
 CHANNEL_ARGUMENTS = ("num_in_ch", "num_out_ch")
 """Arguments that some constructors have no default for; here it is 3, RGB."""
 PROBE = 32
@@ -80,7 +80,7 @@ class SpandrelNetwork(nn.Module):
 
     Args:
         options: which network, and its arguments.
-        scale: enlargement.
+        scale: HR side / LR side.
 
     Attributes:
         options, scale: as given.
@@ -131,8 +131,8 @@ class SpandrelNetwork(nn.Module):
         height, width = x.shape[-2:]
         if self.minimum or self.grid > 1 or self.square:
             x = x.index_select(-2, self._places(height, width, x)).index_select(-1, self._places(width, height, x))
-        enlarged: Tensor = self.network(x)
-        return enlarged[..., : height * self.scale, : width * self.scale]
+        upscaled: Tensor = self.network(x)
+        return upscaled[..., : height * self.scale, : width * self.scale]
 
     def _places(self, size: int, other: int, like: Tensor) -> Tensor:
         """Which pixel of an axis stands at each place of the extended axis: reflected once, then the last repeated."""

@@ -92,14 +92,14 @@ def read_metadata(path: Path | str) -> dict[str, Any] | None:
 def load_network(path: Path | str, arch: str | None = None, scale: int | None = None, **options: Any) -> nn.Module:
     """The network of a weights file, in eval mode on the CPU, every tensor loaded.
 
-    A file of ours says what it is. Any other is taken for a published one: every option that mends a defect takes its
+    A file of ours says what it is. Any other is taken for a published one: every option that fixes a defect takes its
     legacy value, and arch, scale and the optional parts are found from the tensors unless given. Where no network of
     ours has these tensors, spandrel is asked.
 
     Args:
         path: .safetensors, .pth or .pt.
         arch: name of a network.
-        scale: enlargement.
+        scale: HR side / LR side.
         options: options of the network; they win over the file's metadata and over what was found.
 
     Raises:
@@ -126,7 +126,7 @@ def load_network(path: Path | str, arch: str | None = None, scale: int | None = 
 
 
 def starting_options(options: NetworkOptions, path: Path | str) -> NetworkOptions:
-    """The options a network must be built with to go on from a weights file; those that `options` gives win.
+    """The options a network must be built with to continue from a weights file; those in `options` take precedence.
 
     The file's own where it says what they are and is of the same arch, else those of the published network.
 

@@ -23,7 +23,7 @@ def calibrated(options: LossBalanceOptions, values: Mapping[str, float], paramet
 
     Args:
         options: as they were written.
-        figures: of the training images, see `paragonsr.data.statistics`.
+        values: of the training images, see `paragonsr.data.statistics`.
         parameters: of the network.
     """
     if options.late_share is not None:
@@ -36,7 +36,7 @@ def table(options: LossBalanceOptions, values: Mapping[str, float], parameters: 
 
     Args:
         options: as they were written.
-        figures: of the training images.
+        values: of the training images.
         parameters: of the network.
     """
     measured = [f"  {name:16} {value:.3f}" for name, value in values.items()]

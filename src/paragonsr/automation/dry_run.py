@@ -11,7 +11,7 @@ class DryRun:
     """Marks every decision of an automation as not to be carried out; the journal has them all the same.
 
     Args:
-        automation: goes on as if it were obeyed.
+        automation: continues as if its decisions were applied.
     """
 
     def __init__(self, automation: Automation) -> None:

@@ -2,7 +2,7 @@
 
 Progress is counted in work: the sum of the learning rates up to a position, and, where weights are averaged before they
 are validated, its moving average, since what is validated lags behind. The schedule and the decays are known ahead, and
-with them the work that is still to come. Against the logarithm of the work x the validation figure P is steep first and
+with them the work that is still to come. Against the logarithm of the work x the validation metric P is steep first and
 flattens: locally it follows a power law, P = P_inf - a e^(-c x), so that from now on it gains
 
     G(dx) = v (1 - e^(-c dx)) / c,    v = dP/dx now.
@@ -44,7 +44,7 @@ LEFT_THE_START, BREAKTHROUGH, EXPECTED = 0.4, 0.5, 0.3
 these networks start, little better than their base. Leaving it brings up to BREAKTHROUGH dB more; the share of that
 which is expected."""
 LEAST_SLOPE = 1e-3
-"""A figure that stands still or falls is taken to rise by this much, in dB per unit of log work."""
+"""A value that stands still or falls is taken to rise by this much, in dB per unit of log work."""
 POINTS = 1024
 """Positions at which the course of the rate is looked at."""
 TENTH = 0.1
@@ -136,7 +136,7 @@ def averaged_work(positions: np.ndarray, rates: np.ndarray, ema_decay: float, em
 
 
 def _course(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float]:
-    """Slope dP/dx now, exponent from now on, and scatter of the figures about their course."""
+    """Slope dP/dx now, exponent from now on, and scatter of the values about their course."""
     count = max(len(x) // QUARTER, 3)
     last, before = slice(len(x) - count, None), slice(max(len(x) - 2 * count, 0), len(x) - count)
     steepness, scatter = _line(x[last], y[last])

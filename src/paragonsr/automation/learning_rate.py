@@ -25,7 +25,7 @@ the parameters, and its bound (both unmeasured)."""
 CERTAINTY = 3.5
 """Standard errors by which the expected gain must lie under the threshold: noise alone must not end the holding."""
 VALIDATION_CERTAINTY, FEWEST_VALIDATIONS = 2.0, 6
-"""Standard errors by which the validation figure must still rise to speak for holding; figures it takes to say so."""
+"""Standard errors by which the validation metric must still rise to speak for holding; values it takes to say so."""
 DIVERGED, RECENT = 3.0, 4
 """Loss of two windows running against the mean of the windows before them that counts as having come apart."""
 RECOVERIES, RECOVERY = 4, 0.5
@@ -38,7 +38,7 @@ class LearningRate:
 
     adaptive holds until training has stopped to pay or the end is near. It has stopped to pay when the smoothed loss is
     expected to fall by less than `improvement_threshold` per `adaptation_frequency` (regression of its logarithm over
-    the later half of what was seen, three standard errors on the safe side) and the validation figure does not surely
+    the later half of what was seen, three standard errors on the safe side) and the validation metric does not surely
     rise either; much of the run is still ahead then, so the decay is exponential and spends equal times at all scales.
     The end is near when a straight line from the full rate at (1 - share) total to none at the total meets the present
     rate; from there on the rate follows that line. A schedule that has gone below the line is left alone, and one that
@@ -57,7 +57,7 @@ class LearningRate:
         parameters: of the network; the share of the decay grows with them.
         schedule_end: what the configured schedule ends with, as a share of its peak.
         averaged: whether averaged weights are what comes out of the run.
-        metric: validation figure that is watched, on the first validation set.
+        metric: validation metric that is watched, on the first validation set.
     """
 
     name = "intelligent_learning_rate_scheduler"
@@ -82,7 +82,7 @@ class LearningRate:
         self.recent: list[Losses] = []
         """Losses of the last windows."""
         self.validations: list[list[float]] = []
-        """[position, figure, the larger the better]."""
+        """[position, value, the larger the better]."""
         self.position = 0.0
         self.window = 0.0
         """Positions from one window to the next, at most."""
@@ -117,8 +117,8 @@ class LearningRate:
     def _follow(self, validation: Validation) -> None:
         first = next(iter(validation.metrics.values()))
         if self._metric in first:
-            figure = first[self._metric]
-            self.validations.append([self.position, figure.value if figure.better == "higher" else -figure.value])
+            value = first[self._metric]
+            self.validations.append([self.position, value.value if value.better == "higher" else -value.value])
 
     def _choose(self, now: float, weights: Losses) -> Sequence[Decision]:
         """The decay, if its time has come; `now` is the rate as a share of its peak."""

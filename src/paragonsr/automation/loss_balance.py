@@ -1,4 +1,4 @@
-"""Each loss keeps its share of the pull on the SR image."""
+"""Each loss keeps its share of the gradient on the SR image."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -57,9 +57,9 @@ class _State:
 
 
 class LossBalance:
-    """Steers the weights so that each loss has its target share of the pull.
+    """Steers the weights so that each loss has its target share of the gradient.
 
-    The pull of loss i is w_i |g_i| with g_i = dL_i/dSR; its share is that over the sum. Its target is a curve: the
+    The gradient of loss i is w_i |g_i| with g_i = dL_i/dSR; its share is that over the sum. Its target is a curve: the
     share that it has under the configured weights (ramps included), which falls by itself where the gradient falls with
     the error, as that of MS-SSIM does while L1's keeps its norm; but
 
@@ -72,8 +72,8 @@ class LossBalance:
     of a loss are let pass, the span after them is its baseline. A share that is off its target by more than
     `adaptation_threshold` (relative) in two spans running calls for adaptations, one per step: the multiplier moves
     towards the target by at most `adaptation_rate` (in its logarithm), until it is there. The anchor keeps its weight,
-    so that the pull as a whole stays. After GradNorm (1711.02257), with norms at the output instead of the last shared
-    layer, and nothing to train.
+    so that the sum of the gradients keeps its size. After GradNorm (1711.02257), with norms at the output instead of
+    the last shared layer, and nothing to train.
 
     Args:
         options: constants, bounds, targets.
@@ -111,13 +111,13 @@ class LossBalance:
         position = float(observation.values["position"][-1]) + 1
         if len(active) < 2 or position >= self._total:
             return ()
-        pulls = {label: math.log(weights[label]) + norms[label] for label in active}
+        gradients = {label: math.log(weights[label]) + norms[label] for label in active}
         before = {label: math.log(weights[label]) + self.state.reference[label] for label in active}
         if not set(active) <= set(self.state.scales):
             self.state.scales = self._scales(before)
         anchor = max(active, key=before.__getitem__)
-        targets = self._targets(pulls, before, anchor, position / self._total)
-        return self._adapt(pulls, targets, anchor, steps)
+        targets = self._targets(gradients, before, anchor, position / self._total)
+        return self._adapt(gradients, targets, anchor, steps)
 
     def _calibrate(self, values: dict[str, float]) -> None:
         self.state.facts = values
@@ -161,37 +161,39 @@ class LossBalance:
         return {k: math.log(given[k] / share if k in given else left / others) for k, share in shares.items()}
 
     def _targets(
-        self, pulls: dict[str, float], before: dict[str, float], anchor: str, progress: float
+        self, gradients: dict[str, float], before: dict[str, float], anchor: str, progress: float
     ) -> dict[str, float]:
         """The share that each loss should have now."""
         scales = self.state.scales
-        now = _shares({label: pull + scales[label] for label, pull in pulls.items()})
-        then = _shares({label: pull + scales[label] for label, pull in before.items()})
+        now = _shares({label: gradient + scales[label] for label, gradient in gradients.items()})
+        then = _shares({label: gradient + scales[label] for label, gradient in before.items()})
         late = 1.0 if self.options.late_share is None else self.options.late_share
         fade = 1 + (late - 1) * progress
-        held = {label: max(now[label], self.options.share_floor * then[label]) for label in pulls}
+        held = {label: max(now[label], self.options.share_floor * then[label]) for label in gradients}
         wanted = {label: max(share * fade, LEAST) for label, share in held.items() if label != anchor}
         # The anchor takes what the others leave; more than nothing, should floors leave nothing.
         wanted[anchor] = max(1 - math.fsum(wanted.values()), self.options.share_floor * then[anchor], LEAST)
         whole = math.fsum(wanted.values())
-        return {label: wanted[label] / whole for label in pulls}
+        return {label: wanted[label] / whole for label in gradients}
 
-    def _adapt(self, pulls: dict[str, float], targets: dict[str, float], anchor: str, steps: int) -> Sequence[Decision]:
+    def _adapt(
+        self, gradients: dict[str, float], targets: dict[str, float], anchor: str, steps: int
+    ) -> Sequence[Decision]:
         state, options = self.state, self.options
-        logs = {label: state.logs.get(label, 0.0) for label in pulls}
-        shares = _shares({label: pull + logs[label] for label, pull in pulls.items()})
-        on_target = all(abs(shares[k] / targets[k] - 1) <= options.adaptation_threshold for k in pulls)
-        # Off in one span may be noise; once moving, it goes on until it has arrived.
+        logs = {label: state.logs.get(label, 0.0) for label in gradients}
+        shares = _shares({label: gradient + logs[label] for label, gradient in gradients.items()})
+        on_target = all(abs(shares[k] / targets[k] - 1) <= options.adaptation_threshold for k in gradients)
+        # Off in one span may be noise; once moving, it continues until it has arrived.
         state.off = 0 if on_target and state.off < 2 else state.off + 1
         if state.off < 2:
             return ()
         low, high = math.log(options.min_weight), math.log(options.max_weight)
         reach, arrived = options.adaptation_rate * steps, True
-        for label in pulls:
+        for label in gradients:
             if label == anchor:
                 continue
             ratio = targets[label] / targets[anchor]
-            wanted = min(max(math.log(ratio) + pulls[anchor] + logs[anchor] - pulls[label], low), high)
+            wanted = min(max(math.log(ratio) + gradients[anchor] + logs[anchor] - gradients[label], low), high)
             state.logs[label] = logs[label] + min(max(wanted - logs[label], -reach), reach)
             arrived &= abs(wanted - logs[label]) <= reach
         if arrived:
@@ -199,7 +201,7 @@ class LossBalance:
         worth = SMALLEST if arrived else max(options.adaptation_threshold / 4, SMALLEST)
         return [
             self._decision(label, {"share": shares[label], "target": targets[label]})
-            for label in pulls
+            for label in gradients
             if abs(state.logs.get(label, 0.0) - math.log(state.decided.get(label, 1.0))) >= worth
         ]
 
@@ -225,12 +227,12 @@ class LossBalance:
             self._calibrate(self.state.facts)
 
 
-def _shares(pulls: Mapping[str, float]) -> dict[str, float]:
-    """From logarithms of pulls."""
-    largest = max(pulls.values())
-    scaled = {label: math.exp(pull - largest) for label, pull in pulls.items()}
+def _shares(gradients: Mapping[str, float]) -> dict[str, float]:
+    """From logarithms of gradients."""
+    largest = max(gradients.values())
+    scaled = {label: math.exp(gradient - largest) for label, gradient in gradients.items()}
     whole = math.fsum(scaled.values())
-    return {label: pull / whole for label, pull in scaled.items()}
+    return {label: gradient / whole for label, gradient in scaled.items()}
 
 
 def _require_sensible(given: Mapping[str, float], labels: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ from paragonsr.automation.protocol import Decision, Observation, Validation
 
 
 class ReduceOnPlateau:
-    """Multiplies the learning rate by `factor` after `patience` iterations without a better validation figure.
+    """Multiplies the learning rate by `factor` after `patience` iterations without a better validation metric.
 
     Same rule as torch's ReduceLROnPlateau (threshold mode "abs"), but counted in iterations, and in the direction
     that the metric itself has.
@@ -35,12 +35,12 @@ class ReduceOnPlateau:
         """Look at validations only."""
         if not isinstance(observation, Validation):
             return ()
-        figure = observation.deciding(self.metric)
-        gain = 0.0 if self.best is None else figure.value - self.best
-        if figure.better == "lower":
+        value = observation.deciding(self.metric)
+        gain = 0.0 if self.best is None else value.value - self.best
+        if value.better == "lower":
             gain = -gain
         if self.best is None or gain > self.threshold:
-            self.best, self.since = figure.value, observation.iteration
+            self.best, self.since = value.value, observation.iteration
             return ()
         waited = observation.iteration - self.since
         if waited < self.patience or self.current <= self.min_factor:
@@ -53,12 +53,12 @@ class ReduceOnPlateau:
                 setting="lr_factor/plateau",
                 value=self.current,
                 reason=f"{self.metric} has not improved by {self.threshold:g} in {waited} iterations",
-                values={"best": self.best, "now": figure.value},
+                values={"best": self.best, "now": value.value},
             ),
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Best figure, when it was reached, and the factor in force."""
+        """Best value, when it was reached, and the factor in force."""
         return {"best": self.best, "since": self.since, "current": self.current}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -26,7 +26,7 @@ CLOCK_COLUMNS = ("seconds", "data_wait", "peak_memory", "total_memory")
 class Steps:
     """What happened in consecutive training steps, handed over every `observe_every` iterations.
 
-    Every figure is a float64 array with one entry per step.
+    Every value is a float64 array with one entry per step.
     """
 
     iteration: int
@@ -55,7 +55,7 @@ class MetricValue:
 
 @dataclass(frozen=True)
 class Validation:
-    """The figures of one validation: validation set -> metric -> figure. The first set decides."""
+    """The values of one validation: validation set -> metric -> value. The first set decides."""
 
     iteration: int
     metrics: Mapping[str, Mapping[str, MetricValue]]
@@ -74,7 +74,7 @@ class Validation:
 
 @dataclass(frozen=True)
 class Measurements:
-    """Figures that were found once, beside the steps and validations.
+    """Values that were found once, beside the steps and validations.
 
     Kinds: `training images` (statistics of a sample of them, before the first step); `learning rates` (the loss that
     each rate reached in a short trial, by the rate's `repr`); `interrupted size probe` (the sizes that a process tried
@@ -117,7 +117,7 @@ class Decay:
 
 @dataclass(frozen=True)
 class Decision:
-    """A wish to change one setting, its reason in one sentence, and the figures it rests on."""
+    """A wish to change one setting, its reason in one sentence, and the values it rests on."""
 
     automation: str
     setting: str

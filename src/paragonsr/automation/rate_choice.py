@@ -57,7 +57,9 @@ class RateChoice:
         """Name the rate that did better than the written one, if any did."""
         if not losses or losses.get(written, math.inf) <= (1 + AS_GOOD) * min(losses.values()):
             return ()
-        reason = f"keeping the written {written:g}, although another did better in the trials ({_shown(tried)}): see lr: auto"
+        reason = (
+            f"keeping the written {written:g}, though another did better in the trials ({_shown(tried)}): see lr: auto"
+        )
         return (Decision(self.name, "lr", _best(losses), reason, dict(tried), dry_run=True),)
 
     def state_dict(self) -> dict[str, Any]:

@@ -39,7 +39,7 @@ class TimeBudget:
         self._before = 0
 
     def observe(self, observation: Observation) -> Sequence[Decision]:
-        """Count the time, and plan anew after each window of steps."""
+        """Count the time, and plan again after each window of steps."""
         if isinstance(observation, Validation):
             self.elapsed += observation.seconds
             self.validation = observation.seconds

@@ -205,7 +205,7 @@ def _tile_options(side: int, scales: str) -> "TileOptions":
 
 @contextmanager
 def _progress() -> "Iterator[Begin]":
-    """A bar for each step; nothing where the output is no terminal. Ctrl-C ends with a line that says how to go on."""
+    """A bar for each step on a terminal. Ctrl-C ends with a line that says how to continue."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

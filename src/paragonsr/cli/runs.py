@@ -29,7 +29,7 @@ def runs(
     reverse: Annotated[bool, typer.Option("--reverse", help="The largest, latest or last first.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """All runs of a folder: state, iteration, best figure, network, time.
+    """All runs of a folder: state, iteration, best value, network, time.
 
     States: running, interrupted (by Ctrl-C), crashed, killed (its process is gone), ended.
     """

@@ -38,7 +38,7 @@ def train(
 
 
 def _command(arguments: list[str]) -> str:
-    """The command that goes on with this run, overrides included."""
+    """The command that resumes this run, overrides included."""
     processes = os.environ.get("LOCAL_WORLD_SIZE", "1")
     if processes == "1":
         return shlex.join(["paragonsr", "train", *arguments])

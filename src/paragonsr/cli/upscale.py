@@ -29,7 +29,7 @@ def upscale(
     settings: Annotated[list[str] | None, typer.Option("--set", help="option=value of the network; repeat it.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; the GPU if there is one.")] = None,
 ) -> None:
-    """Enlarge images. Done ones are skipped; one that cannot be read does not stop the rest."""
+    """Upscale images. Done ones are skipped; one that cannot be read does not stop the rest."""
     import time
 
     from rich.console import Console

@@ -36,7 +36,7 @@ class TrainOptions(Options):
     """Where it is clipped."""
     losses: list[LossOptions] = Field(min_length=1)
     observe_every: int = Field(50, ge=1)
-    """Iterations between two hand-overs of the measured figures to the automations and to TensorBoard."""
+    """Iterations between two hand-overs of the measured values to the automations and to TensorBoard."""
     dynamic_loss_scheduling: LossBalanceOptions = LossBalanceOptions()
     training_automations: AutomationsOptions = AutomationsOptions()
 
@@ -126,7 +126,7 @@ class PathOptions(Options):
     """False takes over the tensors that fit and lists those it skips."""
     resume_state: str | None = None
     """A .state file to continue from, instead of the newest in the experiment's folder. What that folder holds from
-    later iterations is moved into archive_<time>; the same command then goes on with what was made since."""
+    later iterations is moved into archive_<time>; the same command then resumes from what was made since."""
     system_stats: str | None = None
     """Folder of a run whose clock and memory readings are taken instead of this machine's, so that what depends on
     them (batch size, a budget of seconds) is decided as it was there."""

@@ -55,7 +55,7 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
         the tree, and for each key in it the line (from 1) that it stands on.
 
     Raises:
-        UserError: the file cannot be read, is no YAML, is no mapping, or names a key twice.
+        UserError: the file cannot be read, is not YAML, is not a mapping, or has a duplicate key.
     """
     try:
         text = path.read_text(encoding="utf-8")

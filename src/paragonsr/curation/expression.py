@@ -77,7 +77,7 @@ def parse(text: str, columns: Sequence[str], population: Population) -> Conditio
         population: for `pct`.
 
     Raises:
-        UserError: it is no such expression, or names a column that does not exist.
+        UserError: it is not such an expression, or names a column that does not exist.
     """
     if len(text) > _LONGEST:
         raise _misunderstood(text[:40] + "...", f"is longer than {_LONGEST} characters")
@@ -138,7 +138,7 @@ class _Reader:
             raise _misunderstood(self._text, "pct(column) is compared by < <= > >= with a number from 0 to 1")
         column = self._column(call.args[0])
         before = Fraction(str(share)) * self._population.count(column)
-        # pct >= p: at least ceil(p n) tiles are smaller, so the value lies above the one at that place; > likewise.
+        # pct >= p: at least ceil(p n) tiles are smaller, so the value lies above the one at that place; the same for >.
         needed = -floor(-before) if sign in (">=", "<") else floor(before) + 1
         value = self._population.quantile(column, needed - 1) if needed else None
         upward = sign in (">", ">=")

@@ -33,7 +33,7 @@ def tile_name(place: Place) -> str:
 
 
 def place_of(path: str) -> Place:
-    """What a tile's name says; an image that is no tile is its own photograph."""
+    """What a tile's name says; an image that is not a tile is its own photograph."""
     found = _TILE.fullmatch(path)
     if found is None:
         return Place(path, 1.0, 0, 0)

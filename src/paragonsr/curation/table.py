@@ -188,7 +188,7 @@ class Table:
             UserError: this folder does not exist, or it is another one.
         """
         if not folder.is_dir():
-            raise UserError("is no folder" if folder.exists() else "this folder does not exist", where=str(folder))
+            raise UserError("not a folder" if folder.exists() else "this folder does not exist", where=str(folder))
         last = self.db.execute("SELECT MAX(id) FROM tiles").fetchone()[0] or 0
         step = max(1, last // _LOOKED_FOR)
         for first in range(1, last + 1, step):

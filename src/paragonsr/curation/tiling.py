@@ -238,7 +238,7 @@ def _cut(photograph: Photograph, places: set[Place], side: int, write: Callable[
 def _remove_stale(source: Path, target: Path, unreadable: Container[str]) -> int:
     """Remove the tiles whose photograph is gone, and those of an earlier state of it that it has no place for now.
 
-    Those of a photograph that cannot be read any more stay, and so does what is no tile.
+    Those of a photograph that cannot be read any more stay, and so does what is not a tile.
     """
     removed = 0
     for path in image_files(target):

@@ -19,7 +19,7 @@ def image_files(root: Path) -> Iterator[str]:
         UserError: the folder does not exist or a folder under it cannot be read.
     """
     if not root.is_dir():
-        raise UserError("is no folder" if root.exists() else "this folder does not exist", where=str(root))
+        raise UserError("not a folder" if root.exists() else "this folder does not exist", where=str(root))
     seen: set[str] = set()
     waiting = [""]
     while waiting:

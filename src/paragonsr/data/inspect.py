@@ -17,7 +17,7 @@ class Report:
     images: int
     """Pairs that are whole and fit together."""
     problems: list[Problem]
-    """Everything that must be mended before training."""
+    """Everything that must be fixed before training."""
     smallest: tuple[int, int]
     """Least height and least width of the HR images; (0, 0) without images."""
     largest: tuple[int, int]

@@ -91,7 +91,7 @@ def read_header(path: Path) -> dict[str, Any]:
     """The first line of a manifest.
 
     Raises:
-        UserError: this file does not exist, or it is no manifest.
+        UserError: this file does not exist, or it is not a manifest.
     """
     try:
         with path.open(encoding="utf-8") as file:
@@ -110,7 +110,7 @@ def read_images(path: Path) -> Iterator[dict[str, Any]]:
     """The images of a manifest, one after the other.
 
     Raises:
-        UserError: it is no manifest, or it is not as it was written; the latter is known after the last image.
+        UserError: it is not a manifest, or it was changed; the latter is known after the last image.
     """
     header = read_header(path)
     content, count = hashlib.sha256(), 0
@@ -177,7 +177,7 @@ def read_weights(manifests: Sequence[str], name: str) -> NDArray[np.float64]:
         one weight for each image, finite and not negative, at least one positive.
 
     Raises:
-        UserError: a manifest does not hold the score, or its values are no weights.
+        UserError: a manifest does not hold the score, or its values are not weights.
     """
     found: list[float] = []
     for manifest in manifests:

@@ -1,7 +1,7 @@
 """The packed store: all images of a set, decoded once, in two memory-mapped files of raw uint8 samples.
 
     <store_root>/<key>/hr.bin      the HR images one after the other, each height x width x 3
-                       lr.bin      the LR images likewise
+                       lr.bin      the LR images in the same way
                                    (empty where LR images are made while training)
                        index.json  names, LR sizes (everything else follows from them and the scale), digests
 
@@ -240,7 +240,7 @@ def _packed(
     scale = recipe.scale
     sizes, problems = for_each_pair(lambda _, pair: lr_size(pair, scale), pairs)
     if problems:
-        # Look at all samples too, so that one message names everything that must be mended.
+        # Look at all samples too, so that one message names everything that must be fixed.
         _, deeper = for_each_pair(lambda _, pair: load_pair(pair, scale)[0].shape, pairs, progress)
         raise_problems(deeper or problems, pairs, phase)
     names = [pair.name for pair in pairs]

@@ -38,7 +38,7 @@ def downscale(image: Image, scale: int) -> Image:
 
 
 def upscale(image: Image, scale: int) -> Image:
-    """Bicubic enlargement, the baseline that networks are measured against.
+    """Bicubic upscaling, the baseline that networks are measured against.
 
     Args:
         image: h x w x c uint8.

@@ -1,6 +1,6 @@
-"""What the training images are like, in four figures between 0 and 1.
+"""What the training images are like, in four values between 0 and 1.
 
-All of them are means over patches of the HR images, each patch a figure by itself: one image is as good as many, and
+All of them are means over patches of the HR images, each patch a value by itself: one image is as good as many, and
 none compares images with each other. All grow with contrast, so that a set of faint images is not taken for a strong
 one.
 """
@@ -45,7 +45,7 @@ def statistics(store: PackedDataset) -> dict[str, float]:
 
 
 def patch_statistics(patch: Image) -> dict[str, float]:
-    """The figures of one patch, h x w x 3 uint8 RGB, any size.
+    """The values of one patch, h x w x 3 uint8 RGB, any size.
 
     With the eigenvalues a >= b of the structure tensor in a block of 8 x 8 slopes, after Bigun and Granlund 1987: the
     mean of the products of luma's (BT.601, [0, 1]) slopes across and down. At an edge the slopes have one direction and

@@ -140,7 +140,7 @@ def _validations(arm: Arm) -> int:
 
 
 def _measured(config: Config) -> set[tuple[str, str]]:
-    """Name of the set and of the metric of all figures that a validation gives."""
+    """Name of the set and of the metric of all values that a validation gives."""
     sets = [options.name or phase for phase, options in config.val_sets.items()]
     return set(product(sets, config.val.chosen_metrics()))
 

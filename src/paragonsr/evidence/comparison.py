@@ -1,4 +1,4 @@
-"""A whole comparison: planned, carried out seed by seed, its figures and its page kept up to date."""
+"""A whole comparison: planned, carried out seed by seed, its values and its page kept up to date."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +18,7 @@ from paragonsr.training.reporting.record import LOCK
 
 
 def compare(arms: Sequence[Arm], seeds: Sequence[int], folder: Path, say: Callable[[str], None]) -> Results:
-    """Train every arm with every seed, or go on with it, and write compare.json and compare.html.
+    """Train every arm with every seed, or resume it, and write compare.json and compare.html.
 
     Both are written whenever all arms have ended with one more seed.
 

@@ -17,7 +17,7 @@ ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(sig
 def run_to_its_end(command: Sequence[str], log: Path, tell: Callable[[str], None]) -> int:
     """Run a command, and pass on what it says.
 
-    It writes to a file, not to us, and has a session of its own: if this process is killed it goes on and nothing is
+    It writes to a file, not to us, and has a session of its own: if this process is killed it continues and nothing is
     lost; if this process is interrupted, it is the only one that is told, once, and waits until the run has saved.
 
     Args:

@@ -46,9 +46,9 @@ class Progress:
         # A run that was resumed took longer than what was left of it.
         self._took[leg.name] = took = max(time.monotonic() - began, run.duration)
         reached = [
-            f"{name} {metric} {figure.value:.4f}"
+            f"{name} {metric} {value.value:.4f}"
             for name, metrics in run.validations[-1].metrics.items()
-            for metric, figure in metrics.items()
+            for metric, value in metrics.items()
         ]
         self.say(f"  {run.iteration} iterations in {_clock(took)}: {', '.join(reached)}{self._outlook()}")
 

@@ -1,4 +1,4 @@
-"""The figures of a comparison: final values, paired differences, time to the first arm's result, speed, memory."""
+"""The values of a comparison: final values, paired differences, time to the first arm's result, speed, memory."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -61,7 +61,7 @@ class Results:
 
 
 def results(arms: Sequence[Arm], legs: Sequence[Leg], differing: dict[str, list[Any]], of: int) -> Results:
-    """Read the figures of all runs, on the sets and metrics that all arms have.
+    """Read the values of all runs, on the sets and metrics that all arms have.
 
     Args:
         arms: the first is what the others are held to.
@@ -78,20 +78,20 @@ def results(arms: Sequence[Arm], legs: Sequence[Leg], differing: dict[str, list[
     outcomes = []
     protocols = {}
     for set_name, metric in measured(runs):
-        figure = first[0].validations[-1].metrics[set_name][metric]
-        protocols[metric] = figure.protocol
+        value = first[0].validations[-1].metrics[set_name][metric]
+        protocols[metric] = value.protocol
         finals = {name: [float(run.curve(metric, set_name)[1][-1]) for run in runs[name]] for name in runs}
         theirs = finals[arms[0].name]
         for name in runs:
             reached = [
-                _reached(run, metric, set_name, target, figure.better)
+                _reached(run, metric, set_name, target, value.better)
                 for run, target in zip(runs[name], theirs, strict=True)
             ]
             iterations, seconds = zip(*reached, strict=True)
             paired = name != arms[0].name and np.isfinite([*finals[name], *theirs]).all()
             difference = paired_difference(finals[name], theirs) if paired else None
             outcomes.append(
-                TrainResult(name, set_name, metric, figure.better, tuple(finals[name]), difference, iterations, seconds)
+                TrainResult(name, set_name, metric, value.better, tuple(finals[name]), difference, iterations, seconds)
             )
     costs = tuple(_cost(name, runs[name]) for name in runs)
     return Results(tuple(runs), len(first), of, differing, protocols, tuple(outcomes), costs)
@@ -104,7 +104,7 @@ def runs_of(arms: Sequence[Arm], legs: Sequence[Leg]) -> dict[str, list[Run]]:
 
 
 def measured(runs: Mapping[str, Sequence[Run]]) -> list[tuple[str, str]]:
-    """Set and metric of all figures that every run has, in the order of the first."""
+    """Set and metric of all values that every run has, in the order of the first."""
     values = [run.validations[-1].metrics for of_arm in runs.values() for run in of_arm]
     return [
         (s, m) for s, metrics in values[0].items() for m in metrics if all(m in other.get(s, {}) for other in values)
@@ -151,7 +151,7 @@ def _cost(name: str, runs: Sequence[Run]) -> Cost:
 
 
 def as_json(found: Results) -> str:
-    """compare.json; a figure that is not finite is null there, as JSON has no such number."""
+    """compare.json; a value that is not finite is null there, as JSON has no such number."""
     outcomes = [
         vars(outcome)
         | {

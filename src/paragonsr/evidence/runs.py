@@ -88,7 +88,7 @@ class Run:
 
     @cached_property
     def steps(self) -> dict[str, np.ndarray]:
-        """The figures of all recorded steps. Empty before the first was recorded."""
+        """The values of all recorded steps. Empty before the first was recorded."""
         try:
             return read_steps(self.folder)
         except (OSError, json.JSONDecodeError):
@@ -133,23 +133,23 @@ class Run:
 
     @cached_property
     def shares(self) -> dict[str, np.ndarray]:
-        """Each loss' share in the pull on the SR image, at each step: its weight times its gradient's norm there."""
-        pulls = {
+        """Each loss' share of the gradient at the SR image, per step: its weight times the norm of its gradient."""
+        gradients = {
             name.removeprefix("loss_grad/"): norms * self.steps[name.replace("loss_grad/", "loss_weight/")]
             for name, norms in self.steps.items()
             if name.startswith("loss_grad/") and np.isfinite(norms).any()
         }
-        total = np.nansum(list(pulls.values()), axis=0)
+        total = np.nansum(list(gradients.values()), axis=0)
         with np.errstate(divide="ignore", invalid="ignore"):
-            return {name: pull / total for name, pull in pulls.items()}
+            return {name: gradient / total for name, gradient in gradients.items()}
 
     def curve(self, metric: str, name: str | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Iterations and values of a metric on a validation set (the deciding one if none is named)."""
         points = []
         for validation in self.validations:
-            figures = validation.metrics.get(name or next(iter(validation.metrics)), {})
-            if metric in figures:
-                points.append((validation.iteration, figures[metric].value))
+            measured = validation.metrics.get(name or next(iter(validation.metrics)), {})
+            if metric in measured:
+                points.append((validation.iteration, measured[metric].value))
         iterations, values = zip(*points, strict=True) if points else ((), ())
         return np.array(iterations, int), np.array(values, float)
 

@@ -36,7 +36,7 @@ def paired_difference(ours: Sequence[float], theirs: Sequence[float]) -> Differe
     """Mean of ours - theirs with its 95% t-interval.
 
     Args:
-        ours, theirs: figures of the same seeds in the same order, at least one, all finite.
+        ours, theirs: values of the same seeds in the same order, at least one, all finite.
 
     Raises:
         ValueError: the lengths differ, there are none, or a value is not finite.
@@ -98,7 +98,7 @@ def first_reached(positions: Sequence[float], values: Sequence[float], target: f
 
     Args:
         positions: increasing: iterations or seconds.
-        values: the figure at each position.
+        values: the value at each position.
         target: reached when equalled.
         better: "higher" or "lower".
     """

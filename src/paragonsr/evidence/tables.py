@@ -71,7 +71,7 @@ def cost_table(found: Results) -> Rows:
 
 
 def digits_of(protocol: str) -> int:
-    """Digits that a figure is shown with."""
+    """Digits that a value is shown with."""
     return 4 if "ssim" in protocol else 3
 
 

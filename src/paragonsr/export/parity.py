@@ -51,7 +51,7 @@ def check_parity(model: Any, network: nn.Module, scale: int, precision: str, siz
     Args:
         model: the ModelProto.
         network: in eval mode, on the CPU, fp32.
-        scale: enlargement of the network.
+        scale: upscaling of the network.
         precision: fp32 or fp16, that of the graph's input and output.
         size: the only one that the graph is for; None: batch, height and width are dynamic.
 
@@ -79,7 +79,7 @@ def check_parity(model: Any, network: nn.Module, scale: int, precision: str, siz
 
 
 def inferred_scale(model: Any, size: Size | None) -> float | None:
-    """The enlargement that shape inference finds, without running anything; None if it finds none.
+    """The upscaling that shape inference finds, without running anything; None if it finds none.
 
     Looked for at all of SIDES, or at the one size that the graph is for.
 
@@ -100,8 +100,8 @@ def inferred_scale(model: Any, size: Size | None) -> float | None:
         copy.graph.output[0].type.tensor_type.ClearField("shape")
         del copy.graph.value_info[:]
         inferred = onnx.shape_inference.infer_shapes(copy, data_prop=True)
-        enlarged = inferred.graph.output[0].type.tensor_type.shape.dim[2:]
-        scales |= {dim.dim_value / given for dim, given in zip(enlarged, (height, width), strict=False)}
+        upscaled = inferred.graph.output[0].type.tensor_type.shape.dim[2:]
+        scales |= {dim.dim_value / given for dim, given in zip(upscaled, (height, width), strict=False)}
     return scales.pop() if len(scales) == 1 and 0 not in scales else None
 
 

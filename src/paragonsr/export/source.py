@@ -26,7 +26,7 @@ class Source:
 
     @property
     def scale(self) -> int:
-        """Enlargement."""
+        """Scale."""
         return int(self.metadata["scale"])
 
     @property

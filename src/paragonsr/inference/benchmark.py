@@ -26,7 +26,7 @@ PHASE = "benchmark"
 
 @dataclass(frozen=True)
 class Row:
-    """One image: metric -> value, of the network and of bicubic enlargement."""
+    """One image: metric -> value, of the network and of bicubic upscaling."""
 
     name: str
     network: dict[str, float]

@@ -33,7 +33,7 @@ class Upscaler:
 
     Args:
         network: maps N x 3 x h x w in [0, 1] to N x 3 x scale h x scale w.
-        scale: enlargement.
+        scale: HR side / LR side.
         device: where it computes.
         precision: fp32, bf16 or fp16: what it computes in, by autocast. What the device lacks becomes fp32, with a
             warning.
@@ -74,7 +74,7 @@ class Upscaler:
 
         Args:
             image: h x w (grey), or h x w x 1, 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha); uint8, uint16, or float in
-                [0, 1]. Alpha is enlarged by bicubic interpolation with MATLAB's kernel.
+                [0, 1]. Alpha is upscaled by bicubic interpolation with MATLAB's kernel.
             tile: side of a tile in LR pixels; 0 takes the image whole, "auto" takes tiles of 256 (1024 on a GPU) where
                 it is larger.
             overlap: context around a tile in LR pixels; the network's receptive field if not given.
@@ -208,7 +208,9 @@ def _device(wanted: str | torch.device | None) -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:  # each backend has its own
         said = str(error).splitlines()[0]
-        raise UserError(f"{str(wanted)!r} cannot be used: {said}", where="device", fix="Use cpu, which is always there.") from error
+        raise UserError(
+            f"{str(wanted)!r} cannot be used: {said}", where="device", fix="Use cpu, which is always there."
+        ) from error
     return device
 
 
@@ -227,7 +229,7 @@ def load(
     Args:
         path: .safetensors, .pth or .onnx.
         arch: name of the network, where the file does not say it and its tensors leave it open.
-        scale: enlargement, likewise.
+        scale: of the network, in the same cases.
         device: where to compute; the GPU if there is one.
         precision: fp32, bf16 or fp16. An ONNX file has its own.
         ensemble: mean over the eight flips and rotations, which takes eight times as long.

@@ -22,10 +22,10 @@ class OnnxNetwork(nn.Module):
 
     Args:
         path: the file; one input N x 3 x h x w and one output, float32 or float16.
-        scale: enlargement, if the file does not say it.
+        scale: upscaling, if the file does not say it.
 
     Raises:
-        UserError: no ONNX Runtime, no model, or one that is no upscaler of RGB images.
+        UserError: no ONNX Runtime, no model, or one that is not an upscaler of RGB images.
     """
 
     def __init__(self, path: Path, scale: int | None = None) -> None:
@@ -83,7 +83,7 @@ class OnnxNetwork(nn.Module):
             shape = " x ".join(map(str, sr.shape))
             raise UserError(f"makes {shape} of 1 x 3 x {height} x {width}: not a whole scale", where=str(path))
         if given not in (None, scale):
-            raise UserError(f"enlarges {scale} times, not {given}", where=str(path))
+            raise UserError(f"upscales {scale} times, not {given}", where=str(path))
         return scale
 
     def forward(self, image: Tensor) -> Tensor:

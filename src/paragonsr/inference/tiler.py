@@ -77,7 +77,7 @@ def strips(
         read: gives N x C x h x w of the LR images for a slice of rows and one of columns.
         height: of the LR images.
         width: of the LR images.
-        scale: enlargement.
+        scale: HR side / LR side.
         tile: largest side of a tile's core, in LR pixels.
         overlap: context around a tile, in LR pixels, at least.
         grid: LR pixels of which the origin of what the network sees is a multiple, as that of its windows must be.
@@ -138,7 +138,7 @@ def upscale(
     Args:
         network: maps N x C x h x w to N x C x scale h x scale w.
         lr_images: N x C x h x w.
-        scale: enlargement.
+        scale: HR side / LR side.
         tile: largest side of a tile's core, in LR pixels; 0 takes the image whole.
         overlap: context around a tile, in LR pixels, at least.
         grid: as of `strips`.

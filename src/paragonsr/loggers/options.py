@@ -41,3 +41,36 @@ class TensorBoardOptions(SinkOptions):
     target = "paragonsr.loggers.tensorboard:TensorBoardLogger"
     loss_shares: bool = True
     """Write each loss' share of the gradient."""
+
+
+class WandbOptions(SinkOptions):
+    """Weights & Biases (extra `loggers`)."""
+
+    type: Literal["wandb"] = "wandb"
+    target = "paragonsr.loggers.wandb:WandbLogger"
+    project: str = "paragonsr"
+    """Project that the run is shown in."""
+    entity: str | None = None
+    """User or team that owns the project; default: that of the login."""
+    mode: Literal["online", "offline"] = "online"
+    """offline writes into the run's folder `wandb/`; `wandb sync` sends it later."""
+
+
+class TrackioOptions(SinkOptions):
+    """trackio, a local dashboard (extra `loggers`); `trackio show` opens it."""
+
+    type: Literal["trackio"] = "trackio"
+    target = "paragonsr.loggers.trackio:TrackioLogger"
+    project: str = "paragonsr"
+    """Project that the run is shown in."""
+
+
+class MlflowOptions(SinkOptions):
+    """MLflow (extra `loggers`)."""
+
+    type: Literal["mlflow"] = "mlflow"
+    target = "paragonsr.loggers.mlflow:MlflowLogger"
+    experiment: str = "paragonsr"
+    """MLflow experiment that the run belongs to."""
+    tracking_uri: str | None = None
+    """Server, or `file:` folder; default: MLFLOW_TRACKING_URI, else the run's folder `mlruns/`."""

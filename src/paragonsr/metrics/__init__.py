@@ -1,1 +1,1 @@
-"""Figures of SR images against HR images, by one protocol."""
+"""Values of SR images against HR images, by one protocol."""

@@ -70,16 +70,16 @@ def pair(sr: Image, hr: Image, *, shave: int, luma: bool) -> tuple[Samples, Samp
 
 @dataclass(frozen=True)
 class Mean:
-    """Mean of a figure over images."""
+    """Mean of a value over images."""
 
     value: float
-    """Arithmetic mean of the finite figures; inf where all are infinite."""
+    """Arithmetic mean of the finite values; inf where all are infinite."""
     exact: int
-    """Images with an infinite figure, which were reproduced exactly; they are left out of the mean."""
+    """Images with an infinite value, which were reproduced exactly; they are left out of the mean."""
 
 
 def mean_of_images(values: Sequence[float]) -> Mean:
-    """Mean of per-image figures.
+    """Mean of per-image values.
 
     Raises:
         ValueError: there are none.

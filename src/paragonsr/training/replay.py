@@ -26,7 +26,7 @@ def replay(folder: Path) -> "Replay":
         folder: the run's folder.
 
     Raises:
-        UserError: it is no folder of a run, one of another version, or one whose record begins in the middle.
+        UserError: it is not the folder of a run, it is of another version, or one whose record begins in the middle.
     """
     try:
         description = json.loads((folder / "run.json").read_text(encoding="utf-8"))

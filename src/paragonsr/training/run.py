@@ -45,7 +45,7 @@ def train(config: Config, *, fresh: bool = False, notes: tuple[str, ...] = ()) -
 
     Args:
         config: the run.
-        fresh: archive an earlier run of that name and begin anew.
+        fresh: archive an earlier run of that name and start over.
         notes: said at the beginning and written to the log.
 
     Raises:
@@ -95,7 +95,7 @@ def _from_where_it_begins(config: Config) -> tuple[Config, str | None]:
 
 
 def _heading(config: Config, device_context: DeviceContext, data: Data, network: nn.Module) -> Iterator[str]:
-    """What is trained, where, on what, and by which protocol each figure is measured."""
+    """What is trained, where, on what, and by which protocol each value is measured."""
     parameters = sum(p.numel() for p in network.parameters())
     precision = str(device_context.dtype or torch.float32).removeprefix("torch.")
     where = f"on {device_context.device} in {precision}" + (

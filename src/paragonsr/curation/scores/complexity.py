@@ -36,7 +36,7 @@ def raw_complexity(luma: Sequence[Level], chroma: Sequence[Level], entropy: floa
     An estimate of compressibility: on every octave details of mean square e, less what noise explains, cost
     log2(1 + e / 64) / 2 bits (the rate of a wavelet coder with step 8 grey levels). The mean over the blocks grows with
     the share of the image that edges and texture cover, the logarithm keeps few strong edges from counting for much,
-    and the mean over octaves makes tiles of any size comparable; an enlarged image has empty fine octaves and scores
+    and the mean over octaves makes tiles of any size comparable; an upscaled image has empty fine octaves and scores
     lower. The result is multiplied by the root of (1 + H) / 9, H the tones' entropy less what noise explains, 0 .. 8.
 
     Args:

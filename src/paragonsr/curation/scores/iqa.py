@@ -30,9 +30,7 @@ def open_metric(name: str) -> Callable[[NDArray[np.uint8]], float]:
     try:
         import pyiqa
     except ImportError as error:
-        raise UserError(
-            f"{name} needs the package pyiqa", where="also", fix="pip install 'paragonsr[iqa]'"
-        ) from error
+        raise UserError(f"{name} needs the package pyiqa", where="also", fix="pip install 'paragonsr[iqa]'") from error
     import torch
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -19,7 +19,7 @@ from paragonsr.curation.scores.tones import brightness, clipping, contrast, entr
 
 @dataclass(frozen=True)
 class Score:
-    """What a figure means."""
+    """What a value means."""
 
     name: str
     low: float
@@ -95,7 +95,7 @@ def score_image(image: NDArray[np.uint8]) -> dict[str, float]:
         image: h x w x 3 uint8 RGB, any size from 1 x 1.
 
     Returns:
-        finite figures; the same for the same image.
+        finite values; the same for the same image.
     """
     image = np.ascontiguousarray(image)
     picture = Image.fromarray(image).convert("L")

@@ -72,8 +72,8 @@ def _digest(tensors: dict[str, Tensor], text: str) -> str:
 class CheckpointFiles:
     """The checkpoints of one run.
 
-    `training_states/<iteration>.state` are kept (the last k), those of other names are overwritten; a run goes on from
-    the newest of the numbered ones and `autosave.state`.
+    `training_states/<iteration>.state` are kept (the last k), those of other names are overwritten; a run continues
+    from the newest of the numbered ones and `autosave.state`.
 
     Args:
         folder: the run's folder.
@@ -102,7 +102,7 @@ class CheckpointFiles:
     def archive(self, after: int, kept: Path) -> Path | None:
         """Move what a run made after an iteration that it goes back to, with its best weights, into a folder apart.
 
-        Nothing is lost, and a later resume does not take the abandoned states for those of the run as it goes on.
+        Nothing is lost, and a later resume does not take the abandoned states for those of the continued run.
 
         Args:
             after: the iteration.

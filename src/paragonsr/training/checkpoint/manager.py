@@ -82,7 +82,7 @@ class CheckpointManager:
                 self._save_weights(state, "first")
 
     def save_before_decay(self, state: TrainingState) -> None:
-        """Keep the state that a decay of the rate begins from: a longer run can go on from there."""
+        """Keep the state that a decay of the rate begins from: a longer run can continue from there."""
         self._save_state(state, "before_decay")
 
     def best_weights(self, state: TrainingState) -> Path:

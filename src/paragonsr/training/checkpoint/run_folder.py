@@ -104,7 +104,7 @@ class RunFolder:
         write_atomically(self.path / "run.json", (json.dumps(description, indent=2) + "\n").encode())
 
     def earlier(self, config: Config, iteration: int) -> list[dict[str, Any]]:
-        """What else the run was trained with up to an iteration from which it now goes on with a configuration.
+        """What else the run was trained with up to the iteration from which it now continues with a configuration.
 
         Returns:
             config and until (the iteration up to which it held) of each, in order; none while there was no other.
@@ -135,7 +135,7 @@ class RunFolder:
 def require_same(
     earlier: dict[str, Any], earlier_fingerprint: str, config: Config, fingerprint: str, where: str, fix: str
 ) -> None:
-    """Refuse to go on with what was begun as another run.
+    """Refuse to continue what was started as another run.
 
     Args:
         earlier: the configuration it was begun with.
@@ -182,7 +182,7 @@ def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def environment() -> dict[str, Any]:
-    """Versions, machine and commit: what a figure of this run depends on."""
+    """Versions, machine and commit: what a value of this run depends on."""
     return {
         "paragonsr": paragonsr.__version__,
         "torch": torch.__version__,

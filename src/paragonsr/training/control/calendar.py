@@ -41,7 +41,7 @@ class Due:
     """What is to be done after a step."""
 
     flush: bool = False
-    """The figures of the last steps are observed."""
+    """The values of the last steps are observed."""
     line: bool = False
     """A plain line is printed."""
     validation: bool = False

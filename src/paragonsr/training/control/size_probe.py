@@ -31,7 +31,7 @@ class SizeProbe:
         self.suspend()
 
     def suspend(self) -> None:
-        """The process ends in good order; a trial that is not over goes on when the run does."""
+        """The process ends in good order; a trial that is not over continues when the run does."""
         if self._file is not None:
             self._file.unlink(missing_ok=True)
 
@@ -46,7 +46,7 @@ class SizeProbe:
 
 
 def interrupted(folder: Path, iteration: int) -> list[Measurements]:
-    """The trial in which an earlier process ended, if it did, as facts of the iteration that the run goes on from."""
+    """The trial in which an earlier process ended, if it did, as facts of the iteration that the run continues from."""
     try:
         left = json.loads((folder / "size_probe.json").read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -27,7 +27,7 @@ def compiled_if_it_pays(
         compiled = torch.compile(network)
         expected, eager = _measure(network, lr_images, device_context)
         got, fast = _measure(compiled, lr_images, device_context)
-    except Exception as error:  # whatever the compiler stumbles over, eager training goes on, and it is said
+    except Exception as error:  # whatever the compiler fails on, eager training continues and the user is told
         say(f"use_compile: the compiler failed ({type(error).__name__}: {str(error).splitlines()[0]}): training eager")
         return network
     finally:

@@ -7,7 +7,7 @@ import torch
 
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 _RESET_PEAK = "5"
-"""Written to clear_refs, makes the kernel begin the peak of resident memory anew (proc(5))."""
+"""Written to clear_refs, makes the kernel reset the peak of resident memory (proc(5))."""
 
 
 class PeakMemory:

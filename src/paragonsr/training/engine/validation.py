@@ -35,7 +35,7 @@ class Validator:
     Args:
         sets: the deciding one first.
         options: `val` of the configuration.
-        scale: enlargement.
+        scale: HR side / LR side.
         hardware: device, precision, processes; images are dealt out among the processes.
         folder: where SR images go, one folder per image; None writes none.
         progress: is told the number of images done and to do.
@@ -58,7 +58,7 @@ class Validator:
         self._pictures = picture_names(self.sets)
 
     def __call__(self, network: nn.Module, iteration: int) -> Validation:
-        """All figures; the mean over images of each metric on each set."""
+        """All values; the mean over images of each metric on each set."""
         values: dict[str, Mapping[str, MetricValue]] = {}
         total = sum(len(s.store) for s in self.sets)
         done = 0

@@ -86,7 +86,7 @@ class Console:
         self._refresh()
 
     def show(self, iteration: int, values: Mapping[str, str], *, line: bool) -> None:
-        """New figures for the bar; with `line`, also a plain line in the log and where there is no bar."""
+        """New values for the bar; with `line`, also a plain line in the log and where there is no bar."""
         text = "  ".join(f"{name} {value}" for name, value in values.items())
         self._figures.plain = text
         self._refresh()

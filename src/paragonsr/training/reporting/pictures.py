@@ -14,7 +14,7 @@ from paragonsr.training.engine.validation import Validator
 CROP = 96
 """Side of the shown crop, in HR pixels."""
 PANEL = 288
-"""Side that it is enlarged to (nearest neighbour, so that pixels stay pixels)."""
+"""Side that it is upscaled to (nearest neighbour, so that pixels stay pixels)."""
 ROWS = 4
 GAP, HEAD, FOOT = 8, 26, 22
 INK, PAPER, QUIET = (28, 28, 32), (250, 250, 250), (105, 105, 115)
@@ -61,7 +61,7 @@ def _busiest(bicubic: np.ndarray, hr: np.ndarray, scale: int) -> tuple[int, int]
 
 
 def sheet(rows: list[tuple[list[np.ndarray], list[str]]], titles: list[str]) -> np.ndarray:
-    """Panels in rows and columns, each enlarged to PANEL pixels a side, with a title per column and a label per panel.
+    """Panels in rows and columns, each upscaled to PANEL pixels a side, with a title per column and a label per panel.
 
     Args:
         rows: the panels of a row, square uint8 RGB of any size, and what stands below each.
@@ -81,7 +81,7 @@ def sheet(rows: list[tuple[list[np.ndarray], list[str]]], titles: list[str]) -> 
         top = HEAD + row * (PANEL + FOOT + GAP)
         for column, (panel, label) in enumerate(zip(panels, labels, strict=True)):
             left = GAP + column * (PANEL + GAP)
-            enlarged = Image.fromarray(np.ascontiguousarray(panel)).resize((PANEL, PANEL), Image.Resampling.NEAREST)
-            sheet.paste(enlarged, (left, top))
+            upscaled = Image.fromarray(np.ascontiguousarray(panel)).resize((PANEL, PANEL), Image.Resampling.NEAREST)
+            sheet.paste(upscaled, (left, top))
             pen.text((left + PANEL // 2, top + PANEL + FOOT // 2), label, QUIET, foot, anchor="mm")
     return np.asarray(sheet)

@@ -69,7 +69,7 @@ class MetricsRecord(Logger):
 
 
 def read_steps(folder: Path) -> dict[str, np.ndarray]:
-    """The step figures of a run by name, one float64 entry per recorded step."""
+    """The step values of a run by name, one float64 entry per recorded step."""
     with (folder / "observations.bin").open("rb") as file:
         columns = json.loads(file.readline())["columns"]
         data = file.read()

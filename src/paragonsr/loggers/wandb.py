@@ -1,0 +1,51 @@
+"""Weights & Biases."""
+
+from typing import Any
+
+from paragonsr.loggers.base import Image, ScalarLogger
+from paragonsr.loggers.missing import missing
+from paragonsr.loggers.options import LoggedRun, WandbOptions
+from paragonsr.loggers.run_id import run_id
+
+
+class WandbLogger(ScalarLogger):
+    """Scalars and pictures of a run at Weights & Biases; a resumed run continues the same one.
+
+    Args:
+        options: project and mode.
+        run: its configuration is shown beside the curves.
+
+    Raises:
+        UserError: the package is not installed.
+    """
+
+    def __init__(self, options: WandbOptions, run: LoggedRun) -> None:
+        try:
+            import wandb
+        except ImportError:
+            raise missing("wandb") from None
+        self._wandb: Any = wandb
+        self._run: Any = wandb.init(
+            project=options.project,
+            entity=options.entity,
+            name=run.name,
+            id=run_id(run.folder / "wandb.id", run.resumed),
+            resume="allow",
+            mode=options.mode,
+            dir=str(run.folder),
+            config=run.config,
+        )
+        # Iterations are the axis of every curve; a resumed run writes some of them twice.
+        self._run.define_metric("*", step_metric="iteration")
+
+    def scalars(self, values: dict[str, float], iteration: int) -> None:
+        """Write scalars by their tags."""
+        self._run.log(values | {"iteration": iteration})
+
+    def picture(self, name: str, image: Image, iteration: int) -> None:
+        """Write an SR image."""
+        self._run.log({f"val/{name}": self._wandb.Image(image), "iteration": iteration})
+
+    def close(self) -> None:
+        """Send what is left and end."""
+        self._run.finish()
