@@ -125,7 +125,7 @@ def test_trackio(tiny_config: Configure, tmp_path: Path) -> None:
         rows = database.execute("SELECT run_name, step, metrics FROM metrics").fetchall()
     known = (path.parent / "experiments" / "tiny" / "trackio.id").read_text()
     assert {name for name, _, _ in rows} == {f"tiny-{known}"}, "one run in two sessions"
-    assert sorted(step for _, step, text in rows if "val/psnr" in text) == [6, 12]
+    assert sorted(step for _, step, written in rows if b"val/psnr" in written) == [6, 12]
     assert list((tmp_path / "trackio" / "media").rglob("*.png")), "validation pictures"
 
 
