@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: install train test test-browser test-slow lint experiments benchmarks clean
+.PHONY: install train test test-browser test-slow lint docs references experiments benchmarks clean
 
 install: $(VENV)/.installed
 
@@ -26,6 +26,17 @@ lint: $(VENV)/.installed-tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(VENV)/.installed-tests
+	$(PIP) --editable '.[docs]'
+	$(BIN)/zensical build --strict
+
+# What is generated from the code: a test compares.
+references: $(VENV)/.installed-tests
+	$(BIN)/python -m tools.keys
+	$(BIN)/python -m tools.commands
+	$(BIN)/python -m tools.architecture
+	$(BIN)/python -m tools.schema
 
 # Hours: the experiments of docs/evidence.md; PHOTOS and BENCH say where the photographs are.
 experiments: $(VENV)/.installed-tests

@@ -20,7 +20,7 @@ class Config(Options):
     name: str
     """Name of the experiment and of its folder."""
     scale: Literal[2, 3, 4, 8]
-    """Scale; stated once, here."""
+    """HR side / LR side; set once, here."""
     num_gpu: Literal["auto"] | int = "auto"
     """0 trains on the CPU; auto takes the GPU that is there (several: start with torchrun)."""
     num_threads: int | None = Field(None, ge=1)
