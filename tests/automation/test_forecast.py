@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paragonsr.automation.forecast import ANNEALING, PER_SCATTER, Forecast, averaged_work, forecast
+from paragonsr.automation.forecast import ANNEALING_DB, ANNEALING_PER_SCATTER, Forecast, averaged_work, forecast
 
 TOTAL = 6000.0
 Rate = Callable[[float], float]
@@ -49,7 +49,7 @@ def _made(positions: np.ndarray, values: np.ndarray, known: int, rate: Rate, ema
 def test_a_power_law_of_the_work_is_continued(rate: Rate, known: int, ema_decay: float) -> None:
     positions, values = _curve(rate, ema_decay=ema_decay)
     made = _made(positions, values, known, rate, ema_decay)
-    gain, annealing = values[-1] - values[known - 1], 0 if rate(0) == rate(TOTAL) else ANNEALING
+    gain, annealing = values[-1] - values[known - 1], 0 if rate(0) == rate(TOTAL) else ANNEALING_DB
     assert 0.75 * gain <= made.final - values[known - 1] <= 1.25 * gain + annealing
     assert made.low < values[-1] + annealing
     assert values[-1] < made.high
@@ -67,8 +67,8 @@ def test_bringing_the_rate_down_gains_by_itself_and_more_where_the_figures_waver
     stops: Rate = lambda p: 2e-3 if p <= 3020 else 1e-9  # noqa: E731
     wavering = values + np.tile([0.01, -0.01], 15)
     calm, restless = _made(positions, values, 15, stops), _made(positions, wavering, 15, stops)
-    assert calm.final - values[14] == pytest.approx(ANNEALING, abs=3e-3)
-    assert restless.final - wavering[14] > ANNEALING + PER_SCATTER * 0.01
+    assert calm.final - values[14] == pytest.approx(ANNEALING_DB, abs=3e-3)
+    assert restless.final - wavering[14] > ANNEALING_DB + ANNEALING_PER_SCATTER * 0.01
     assert calm.iterations_to_next_tenth is None
     loud = _made(positions, values + np.tile([0.04, -0.04], 15), 15, stops)
     assert loud.iterations_to_next_tenth is not None
@@ -128,7 +128,7 @@ def test_a_falling_figure_is_not_expected_to_fall_on() -> None:
     positions = np.arange(200.0, TOTAL, 200)
     values = np.where(positions < 1000, 31, 32 - positions / 1e5)
     made = _made(positions, values, 20, _steps)
-    assert 0 < made.final - values[19] < ANNEALING
+    assert 0 < made.final - values[19] < ANNEALING_DB
     assert made.iterations_to_next_tenth is None
 
 

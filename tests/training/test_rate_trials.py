@@ -22,7 +22,7 @@ from paragonsr.training.run import TrainResult, train
 from paragonsr.training.run_data import open_data
 
 Configure = Callable[..., Path]
-LONG = {"train.total_iter": 4 * rate_probe.FEWEST * 34, "train.optim_g.lr": "auto"}
+LONG = {"train.total_iter": 4 * rate_probe.FEWEST_STEPS * 34, "train.optim_g.lr": "auto"}
 """A run long enough for trials of all rates; it is not made."""
 
 
@@ -80,10 +80,10 @@ def test_a_short_run_tries_fewer_rates(
     tiny_config: Configure, monkeypatch: pytest.MonkeyPatch, count: int, rates: int
 ) -> None:
     monkeypatch.setattr(rate_probe, "_trial", lambda *given: given[-1](given[-2]) or float(given[-2]))
-    total = math.ceil(count * rate_probe.FEWEST / rate_probe.SHARE)
+    total = math.ceil(count * rate_probe.FEWEST_STEPS / rate_probe.SHARE)
     measurements, told = _tried(tiny_config(LONG | {"train.total_iter": total}))
     assert [float(rate) for rate in measurements.values] == list(rate_probe.RATES[:rates])
-    assert all(steps >= rate_probe.FEWEST for steps in measurements.values.values())
+    assert all(steps >= rate_probe.FEWEST_STEPS for steps in measurements.values.values())
     assert not told or told[-1][1] <= 0.03 * total
 
 

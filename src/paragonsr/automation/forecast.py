@@ -14,7 +14,7 @@ On top comes what a falling rate gains by itself: at a constant rate weights wav
 the validations. With r the rate that the validated weights have seen, as a share of its peak, and s the scatter of the
 validations, bringing it down to r_end gains
 
-    A = (ANNEALING + PER_SCATTER s) (r^4 - r_end^4).
+    A = (ANNEALING_DB + ANNEALING_PER_SCATTER s) (r^4 - r_end^4).
 
 The constants and the interval are measured on real runs of a small network (docs/automations.md).
 """
@@ -26,23 +26,42 @@ from dataclasses import dataclass
 import numpy as np
 
 QUARTER = 4
-FEWEST = 6
+FEWEST_VALIDATIONS = 6
 """Validations without which nothing can be said."""
-USUAL_EXPONENT, SEEN = 0.9, 0.22
-"""Exponent that runs usually have, and how much of the distance from it to the exponent that was seen is believed."""
-LEAST_SEEN, MOST_SEEN = -2.0, 4.0
-ANNEALING, PER_SCATTER, POWER = 0.024, 4.0, 4
-"""What bringing the rate down gains, in dB: a constant, and so many times the scatter of the validations."""
-BELOW, BELOW_PER_LOG, ABOVE, ANNEALING_ABOUT = 0.05, 0.62, 0.12, 0.55
+USUAL_EXPONENT = 0.9
+"""Exponent that runs usually have."""
+SEEN_SHARE = 0.22
+"""How much of the distance from the usual exponent to the one that was seen is believed."""
+LEAST_SEEN = -2.0
+"""Smallest exponent that a run can be seen to have."""
+MOST_SEEN = 4.0
+"""Largest exponent that a run can be seen to have."""
+ANNEALING_DB = 0.024
+"""What bringing the rate down gains at least, in dB."""
+ANNEALING_PER_SCATTER = 4.0
+"""And so many times the scatter of the validations."""
+ANNEALING_POWER = 4
+"""How late in the fall of the rate that gain comes."""
+BELOW = 0.05
+"""Lower end of the 80% interval: G e^-(BELOW + BELOW_PER_LOG dx)."""
+BELOW_PER_LOG = 0.62
+"""Growth of the lower end's distance with dx."""
+ABOVE = 0.12
+"""Upper end of the 80% interval: G e^ABOVE."""
+ANNEALING_SHARE = 0.55
+"""Share of the annealing gain by which each end lies further out."""
 FAR = 0.7
-"""Ends of the 80% interval: G e^-(BELOW + BELOW_PER_LOG dx) and G e^ABOVE, with dx at most FAR, and the share
-ANNEALING_ABOUT of A less and more."""
-NOISE, RESOLUTION = 1.0, 0.003
-"""Both ends are further apart by NOISE times the scatter of the validations, and by what no forecast resolves."""
-LEFT_THE_START, BREAKTHROUGH, EXPECTED = 0.4, 0.5, 0.3
-"""A run that has gained less than LEFT_THE_START dB since its first validation may still be on the plateau on which
-these networks start, little better than their base. Leaving it brings up to BREAKTHROUGH dB more; the share of that
-which is expected."""
+"""Largest dx that widens the interval."""
+NOISE_FACTOR = 1.0
+"""Both ends lie further out by so many times the scatter of the validations."""
+RESOLUTION_DB = 0.003
+"""And by what no forecast resolves."""
+LEFT_START_DB = 0.4
+"""A run that has gained less since its first validation may still be on the plateau on which these networks start."""
+BREAKTHROUGH_DB = 0.5
+"""What leaving that plateau brings at most."""
+BREAKTHROUGH_SHARE = 0.3
+"""The share of it that is expected."""
 LEAST_SLOPE = 1e-3
 """A value that stands still or falls is taken to rise by this much, in dB per unit of log work."""
 POINTS = 1024
@@ -85,7 +104,7 @@ def forecast(
         None with fewer than six validations, before a third of the run, at its end, or where the rate has been nothing.
     """
     now = positions[-1] if positions else 0.0
-    if len(positions) < FEWEST or now < total / 3 or now >= total:
+    if len(positions) < FEWEST_VALIDATIONS or now < total / 3 or now >= total:
         return None
     grid = np.linspace(0.0, total, POINTS)
     rates = np.array([rate(position) for position in grid])
@@ -98,14 +117,14 @@ def forecast(
     to_come = np.linspace(now, total, POINTS)
     ahead = np.interp(to_come, grid, log_work) - x[-1]
     gains = -steepness * np.expm1(-exponent * ahead) / exponent
-    wavering = np.interp(to_come, grid, (np.gradient(work, grid) / rates.max()) ** POWER)
-    annealed = (ANNEALING + PER_SCATTER * scatter) * np.maximum(wavering[0] - wavering, 0.0)
+    wavering = np.interp(to_come, grid, (np.gradient(work, grid) / rates.max()) ** ANNEALING_POWER)
+    annealed = (ANNEALING_DB + ANNEALING_PER_SCATTER * scatter) * np.maximum(wavering[0] - wavering, 0.0)
     gain, annealing, far = float(gains[-1]), float(annealed[-1]), min(float(ahead[-1]), FAR)
-    margin = ANNEALING_ABOUT * annealing + NOISE * scatter + RESOLUTION
-    surprise = BREAKTHROUGH * min(max(1 - float(y[-1] - y[0]) / LEFT_THE_START, 0.0), 1.0) * far / FAR
+    margin = ANNEALING_SHARE * annealing + NOISE_FACTOR * scatter + RESOLUTION_DB
+    surprise = BREAKTHROUGH_DB * min(max(1 - float(y[-1] - y[0]) / LEFT_START_DB, 0.0), 1.0) * far / FAR
     reached = np.flatnonzero(gains + annealed >= TENTH)
     return Forecast(
-        final=float(y[-1] + gain + annealing + EXPECTED * surprise),
+        final=float(y[-1] + gain + annealing + BREAKTHROUGH_SHARE * surprise),
         low=float(y[-1] + gain * math.exp(-BELOW - BELOW_PER_LOG * far) + annealing - margin),
         high=float(y[-1] + gain * math.exp(ABOVE) + annealing + margin + surprise),
         iterations_to_next_tenth=round(float(reached[0]) * (total - now) / (POINTS - 1)) if reached.size else None,
@@ -144,7 +163,7 @@ def _course(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float]:
     steepness, earlier = max(steepness, LEAST_SLOPE), max(earlier, LEAST_SLOPE)
     seen = math.log(earlier / steepness) / float(x[last].mean() - x[before].mean())
     seen = min(max(seen, LEAST_SEEN), MOST_SEEN)
-    return steepness, USUAL_EXPONENT + SEEN * (seen - USUAL_EXPONENT), scatter
+    return steepness, USUAL_EXPONENT + SEEN_SHARE * (seen - USUAL_EXPONENT), scatter
 
 
 def _line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:

@@ -14,21 +14,34 @@ FLOOR = 0.01
 """Share of its peak that the rate ends with."""
 ANNEALED = 0.02
 """A rate of at most this share of its peak needs no decay."""
-AVERAGED, BRIEF, FEWEST = 0.125, 0.002, 10
-"""From at most AVERAGED on, the average of the weights has done what a decay would do (measured, see
-docs/automations.md): so the decay takes only the share BRIEF of the run, at least FEWEST iterations, and no work."""
+AVERAGED = 0.125
+"""Share of the peak rate from which on averaged weights gain nothing by a decay (measured, see docs/automations.md)."""
+BRIEF_SHARE = 0.002
+"""Share of the run that the decay then takes."""
+BRIEF_ITERATIONS = 10
+"""And the fewest iterations of it."""
 LOWERED = 0.5
 """A rate at or below this share of its peak has been lowered already, by the schedule or by somebody else."""
-SHARE, EXPONENT, LONGEST = 0.2, 0.1, 0.4
-"""Decay of a network of 10 000 parameters as a share of the run (measured, see docs/automations.md); how it grows with
-the parameters, and its bound (both unmeasured)."""
+DECAY_SHARE = 0.2
+"""Decay of a network of 10 000 parameters as a share of the run (measured, see docs/automations.md)."""
+DECAY_EXPONENT = 0.1
+"""Power of the number of parameters by which that share grows (not measured)."""
+LONGEST_DECAY = 0.4
+"""Largest share of the run (not measured)."""
 CERTAINTY = 3.5
 """Standard errors by which the expected gain must lie under the threshold: noise alone must not end the holding."""
-VALIDATION_CERTAINTY, FEWEST_VALIDATIONS = 2.0, 6
-"""Standard errors by which the validation metric must still rise to speak for holding; values it takes to say so."""
-DIVERGED, RECENT = 3.0, 4
-"""Loss of two windows running against the mean of the windows before them that counts as having come apart."""
-RECOVERIES, RECOVERY = 4, 0.5
+VALIDATION_CERTAINTY = 2.0
+"""Standard errors by which the validation metric must still rise to speak for holding."""
+FEWEST_VALIDATIONS = 6
+"""Validations that it takes to say so."""
+DIVERGED = 3.0
+"""Loss of two consecutive windows, relative to the mean of the windows before them, that counts as divergence."""
+RECENT_WINDOWS = 4
+"""Windows that a loss is compared with."""
+RECOVERIES = 4
+"""Rollbacks after which the run is left to itself."""
+RECOVERY_FACTOR = 0.5
+"""What the rate is multiplied by after each rollback."""
 
 Shape = Literal["cosine", "exponential", "linear"]
 
@@ -75,7 +88,7 @@ class LearningRate:
         metric: str = "psnr",
     ) -> None:
         self.options, self.total, self.warmup = options, total, max(warmup, 0)
-        self.share = min(SHARE * (parameters / 1e4) ** EXPONENT, LONGEST)
+        self.share = min(DECAY_SHARE * (parameters / 1e4) ** DECAY_EXPONENT, LONGEST_DECAY)
         self._schedule_end, self._metric = schedule_end, metric
         self._averaged = averaged
         self.curve = LossCurve()
@@ -127,7 +140,7 @@ class LearningRate:
             return self._begin(self.position, strategy, "the warm-up is over", {})
         last = self.share * now
         if self._averaged and now <= AVERAGED:
-            last = min(last, max(BRIEF, FEWEST / self.total))
+            last = min(last, max(BRIEF_SHARE, BRIEF_ITERATIONS / self.total))
         line = self.total * (1 - last)
         if self.position + self.window > line and self._schedule_end > ANNEALED and now > ANNEALED:
             reason = f"the last {last:.1%} of the run bring the rate down from {now:.0%} of its peak"
@@ -174,9 +187,9 @@ class LearningRate:
         """Remember a window, or go back when the loss has jumped in it and in the one before it."""
         before, now = weighted(self.recent, weights), weighted([losses], weights)
         rise = float(now[0] / before.mean()) if before is not None and now is not None else 0.0
-        if rise <= DIVERGED or len(self.recent) < RECENT or self.recoveries >= RECOVERIES:
+        if rise <= DIVERGED or len(self.recent) < RECENT_WINDOWS or self.recoveries >= RECOVERIES:
             self.alarms = 0
-            self.recent = [*self.recent[1 - RECENT :], losses]
+            self.recent = [*self.recent[1 - RECENT_WINDOWS :], losses]
             self.curve.add(self.position, losses)
             return ()
         self.alarms += 1
@@ -190,7 +203,7 @@ class LearningRate:
             Decision(
                 self.name,
                 "lr_factor/recovery",
-                RECOVERY**self.recoveries,
+                RECOVERY_FACTOR**self.recoveries,
                 f"{reason}: continue at a lower rate",
                 values,
             ),

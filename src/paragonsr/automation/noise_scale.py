@@ -6,7 +6,7 @@ import numpy as np
 
 REMEMBERED = 64
 """Measurements that the estimate is a mean of; a single one is mostly noise."""
-FEWEST = 16
+FEWEST_PAIRS = 16
 
 
 class NoiseScale:
@@ -29,7 +29,7 @@ class NoiseScale:
     @property
     def value(self) -> float | None:
         """The noise scale in samples; infinite where the mean gradient drowns; None while too little is known."""
-        if len(self.measured) < FEWEST:
+        if len(self.measured) < FEWEST_PAIRS:
             return None
         variance, squared = np.mean(self.measured, axis=0)
         if squared <= 0:

@@ -18,6 +18,8 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from paragonsr.ramps import fall
+
 CLOCK_COLUMNS = ("seconds", "data_wait", "peak_memory", "total_memory")
 """Readings that differ from machine to machine and from run to run; everything else is bit-reproducible."""
 
@@ -98,8 +100,8 @@ class Decay:
     end: float
     """Position, after start."""
     shape: Literal["cosine", "linear", "sqrt", "exponential", "steps"]
-    """With p the share of the way: cosine (1 + cos(pi p)) / 2, linear 1 - p, sqrt 1 - sqrt(p) (2405.18392), each from
-    1 down to the floor; exponential floor^p; steps halves the factor at even distances until it reaches the floor."""
+    """With p the share of the way: cosine, linear and sqrt as in paragonsr.ramps, each from 1 down to the floor;
+    exponential floor^p; steps halves the factor at even distances until it reaches the floor."""
     floor: float
     """In (0, 1)."""
 
@@ -111,8 +113,7 @@ class Decay:
         if self.shape == "steps":
             halvings = math.ceil(-math.log2(self.floor))
             return max(0.5 ** min(math.floor(p * (halvings + 1)), halvings), self.floor)
-        falling = {"cosine": (1 + math.cos(math.pi * p)) / 2, "linear": 1 - p, "sqrt": 1 - math.sqrt(p)}
-        return self.floor + (1 - self.floor) * falling[self.shape]
+        return self.floor + (1 - self.floor) * fall(self.shape, p)
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,10 @@ import numpy as np
 
 from paragonsr.automation.protocol import Decision, Observation, Steps, Validation
 
-WORTH_A_CHANGE, OF_ALL = 0.05, 0.015
-"""Shares of the remaining and of all iterations by which a new plan must differ."""
+CHANGE_OF_REMAINING = 0.05
+"""Share of the remaining iterations by which a new plan must differ."""
+CHANGE_OF_ALL = 0.015
+"""Share of all iterations by which a new plan must differ."""
 RECENT = 0.05
 """Share of the budget whose steps tell the present speed."""
 
@@ -66,7 +68,8 @@ class TimeBudget:
             each += self.validation / self.validate_every
         left = max(int((self.seconds - self.elapsed - self.validation) / each), 1)
         remaining = self.total - iteration
-        if remaining <= 0 or abs(left - remaining) <= max(WORTH_A_CHANGE * remaining, OF_ALL * self.total, 1):
+        least = max(CHANGE_OF_REMAINING * remaining, CHANGE_OF_ALL * self.total, 1)
+        if remaining <= 0 or abs(left - remaining) <= least:
             return ()
         self.total = iteration + left
         values = {"elapsed": self.elapsed, "seconds_per_iteration": float(each), "budget": self.seconds}

@@ -56,7 +56,11 @@ figcaption { font-size: .78rem; line-height: 1.35; margin-top: .2rem; }
        margin: 0 .3em 0 .8em; }
 """
 
-_WIDTH, _HEIGHT, _FOOT, _HEAD = 340, 120, 18, 16
+_WIDTH = 340
+_HEIGHT = 120
+_FOOT = 18
+_HEAD = 16
+"""Sides of a chart and of the space below and above it, in pixels."""
 
 
 def page(title: str, lead: str, parts: Iterable[str]) -> str:

@@ -13,7 +13,10 @@ import numpy as np
 from paragonsr.curation.table import Table
 from paragonsr.data.decoding import Progress, unheard
 
-BANDS, BITS = 4, 16
+BANDS = 4
+"""Bands of a hash that are compared."""
+BITS = 16
+"""Bits of a band."""
 DISTANCE = BANDS - 1
 """Greatest number of bits in which two tiles that show the same may differ."""
 

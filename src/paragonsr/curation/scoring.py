@@ -29,8 +29,10 @@ Also = tuple[tuple[str, str | None], ...]
 _LOOKED_UP = 256
 """Tiles whose rows are looked up by one query."""
 
-_ROWS, _SECONDS = 512, 2.0
-"""A transaction is written after so many rows, or after so many seconds."""
+_ROWS = 512
+"""Rows after which a transaction is written."""
+_SECONDS = 2.0
+"""Seconds after which a transaction is written."""
 
 
 @dataclass(frozen=True)

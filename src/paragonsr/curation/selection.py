@@ -12,7 +12,9 @@ from paragonsr.data.decoding import Progress, unheard
 from paragonsr.data.manifest import SUFFIX, write_manifest
 from paragonsr.errors import UserError
 
-TRAIN, HELD_OUT = "train", "val"
+TRAIN = "train"
+HELD_OUT = "val"
+"""The two sides of a split."""
 
 _TOLD = 1000
 """Tiles after which the progress is told: a line is written more quickly than a bar is drawn."""

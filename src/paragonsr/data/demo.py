@@ -48,8 +48,10 @@ TRAINING: dict[str, tuple[float, ...]] = {
 """Photograph -> sizes in which it is shown. Reduced, a soft photograph becomes a sharp one; the JPEG files are only
 shown reduced, so that no block edges are learned."""
 
-TILES, TILE_SIDE = 12, 256
-"""Number and side of the dead-leaves images."""
+TILES = 12
+"""Number of the dead-leaves images."""
+TILE_SIDE = 256
+"""Their side in pixels."""
 
 _OVERSAMPLED = 2
 """Leaves are painted so many times larger; the reduction smooths their edges as a camera does."""

@@ -26,8 +26,10 @@ else:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
 
 
-TRIES, PAUSE = 5, 0.02
-"""A lock is tried for so often, with pauses of so many seconds: someone who only looks holds it for an instant."""
+TRIES = 5
+"""How often a lock is tried: someone who only looks holds it for an instant."""
+PAUSE_SECONDS = 0.02
+"""Time between two tries."""
 
 
 def claim(path: Path) -> int | None:
@@ -43,7 +45,7 @@ def claim(path: Path) -> int | None:
     for _ in range(TRIES):
         if _succeeds(_try, handle):
             return handle
-        time.sleep(PAUSE)
+        time.sleep(PAUSE_SECONDS)
     os.close(handle)
     return None
 

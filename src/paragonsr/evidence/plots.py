@@ -30,9 +30,14 @@ DASHES = ("solid", "dashed", "dotted")
 COLOURS = ("#2f8fd8", "#e07b1a", "#2ca25f", "#d2539c", "#8a79d6", "#b8860b", "#17a2a2", "#c44e52")
 POINTS = "points"
 """Tag of the data that tells the name of each of its points, and its height once more in `height`."""
-FINE, MEDIUM = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0), (1.0, 2.0, 5.0)
-QUIET, MARKED = "#8a8a93", "#e0483e"
-WIDTH, HEIGHT = 500, 300
+FINE = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
+"""Mantissas of the ticks of an axis over less than a decade."""
+MEDIUM = (1.0, 2.0, 5.0)
+"""Mantissas of the ticks of a longer one."""
+QUIET = "#8a8a93"
+MARKED = "#e0483e"
+WIDTH = 500
+HEIGHT = 300
 
 
 @dataclass(frozen=True)

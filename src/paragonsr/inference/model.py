@@ -16,6 +16,7 @@ from paragonsr.archs.weights import load_network
 from paragonsr.errors import UserError
 from paragonsr.inference.ensemble import Ensemble
 from paragonsr.inference.onnx_network import OnnxNetwork
+from paragonsr.inference.precision import has_fast_bf16
 from paragonsr.inference.tiler import BLEND, retry_on_oom, strips
 
 log = logging.getLogger(__name__)
@@ -24,8 +25,10 @@ PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 AUTO = {"cpu": 256, "cuda": 1024}
 """Side of a tile in LR pixels, of `auto`. On a CPU what one layer gives to the next stays in the cache at 256; 512 was
 up to 1.8 times as slow. And an image that does not fit into memory ends the process there instead of telling."""
-OVERLAP, MOST_OVERLAP = 16, 64
-"""Context around a tile: the receptive field where it is known and at most MOST_OVERLAP, else OVERLAP."""
+OVERLAP = 16
+"""Context around a tile in LR pixels, where the receptive field is not known or too large."""
+MOST_OVERLAP = 64
+"""Largest receptive field, in LR pixels, that is taken as the context."""
 
 
 class Upscaler:
@@ -180,11 +183,9 @@ def _autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
     if precision not in PRECISIONS:
         raise UserError(f"{precision!r} is not a precision", fix=f"Use one of {', '.join(PRECISIONS)}.")
     dtype = PRECISIONS[precision]
-    if device.type == "cpu":
-        quick = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-        lacking = dtype == torch.float16 or (dtype == torch.bfloat16 and not quick)
-    else:
-        lacking = dtype == torch.bfloat16 and not torch.cuda.is_bf16_supported(including_emulation=False)
+    lacking = (dtype == torch.float16 and device.type == "cpu") or (
+        dtype == torch.bfloat16 and not has_fast_bf16(device)
+    )
     if lacking:
         log.warning("%s would be slower than fp32 on this %s: computing in fp32", precision, device.type)
     return None if lacking else dtype

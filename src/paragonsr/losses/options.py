@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from paragonsr.options import ITERATIONS, Variant
+from paragonsr.ramps import fall
 from paragonsr.registry import Registry
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class LossOptions(Variant):
             return self.loss_weight
         share = min((iteration - self.start_iter) / (self.target_iter - self.start_iter), 1.0)
         if self.schedule_type == "cosine":
-            share = (1 - math.cos(math.pi * share)) / 2
+            share = 1 - fall("cosine", share)
         elif self.schedule_type == "step":
             share = math.floor(share)
         return self.loss_weight + share * (self.target_weight - self.loss_weight)

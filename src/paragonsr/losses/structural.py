@@ -17,8 +17,14 @@ from paragonsr.losses.base import Loss
 if TYPE_CHECKING:
     from paragonsr.losses.options import MSSSIMLossOptions, SSIMLossOptions
 
-SIDE, SIGMA = 11, 1.5
-C1, C2 = 0.01**2, 0.03**2
+SIDE = 11
+"""Side of the Gaussian window in pixels."""
+SIGMA = 1.5
+"""Its standard deviation in pixels."""
+C1 = 0.01**2
+"""(K1 L)^2 of the paper, in the units of the images."""
+C2 = 0.03**2
+"""(K2 L)^2 of the paper."""
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Exponents of the scales, finest first, Wang et al. 2003, "Multi-scale structural similarity", section 3.2."""
 FLOOR = 0.01

@@ -10,8 +10,14 @@ from paragonsr.metrics.protocol import Image, Samples, pair
 if TYPE_CHECKING:
     from paragonsr.metrics.options import SSIMOptions
 
-SIDE, SIGMA = 11, 1.5
-C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+SIDE = 11
+"""Side of the Gaussian window in pixels."""
+SIGMA = 1.5
+"""Its standard deviation in pixels."""
+C1 = (0.01 * 255) ** 2
+"""(K1 L)^2 of the paper, in the units of the images."""
+C2 = (0.03 * 255) ** 2
+"""(K2 L)^2 of the paper."""
 STRIP = 32
 """Rows of windows that are computed together."""
 

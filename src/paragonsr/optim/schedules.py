@@ -4,7 +4,6 @@
 equals what torch's scheduler of that name gives after i calls of `step()`.
 """
 
-import math
 from collections.abc import Callable
 from functools import partial
 
@@ -17,6 +16,7 @@ from paragonsr.optim.options import (
     SchedulerOptions,
     WSDOptions,
 )
+from paragonsr.ramps import fall
 
 Factor = Callable[[float], float]
 
@@ -58,7 +58,7 @@ def multi_step(options: MultiStepOptions, *, total: int, lr: float) -> Factor:
 
 
 def _half_cosine(progress: float, floor: float) -> float:
-    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
+    return floor + (1 - floor) * fall("cosine", progress)
 
 
 def cosine(options: CosineOptions, *, total: int, lr: float) -> Factor:
@@ -80,20 +80,12 @@ def cosine_restarts(options: CosineRestartsOptions, *, total: int, lr: float) ->
     return factor
 
 
-def _decay(progress: float, shape: str) -> float:
-    if shape == "sqrt":
-        return 1 - math.sqrt(progress)
-    if shape == "linear":
-        return 1 - progress
-    return _half_cosine(progress, 0.0)
-
-
 def warmup_stable_decay(options: WSDOptions, *, total: int, lr: float) -> Factor:
     """Constant, then from (1 - decay_share) total on down to eta_min in the given shape."""
     floor = options.eta_min / lr
     length = max(1, round(options.decay_share * total))
     start = total - length
-    return lambda i: floor + (1 - floor) * _decay(min(max((i - start) / length, 0.0), 1.0), options.shape)
+    return lambda i: floor + (1 - floor) * fall(options.shape, min(max((i - start) / length, 0.0), 1.0))
 
 
 def one_cycle(options: OneCycleOptions, *, total: int, lr: float) -> Factor:
@@ -102,7 +94,7 @@ def one_cycle(options: OneCycleOptions, *, total: int, lr: float) -> Factor:
     low, last = 1 / options.div_factor, 1 / (options.div_factor * options.final_div_factor)
 
     def between(start: float, end: float, progress: float) -> float:
-        return end + (start - end) / 2 * (1 + math.cos(math.pi * progress))
+        return end + (start - end) * fall("cosine", progress)
 
     up = partial(between, low, 1.0)
     down = partial(between, 1.0, last)

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from paragonsr.archs.complexity import count_parameters
 from paragonsr.archs.weights import load_into, read_weights, save_metadata
 from paragonsr.automation.journal import DecisionJournal
 from paragonsr.automation.protocol import Measurements
@@ -109,7 +110,7 @@ def assemble(
     controller.on("entry", loggers.decision)
     controller.on("rollback", lambda _: state.roll_back())
     controller.on("first_decay", lambda _: checkpoints.save_before_decay(state))
-    parameters = sum(p.numel() for p in network.parameters())
+    parameters = count_parameters(network)
     automations = make_automations(config, run_context(config, parameters, device_context.world))
     forecaster = Forecaster(
         config.deciding_metric, rate, config.train.total_iter, config.train.ema_decay, config.train.ema_power

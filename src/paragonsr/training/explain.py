@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from paragonsr.archs.complexity import count_parameters
 from paragonsr.automation.options import AutomationOptions
 from paragonsr.automation.protocol import Measurements
 from paragonsr.config import Config
@@ -12,13 +13,15 @@ from paragonsr.training.control.automations import calibration_table, make_autom
 from paragonsr.training.engine.device_context import open_device_context
 from paragonsr.training.run_data import image_statistics, open_data
 
-WIDTH, INDENT = 80, 14
-"""Characters of a line, and where what a title stands for begins."""
+WIDTH = 80
+"""Characters of a line."""
+INDENT = 14
+"""Column at which the text after a title begins."""
 
 
 def acting(config: Config) -> Iterator[str]:
     """One line for each automation that would act, and what it may change; `explanation` says more."""
-    parameters = sum(p.numel() for p in config.network.build(scale=config.scale).parameters())
+    parameters = count_parameters(config.network.build(scale=config.scale))
     automations = make_automations(config, run_context(config, parameters, world=1))
     width = max(len(automation.name) for automation in automations)
     yield from (f"{automation.name:{width}}  may change {automation.may_change}" for automation in automations)
@@ -28,7 +31,7 @@ def explanation(config: Config) -> Iterator[str]:
     """Lines for a person: network and images, calibration, then one paragraph for each automation."""
     with open_device_context(config) as device_context:
         network = config.network.build(scale=config.scale)
-        parameters = sum(p.numel() for p in network.parameters())
+        parameters = count_parameters(network)
         data = open_data(config, device_context)
         yield f"{config.network.tag()} x{config.scale}: {parameters} parameters on {device_context.device}"
         yield f"training images: {len(data.train)}"

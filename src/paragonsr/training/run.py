@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from paragonsr.archs.complexity import count_parameters
 from paragonsr.archs.weights import load_into, starting_options
 from paragonsr.config import Config
 from paragonsr.training.assembly import assemble
@@ -96,7 +97,7 @@ def _from_where_it_begins(config: Config) -> tuple[Config, str | None]:
 
 def _heading(config: Config, device_context: DeviceContext, data: Data, network: nn.Module) -> Iterator[str]:
     """What is trained, where, on what, and by which protocol each value is measured."""
-    parameters = sum(p.numel() for p in network.parameters())
+    parameters = count_parameters(network)
     precision = str(device_context.dtype or torch.float32).removeprefix("torch.")
     where = f"on {device_context.device} in {precision}" + (
         f", {device_context.world} processes" if device_context.world > 1 else ""
@@ -118,7 +119,7 @@ def _description(config: Config, data: Data, network: nn.Module) -> dict[str, An
         "environment": environment(),
         "data": data.fingerprints(),
         "metric": config.deciding_metric,
-        "parameters": sum(p.numel() for p in network.parameters()),
+        "parameters": count_parameters(network),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S"),
     }
 

@@ -10,8 +10,10 @@ from paragonsr.training.checkpoint.run_folder import RunFolder
 from paragonsr.training.engine.device_context import DeviceContext
 from paragonsr.training.engine.estimate import measured_step
 
-MEASURED_SHARE, LONGEST = 0.02, 20.0
-"""How much of the budget, and at most how many seconds, the measuring takes."""
+MEASURED_SHARE = 0.02
+"""Share of the budget that measuring the speed takes."""
+LONGEST_SECONDS = 20.0
+"""Most seconds that it takes."""
 
 
 def planned(config: Config, folder: RunFolder, device_context: DeviceContext) -> tuple[Config, str | None]:
@@ -25,7 +27,7 @@ def planned(config: Config, folder: RunFolder, device_context: DeviceContext) ->
     earlier = folder.read()
     if earlier is not None and earlier["config"]["train"].get("budget") == str(budget):
         return fitted(config, earlier["config"]["train"]["total_iter"]), None
-    seconds = measured_step(config, device_context, min(LONGEST, MEASURED_SHARE * budget.amount)).seconds
+    seconds = measured_step(config, device_context, min(LONGEST_SECONDS, MEASURED_SHARE * budget.amount)).seconds
     slowest = float(device_context.mean(np.array([seconds]))[0])
     plan = fitted(config, max(1, math.floor(budget.amount / slowest)))
     return plan, f"{slowest * 1e3:.1f} ms per step measured; {rescaling(config, plan)}"

@@ -4,7 +4,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-_SIDE, _KEPT = 32, 8
+_SIDE = 32
+"""Side of the image that is transformed."""
+_KEPT = 8
+"""Lowest frequencies along each axis whose signs are kept."""
 
 
 def perceptual_hash(image: NDArray[np.uint8]) -> int:

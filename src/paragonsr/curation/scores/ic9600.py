@@ -12,8 +12,10 @@ from PIL import Image
 from paragonsr.errors import UserError
 
 _SIDE = 512
-_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of ImageNet, in R, G, B."""
+_MEAN = (0.485, 0.456, 0.406)
+"""Mean of ImageNet in R, G, B."""
+_DEVIATION = (0.229, 0.224, 0.225)
+"""Standard deviation of ImageNet in R, G, B."""
 
 
 def open_ic9600(weights: Path | None) -> Callable[[NDArray[np.uint8]], float]:

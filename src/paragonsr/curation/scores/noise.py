@@ -11,11 +11,14 @@ from paragonsr.curation.scores.haar import Level, Plane
 _SHARE = 0.1
 """Of the blocks of 8 x 8 pixels those with the least coarse structure are looked at."""
 
-_DARK, _BRIGHT = 8.0, 247.0
-"""Blocks with a mean beyond are left out: clipping hides their noise."""
-
-_GAUSSIAN, _OTHER = (2.25, 3.75), (1.5, 5.0)
-"""Kurtosis between which details are noise, and beyond which they are pattern or texture. Gaussian noise has 3; 95% of
+_DARK = 8.0
+"""Blocks with a smaller mean are left out: clipping hides their noise."""
+_BRIGHT = 247.0
+"""Blocks with a larger mean are left out."""
+_GAUSSIAN = (2.25, 3.75)
+"""Kurtosis between which details are noise."""
+_OTHER = (1.5, 5.0)
+"""Kurtosis beyond which they are pattern or texture. Gaussian noise has 3; 95% of
 247 photographs with added noise of standard deviation 10 had less than 3.61; a pattern that repeats has 1 to 2, texture
 mostly 4.5 to 40."""
 

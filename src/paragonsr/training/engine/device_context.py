@@ -11,6 +11,7 @@ import torch.distributed as dist
 
 from paragonsr.config import Config
 from paragonsr.errors import UserError
+from paragonsr.inference.precision import has_fast_bf16
 
 
 @dataclass(frozen=True)
@@ -82,12 +83,12 @@ def _precision(config: Config, device: torch.device) -> tuple[torch.dtype | None
     if device.type == "cuda":
         if not config.amp_bf16:
             return torch.float16, []
-        if torch.cuda.is_bf16_supported(including_emulation=False):
+        if has_fast_bf16(device):
             return torch.bfloat16, []
         return None, ["bf16 was requested, but this GPU does not support it: training in fp32"]
     if not config.amp_bf16:
         return None, ["fp16 was requested, but a CPU trains in fp32"]
-    if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported():
+    if has_fast_bf16(device):
         return torch.bfloat16, []
     return None, ["bf16 was requested, but is many times slower on this CPU: training in fp32"]
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from paragonsr.archs.complexity import count_parameters
 from paragonsr.config import Config
 from paragonsr.data.sampling import Batch
 from paragonsr.training.control.controller import Hyperparameters
@@ -55,5 +56,5 @@ def measured_step(config: Config, device_context: DeviceContext, seconds: float)
         step.grad_norm.item()
         times.append(time.perf_counter() - began)
     peak, _ = memory()
-    count = sum(p.numel() for p in network.parameters())
+    count = count_parameters(network)
     return Estimate(count, str(device_context.device), statistics.median(times[WARM_UP:]), peak)

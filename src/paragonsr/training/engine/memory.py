@@ -5,7 +5,8 @@ from pathlib import Path
 import psutil
 import torch
 
-_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+_STATUS = Path("/proc/self/status")
+_CLEAR = Path("/proc/self/clear_refs")
 _RESET_PEAK = "5"
 """Written to clear_refs, makes the kernel reset the peak of resident memory (proc(5))."""
 

@@ -21,11 +21,15 @@ RATES = (4e-3, 1e-3, 2e-3, 5e-4)
 short trials do not always show it."""
 SHARE = 0.03
 """Of the run's iterations, for all trials together."""
-FEWEST, MOST = 40, 500
-"""Steps of one trial: with less chance decides, with more nothing is new. A run too short for all rates tries the first
-ones, one too short for two of them none."""
-WARM_UP, SCORED = 0.1, 0.25
-"""Shares of a trial in which the rate rises, and whose losses count at its end."""
+FEWEST_STEPS = 40
+"""Fewest steps of a trial: with less, chance decides. A run too short for all rates tries the first ones, one too short
+for two of them none."""
+MOST_STEPS = 500
+"""Most steps of a trial: more say nothing new."""
+WARM_UP_SHARE = 0.1
+"""Share of a trial in which the rate rises."""
+SCORED_SHARE = 0.25
+"""Share of a trial, at its end, whose losses count."""
 
 
 def try_rates(
@@ -55,9 +59,9 @@ def try_rates(
     allowed = int(SHARE * config.train.total_iter)
     written = config.train.optim_g.lr
     candidates = RATES if written == "auto" else (written, *(rate for rate in RATES[:-1] if rate != written))
-    count = min(allowed // FEWEST, len(candidates))
+    count = min(allowed // FEWEST_STEPS, len(candidates))
     rates = candidates[:count] if count > 1 else ()
-    steps = min(allowed // max(count, 1), MOST)
+    steps = min(allowed // max(count, 1), MOST_STEPS)
     losses: dict[str, float] = {}
     with torch.random.fork_rng(devices=[device_context.device] if device_context.device.type == "cuda" else []):
         for number, rate in enumerate(rates):
@@ -90,9 +94,9 @@ def _trial(
     scored = []
     for step in range(steps):
         first = (step * device_context.world + device_context.rank) * config.batch
-        factor = min((step + 1) / max(WARM_UP * steps, 1), (steps - step) / ((1 - WARM_UP) * steps), 1.0)
+        factor = min((step + 1) / max(WARM_UP_SHARE * steps, 1), (steps - step) / ((1 - WARM_UP_SHARE) * steps), 1.0)
         done = train_step.step(sampler.batch(first, config.batch), settings, weights, rate * factor)
-        if step >= (1 - SCORED) * steps:
+        if step >= (1 - SCORED_SHARE) * steps:
             scored.append(sum(weights[label] * value for label, value in done.values.items()))
         made(step + 1)
     loss = float(device_context.mean(np.array([float(torch.stack(scored).mean())]))[0])  # type: ignore[arg-type]

@@ -16,8 +16,13 @@ CROP = 96
 PANEL = 288
 """Side that it is upscaled to (nearest neighbour, so that pixels stay pixels)."""
 ROWS = 4
-GAP, HEAD, FOOT = 8, 26, 22
-INK, PAPER, QUIET = (28, 28, 32), (250, 250, 250), (105, 105, 115)
+GAP = 8
+HEAD = 26
+FOOT = 22
+"""Space between panels, above and below them, in pixels."""
+INK = (28, 28, 32)
+PAPER = (250, 250, 250)
+QUIET = (105, 105, 115)
 
 
 def comparison_picture(validator: Validator, network: nn.Module, path: Path) -> Path:
