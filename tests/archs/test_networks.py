@@ -285,7 +285,7 @@ def test_A9_every_switch_of_the_published_factories_is_an_option() -> None:
 def test_A9_asking_for_a_part_of_the_dual_block_chooses_it(kind: type[ClassicOptions], asked: dict[str, Any]) -> None:
     assert kind().structure == "compact"
     assert kind(**asked).structure == "dual"
-    with pytest.raises(ValueError, match="does nothing in a compact body"):
+    with pytest.raises(ValueError, match="has no effect in a compact body"):
         kind(structure="compact", **asked)
 
 

@@ -164,10 +164,10 @@ def test_no_file_no_weights_no_network(tmp_path: Path) -> None:
     torch.save({"epoch": 3}, tmp_path / "w.pth")
     torch.save({"layer.weight": torch.rand(3)}, tmp_path / "other.pth")
     for name, message in (
-        ("absent.pth", "no such weights file"),
+        ("absent.pth", "weights file does not exist"),
         ("w.txt", "weights end in"),
         ("w.pth", "it holds no weights"),
-        ("other.pth", "weights of no published network"),
+        ("other.pth", "not weights of a published network"),
     ):
         with pytest.raises(UserError, match=message):
             load_network(tmp_path / name)

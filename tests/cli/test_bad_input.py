@@ -206,7 +206,7 @@ def test_truncated_resume_state(tiny_config: Configure, refused: Callable[..., s
     [
         ("scale: 5", "scale: 5 is not one of 2, 3, 4 or 8"),
         ("scal: 2", "did you mean 'scale'?"),
-        ("scale: [", "no valid YAML"),
+        ("scale: [", "invalid YAML"),
     ],
 )
 def test_a_mistake_in_the_file(tiny_config: Configure, refused: Callable[..., str], line: str, said: str) -> None:

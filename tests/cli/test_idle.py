@@ -16,11 +16,16 @@ ON = {"enabled": True}
     ("changes", "said"),
     [
         ({}, []),
-        ({"train.training_automations": {"early_stopping": ON}, "val.val_enabled": False}, ["nothing is validated"]),
+        ({"val.val_enabled": False}, ["Nothing is validated: no best weights are kept"]),
+        ({"val.metrics_enabled": False}, ["no best weights are kept"]),
+        (
+            {"train.training_automations": {"early_stopping": ON}, "val.val_enabled": False},
+            ["no best weights are kept", "nothing is validated"],
+        ),
         ({"train.dynamic_loss_scheduling": ON, "train.losses": [{"type": "l1loss"}]}, ["nothing to balance"]),
         (
             {"train.training_automations": {"dynamic_batch_size_optimizer": ON | {"max_batch_size": 3}}},
-            ["max_batch_size is 3, but a batch is never made smaller: 4 stay"],
+            ["max_batch_size is 3, but a batch is never made smaller: 4 is used"],
         ),
         ({"train.training_automations": {"dynamic_batch_size_optimizer": ON | {"max_batch_size": 4}}}, []),
     ],

@@ -248,7 +248,7 @@ def test_missing_key(tmp_path: Path) -> None:
 
 def test_yaml_syntax_error_names_the_line(tmp_path: Path) -> None:
     said = _complaint(tmp_path, MINIMAL.replace("scale: 2", "scale: [2"))
-    assert "config.yml:3: no valid YAML" in said
+    assert "config.yml:3: invalid YAML" in said
 
 
 def test_a_key_that_stands_twice(tmp_path: Path) -> None:
@@ -352,7 +352,7 @@ def test_schedules_by_the_names_that_users_know(tmp_path: Path, written: str, me
 def test_two_validation_sets_of_one_name(tmp_path: Path) -> None:
     sets = "".join(f"  {p}: {{type: singleimagedataset, dataroot_gt: val, name: Val}}\n" for p in ("val", "val_2"))
     said = _complaint(tmp_path, MINIMAL.replace("network_g:", f"{sets}network_g:"))
-    assert "config.yml:10: datasets.val_2.name: Val is the name of datasets.val already" in said
+    assert "config.yml:10: datasets.val_2.name: Val is already the name of datasets.val" in said
 
 
 def test_prodigy_needs_no_trial_of_rates(tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ def test_a_file_that_would_execute_code_is_refused(tmp_path: Path) -> None:
             return Path.touch, (tmp_path / "executed",)  # type: ignore[return-value]
 
     torch.save({"weight": Trap()}, tmp_path / "trap.pth")
-    with pytest.raises(UserError, match="no weights that can be read"):
+    with pytest.raises(UserError, match="are not readable weights"):
         open_scorer("ic9600", tmp_path / "trap.pth")
     assert not (tmp_path / "executed").exists()
 

@@ -108,7 +108,7 @@ def test_a_page_of_tiles_that_are_gone(photos: Callable[..., Path], tmp_path: Pa
         page = report_page(table, tiles, "complexity >= 0.5")
         assert "photo_00.png" in page
         assert "<img " not in page
-        with pytest.raises(UserError, match="no column"):
+        with pytest.raises(UserError, match="unknown column"):
             report_page(table, tiles, "wonder > 1")
     with Table(tmp_path / "empty.sqlite", create=True) as table:
         table.require(["complexity"])

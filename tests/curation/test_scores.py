@@ -243,7 +243,7 @@ def test_scores_of_other_layouts_are_the_same() -> None:
 
 
 def test_there_is_no_such_score() -> None:
-    with pytest.raises(UserError, match="no score 'arniqua'") as caught:
+    with pytest.raises(UserError, match="unknown score 'arniqua'") as caught:
         open_scorer("arniqua", None)
     assert "arniqa" in caught.value.fix
 

@@ -87,7 +87,7 @@ def test_a_broken_image_costs_its_own_row(photos: Photos, tmp_path: Path, crew: 
     assert errors.keys() == {"photo_02.png", "photo_04.png"}
     assert "0 bytes" in errors["photo_04.png"]
     blank = [scores for path, *scores in found if path in errors]
-    assert blank == [[None] * len(SCORES)] * 2, "no score stands for one that is not known, 0 least of all"
+    assert blank == [[None] * len(SCORES)] * 2, "unknown score stands for one that is not known, 0 least of all"
 
 
 def test_a_score_that_fails_costs_one_row(photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -353,10 +353,10 @@ def test_hashes_come_back_as_64_bits(hashes: list[int]) -> None:
 
 
 def test_what_is_no_table_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no table of scores"):
+    with pytest.raises(UserError, match="table of scores"):
         Table(tmp_path / "nowhere.sqlite")
     (tmp_path / "text.sqlite").write_text("these are no scores, whatever the name says" * 30)
-    with pytest.raises(UserError, match="is no table of scores"):
+    with pytest.raises(UserError, match="is not a writable table of scores"):
         Table(tmp_path / "text.sqlite")
-    with pytest.raises(UserError, match="is no table of scores"):
+    with pytest.raises(UserError, match="is not a writable table of scores"):
         Table(tmp_path / "text.sqlite" / "folder.sqlite", create=True)

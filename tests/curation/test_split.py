@@ -112,7 +112,7 @@ def test_a_photograph_and_its_duplicates_are_on_one_side(seed: int, wanted: int,
 
 def test_something_must_be_left_to_train_on() -> None:
     table = _table({"a": [1 << 40], "b": [1 << 50]})
-    with pytest.raises(UserError, match="none is left"):
+    with pytest.raises(UserError, match="leaves none"):
         hold_out(table, 2, 0)
     assert table.db.execute("SELECT COUNT(*) FROM photographs").fetchone()[0] == 0
 

@@ -137,7 +137,7 @@ def test_damaged_files_are_named_with_the_reason(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"is empty \(0 bytes\)"):
         image_size(path)
     path.write_bytes(b"no image at all, whatever it is called")
-    with pytest.raises(UserError, match="is no image"):
+    with pytest.raises(UserError, match="is not an image"):
         image_size(path)
 
 

@@ -78,7 +78,7 @@ def test_images_that_are_not_what_was_selected(images: WriteImages) -> None:
     with pytest.raises(UserError) as caught:
         find_pairs(SingleOptions(dataroot_gt=str(manifest)), "train")
     assert "deep/1.png is missing, deep/2.png has changed" in str(caught.value)
-    with pytest.raises(UserError, match="no such manifest"):
+    with pytest.raises(UserError, match="manifest does not exist"):
         find_pairs(SingleOptions(dataroot_gt=str(folder / "none.jsonl")), "train")
 
 
@@ -131,7 +131,7 @@ def test_a_weighted_sample_is_a_function_of_its_number(
     one, other = (_weighted([0.2, 0.9, 0.4, 0.5], 3, images) for _ in range(2))
     whole, parts = one.batch(first, a + b), (other.batch(first, a), other.batch(first + a, b))
     assert whole.images == parts[0].images + parts[1].images
-    np.testing.assert_array_equal(whole.lr, np.concatenate([part.lr for part in parts]))
+    np.testing.assert_array_equal(whole.lq, np.concatenate([part.lq for part in parts]))
 
 
 def test_the_fingerprint_knows_manifest_and_weights(images: WriteImages) -> None:
@@ -149,7 +149,7 @@ def test_the_fingerprint_knows_manifest_and_weights(images: WriteImages) -> None
 def test_weights_that_are_none(images: WriteImages) -> None:
     with pytest.raises(UserError, match="is 0 for every image"):
         _weighted([0.0, 0.0], 0, images)
-    with pytest.raises(UserError, match="no weight"):
+    with pytest.raises(UserError, match="not a weight"):
         _weighted([0.5, -0.5], 0, images)
     folder = images("hr", _noise(2))
     manifest, cache = str(_manifest(folder, {0: 1.0})), str(folder.parent / "cache")

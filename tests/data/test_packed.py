@@ -211,7 +211,7 @@ def test_all_bad_images_stand_in_one_message_and_nothing_is_written(
     assert f"{hr / '1.png'}: cannot be decoded" in said
     assert f"{hr / '2.png'}: is empty (0 bytes)" in said
     assert f"{lr / '3.png'}: is 31 x 32, but HR 64 x 64 at scale 2 needs LR 32 x 32" in said
-    assert f"{lr / '4.png'}: is no image" in said
+    assert f"{lr / '4.png'}: is not an image" in said
     assert "0.png" not in said
     assert "5.png" not in said
     assert _folders(cache) == []

@@ -143,7 +143,7 @@ def test_a_folder_that_may_not_be_read(tree: Tree) -> None:
         ({"use_rot": "yes"}, "use_rot"),
         ({"num_worker_per_gpu": -1}, "num_worker_per_gpu"),
         ({"lq_sise": 64}, "lq_sise"),
-        ({"lq_size": 32, "gt_size": 64}, "say the same thing twice"),
+        ({"lq_size": 32, "gt_size": 64}, "have the same meaning"),
     ],
 )
 def test_wrong_keys_and_types_are_refused(keys: dict[str, object], where: str) -> None:

@@ -40,7 +40,7 @@ def workers(request: pytest.FixtureRequest) -> int:
 
 
 def _numbers(prefetcher: Prefetcher, first: int, count: int) -> list[int]:
-    return [int(number) for number in prefetcher.batch(first, count).lr]
+    return [int(number) for number in prefetcher.batch(first, count).lq]
 
 
 requests = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 5)), max_size=25)

@@ -59,7 +59,7 @@ def _sampler(store: PackedDataset, seed: int = 0, **keys: object) -> Sampler:
 
 def _equal(one: Batch, other: Batch) -> bool:
     return (
-        np.array_equal(one.lr, other.lr)
+        np.array_equal(one.lq, other.lq)
         and np.array_equal(one.hr, other.hr)
         and (one.images, one.names) == (other.images, other.names)
     )
@@ -67,7 +67,7 @@ def _equal(one: Batch, other: Batch) -> bool:
 
 def _joined(*batches: Batch) -> Batch:
     return Batch(
-        np.concatenate([batch.lr for batch in batches]),
+        np.concatenate([batch.lq for batch in batches]),
         np.concatenate([batch.hr for batch in batches]),
         sum((batch.images for batch in batches), ()),
         sum((batch.names for batch in batches), ()),
@@ -90,14 +90,14 @@ def test_hr_and_lr_patches_lie_at_the_same_place(
 ) -> None:
     batch = _sampler(store, seed, lq_size=patch, use_hflip=hflip, use_rot=rot).batch(first, 6)
     s = store.scale
-    assert batch.lr.shape == (6, patch, patch, 3)
-    assert batch.lr.dtype == batch.hr.dtype == np.uint8
-    np.testing.assert_array_equal(batch.hr, batch.lr.repeat(s, 1).repeat(s, 2))
-    assert (batch.lr[..., 2] == np.array(batch.images)[:, None, None]).all()
+    assert batch.lq.shape == (6, patch, patch, 3)
+    assert batch.lq.dtype == batch.hr.dtype == np.uint8
+    np.testing.assert_array_equal(batch.hr, batch.lq.repeat(s, 1).repeat(s, 2))
+    assert (batch.lq[..., 2] == np.array(batch.images)[:, None, None]).all()
     assert batch.names == tuple(f"{i}.png" for i in batch.images)
     # Rows and columns of a patch are consecutive, whichever way it is turned.
     for axis in (0, 1):
-        values = batch.lr[..., axis].reshape(6, -1).astype(int)
+        values = batch.lq[..., axis].reshape(6, -1).astype(int)
         assert (values.max(axis=1) - values.min(axis=1) == patch - 1).all()
 
 
@@ -130,7 +130,7 @@ def test_patches_without_augmentation_are_as_stored_and_reach_every_place_equall
         deviation = (expected * (1 - 1 / len(places))) ** 0.5
         assert max(abs(n - expected) for n in found) <= 4.5 * deviation + 1
     assert not corners
-    rows = batch.lr[:, :, 0, 0].astype(int)
+    rows = batch.lq[:, :, 0, 0].astype(int)
     assert (np.diff(rows, axis=1) == 1).all()
 
 
@@ -146,7 +146,7 @@ def _symmetry(patch: NDArray[np.uint8]) -> tuple[bool, bool, bool]:
 
 
 def _symmetries(batch: Batch) -> Iterator[tuple[bool, bool, bool]]:
-    return (_symmetry(patch) for patch in batch.lr)
+    return (_symmetry(patch) for patch in batch.lq)
 
 
 def test_all_eight_symmetries_occur_equally_often(store: PackedDataset) -> None:
@@ -225,7 +225,7 @@ def test_golden_samples(store: PackedDataset) -> None:
 
 
 def _corners(batch: Batch) -> Iterator[tuple[int, NDArray[np.uint8], tuple[int, int]]]:
-    for image, patch in zip(batch.images, batch.lr, strict=True):
+    for image, patch in zip(batch.images, batch.lq, strict=True):
         yield image, patch, (int(patch[..., 0].min()), int(patch[..., 1].min()))
 
 
@@ -250,7 +250,7 @@ def test_no_patch_size(store: PackedDataset) -> None:
 def test_a_patch_may_be_as_large_as_the_smallest_image(store: PackedDataset) -> None:
     batch = _sampler(store, lq_size=8, use_hflip=False, use_rot=False).batch(0, 5)
     smallest = batch.images.index(2)
-    np.testing.assert_array_equal(batch.lr[smallest], store.lr(2))
+    np.testing.assert_array_equal(batch.lq[smallest], store.lr(2))
 
 
 def test_cutting_costs_far_less_than_training(store: PackedDataset) -> None:

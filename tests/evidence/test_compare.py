@@ -84,7 +84,7 @@ def test_an_interrupted_comparison_goes_on(
         _compare(*command, code=2)
     said = capsys.readouterr()
     assert "the run lr=1e-4_seed0 did not end" in said.err
-    assert "finished runs are kept, this one goes on" in said.err
+    assert "Finished runs are kept, this one is resumed" in said.err
     first, second = (Run(out / "runs" / f"lr={lr}_seed0") for lr in ("1e-3", "1e-4"))
     assert first.ended
     assert second.state == "interrupted"

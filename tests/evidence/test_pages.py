@@ -117,7 +117,7 @@ def test_what_is_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture
     with pytest.raises(SystemExit) as caught:
         main(["report", str(tmp_path)])
     assert caught.value.code == 2
-    assert "no folder of a run" in capsys.readouterr().err
+    assert "not the folder of a run" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

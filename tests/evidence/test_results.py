@@ -22,6 +22,7 @@ from paragonsr.evidence.runner import Leg, carried_out, legs
 from paragonsr.evidence.runs import Run
 from paragonsr.evidence.statistics import paired_difference
 from paragonsr.evidence.tables import lines
+from paragonsr.run_description import FORMAT
 from paragonsr.training.reporting.record import MetricsRecord
 
 Configure = Callable[..., Path]
@@ -41,7 +42,10 @@ def write_run(leg: Leg, psnr: Sequence[float], seconds: float = 0.5, data: str =
     recorder.close()
     description = {
         "state": "ended",
+        "format": FORMAT,
         "metric": "psnr",
+        "parameters": 1,
+        "environment": {},
         "config": leg.arm.config.model_dump(),
         "data": {"train": "t", "val": data},
     }

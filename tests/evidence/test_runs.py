@@ -77,4 +77,4 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path, capsys: pytest.Ca
     with pytest.raises(SystemExit) as refused:
         main(["runs", str(tmp_path / "none")])
     assert refused.value.code == 2
-    assert "no such folder of runs" in capsys.readouterr().err
+    assert "folder of runs does not exist" in capsys.readouterr().err

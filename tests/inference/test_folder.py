@@ -245,8 +245,8 @@ def test_places_that_cannot_be(tmp_path: Path) -> None:
     assert len(plan(tmp_path / "in", tmp_path / "in/sub")) == 2, "what lies in OUT is no source"
     for given_in, given_out, ending, said in (
         ("in", "out", ".png", "would both become"),
-        ("in", "in", None, "written over"),
-        ("in/a.png", "in/a.png", None, "written over"),
+        ("in", "in", None, "would overwrite"),
+        ("in/a.png", "in/a.png", None, "would overwrite"),
         ("in/a.png", "out.gif", None, "cannot be written"),
         ("in/a.png", "out.jpg", ".png", "--format says"),
         ("in", "out", ".bmp", "cannot be written"),

@@ -67,7 +67,7 @@ def test_files_are_upscaled_and_served_by_it(tmp_path: Path) -> None:
 
 
 def test_what_is_no_upscaler_is_told(tmp_path: Path) -> None:
-    (tmp_path / "text.onnx").write_text("no model")
+    (tmp_path / "text.onnx").write_text("unknown model")
     wide = _graph(tmp_path / "wide.onnx", ["n", 3, "h", "w"], [1, 1, 2, 3])
     tiny = _graph(tmp_path / "tiny.onnx", [1, 3, 32, 32], [1, 1, 2, 2])
     grey = _graph(tmp_path / "grey.onnx", ["n", 1, "h", "w"], [1, 1, 2, 2])
@@ -76,11 +76,11 @@ def test_what_is_no_upscaler_is_told(tmp_path: Path) -> None:
     broken.metadata_props.add(key="paragonsr", value="{")
     onnx.save(broken, tmp_path / "broken.onnx")
     for path, options, said in (
-        (tmp_path / "text.onnx", {}, "is no ONNX model"),
+        (tmp_path / "text.onnx", {}, "is not an ONNX model"),
         (tmp_path / "none.onnx", {}, "does not exist"),
         (tmp_path / "broken.onnx", {}, "metadata of paragonsr's that cannot be read"),
-        (wide, {}, "no whole scale"),
-        (grey, {}, "is no upscaler"),
+        (wide, {}, "not a whole scale"),
+        (grey, {}, "is not an upscaler"),
         (good, {"scale": 4}, "upscales 2 times, not 4"),
         (good, {"arch": "paragonsr2_nano"}, "whole network"),
         (good, {"precision": "bf16"}, "its own precision"),

@@ -150,5 +150,5 @@ def test_arguments_that_no_weights_show_are_told(caplog: pytest.LogCaptureFixtur
 
 def test_weights_of_nothing_known_are_refused(tmp_path: Path) -> None:
     torch.save({"layer.weight": torch.rand(3)}, tmp_path / "w.pth")
-    with pytest.raises(UserError, match="weights of no published network"):
+    with pytest.raises(UserError, match="not weights of a published network"):
         load_network(tmp_path / "w.pth", arch="spandrel")

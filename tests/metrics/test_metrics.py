@@ -151,9 +151,9 @@ def test_protocol_strings() -> None:
 def test_options_measure_what_they_say(options: type, expected: object) -> None:
     random = np.random.default_rng(0)
     a, b = random.integers(0, 256, (2, 30, 40, 3), dtype=np.uint8)
-    assert options(crop_border=4).measure(a, b, 2) == expected(a, b, shave=4)  # type: ignore[operator]
-    assert options().measure(a, b, 3) == expected(a, b, shave=3)  # type: ignore[operator]
-    assert options(test_y_channel=True).measure(a, b, 3) == expected(a, b, shave=3, luma=True)  # type: ignore[operator]
+    assert options(crop_border=4).build(scale=2).measure(a, b) == expected(a, b, shave=4)  # type: ignore[operator]
+    assert options().build(scale=3).measure(a, b) == expected(a, b, shave=3)  # type: ignore[operator]
+    assert options(test_y_channel=True).build(scale=3).measure(a, b) == expected(a, b, shave=3, luma=True)  # type: ignore[operator]
 
 
 def _set5(shared: Path) -> list[np.ndarray]:

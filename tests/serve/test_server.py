@@ -85,15 +85,15 @@ BOMB = png(201, 200)
         ("/upscale?model=x3.safetensors", b"", {}, 400, "the upload is empty"),
         ("/upscale?model=x3.safetensors", b"\x89PNG\r\n\x1a\nno more", {}, 400, "the upload"),
         ("/upscale?model=x3.safetensors", png(50, 50)[:-300], {}, 400, "the upload"),
-        ("/upscale?model=x3.safetensors", b"<html>", {}, 400, "is no image"),
+        ("/upscale?model=x3.safetensors", b"<html>", {}, 400, "is not an image"),
         ("/upscale?model=x3.safetensors", BOMB, {}, 413, "million pixels"),
         ("/upscale?model=x3.safetensors", b"x", {"Content-Length": "200001"}, 413, "larger than"),
         ("/upscale?model=x3.safetensors", b"x", {"Content-Length": "-1"}, 411, "how long"),
-        ("/upscale?model=absent.safetensors", png(5, 5), {}, 400, "no model absent"),
-        ("/upscale?model=../secret.safetensors", png(5, 5), {}, 400, "no model"),
-        ("/upscale?model=run/training_states/autosave.safetensors", png(5, 5), {}, 400, "no model"),
-        ("/upscale", png(5, 5), {}, 400, "no model"),
-        ("/elsewhere", png(5, 5), {}, 404, "no such page"),
+        ("/upscale?model=absent.safetensors", png(5, 5), {}, 400, "unknown model absent"),
+        ("/upscale?model=../secret.safetensors", png(5, 5), {}, 400, "unknown model"),
+        ("/upscale?model=run/training_states/autosave.safetensors", png(5, 5), {}, 400, "unknown model"),
+        ("/upscale", png(5, 5), {}, 400, "unknown model"),
+        ("/elsewhere", png(5, 5), {}, 404, "unknown page"),
         ("/upscale?model=x3.safetensors", png(5, 5), {"Origin": "http://evil.example"}, 403, "own page"),
         ("/upscale?model=x3.safetensors", png(5, 5), {"Host": "evil.example"}, 403, "own page"),
     ],
@@ -177,7 +177,7 @@ def test_few_models_stay_loaded(folder: Path) -> None:
 
 
 def test_what_serve_cannot_use_is_told(tmp_path: Path, server: Server, photographs: Callable[..., Path]) -> None:
-    with pytest.raises(UserError, match="no such folder"):
+    with pytest.raises(UserError, match="folder does not exist"):
         serve(tmp_path / "absent", 0, 1, 1, 1, "cpu")
     with pytest.raises(UserError, match="cannot be used"):
         serve(tmp_path, server.server_port, 1, 1, 1, "cpu")

@@ -190,7 +190,7 @@ def test_a_finished_run_is_extended(tiny_config: Configure) -> None:
     _train(path)
     assert _train(path).iteration == 12
     log = path.parent / "experiments" / "tiny" / "train.log"
-    assert "this run has ended: a larger train.total_iter extends it" in log.read_text()
+    assert "this run is complete: a larger train.total_iter extends it" in log.read_text()
     outcome = _train(path, "train.total_iter=18")
     assert outcome.iteration == 18
     assert "  best " in log.read_text().partition("iter 16/18")[2].splitlines()[0], "the best is known from the start"

@@ -12,6 +12,7 @@ import numpy as np
 from paragonsr.automation.protocol import Validation
 from paragonsr.data.lock import is_claimed
 from paragonsr.errors import UserError
+from paragonsr.run_description import has_description, read_description
 from paragonsr.training.reporting.record import LOCK, read_steps, read_validations
 
 
@@ -33,22 +34,16 @@ class Run:
     @property
     def exists(self) -> bool:
         """Whether there is such a run: one that was stopped before its first step has left nothing to read."""
-        return (self.folder / "run.json").exists()
+        return has_description(self.folder)
 
     @cached_property
     def description(self) -> dict[str, Any]:
         """run.json.
 
         Raises:
-            UserError: there is none, or it cannot be read.
+            UserError: there is none, it cannot be read, or it is of another version.
         """
-        try:
-            description: dict[str, Any] = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
-        except (OSError, json.JSONDecodeError) as error:
-            raise UserError(
-                f"not the folder of a run ({error})", where=str(self.folder), fix="Give experiments/<name>."
-            ) from None
-        return description
+        return read_description(self.folder)
 
     @property
     def name(self) -> str:

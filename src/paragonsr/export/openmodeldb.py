@@ -5,13 +5,13 @@ left empty for its owner to fill in.
 """
 
 import hashlib
-import json
 import time
 from pathlib import Path
 from typing import Any
 
 from paragonsr.archs.complexity import count_parameters
 from paragonsr.export.source import Source
+from paragonsr.run_description import has_description, read_description
 
 PLATFORMS = {".safetensors": "pytorch", ".pth": "pytorch", ".pt": "pytorch", ".onnx": "onnx"}
 
@@ -47,10 +47,10 @@ def openmodeldb(source: Source, files: list[Path]) -> dict[str, Any]:
 
 def _training(source: Source) -> dict[str, Any]:
     """What the run's own record says, where the weights still lie in the folder of their run."""
-    record = source.path.parent.parent / "run.json"
-    if source.path.parent.name != "models" or not record.is_file():
+    folder = source.path.parent.parent
+    if source.path.parent.name != "models" or not has_description(folder):
         return {}
-    config = json.loads(record.read_text(encoding="utf-8"))["config"]
+    config = read_description(folder)["config"]
     training = config["datasets"]["train"]
     patch = training["gt_size"] or training["lq_size"] * source.scale
     known = {

@@ -11,6 +11,7 @@ from paragonsr.automation.journal import DecisionJournal, Entry
 from paragonsr.automation.protocol import Automation, Measurements, Observation, Steps
 from paragonsr.config import Config
 from paragonsr.errors import UserError
+from paragonsr.run_description import read_description
 from paragonsr.training.control.automations import make_automations, run_context
 from paragonsr.training.control.controller import Controller, Hyperparameters
 from paragonsr.training.reporting.record import read_observations
@@ -29,7 +30,7 @@ def replay(folder: Path) -> "Replay":
         UserError: it is not the folder of a run, it is of another version, or one whose record begins in the middle.
     """
     try:
-        description = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        description = read_description(folder)
         journal = [json.loads(line) for line in (folder / "journal.jsonl").read_text(encoding="utf-8").splitlines()]
         spans = [*description.get("earlier", []), {"until": math.inf, "config": description["config"]}]
         sessions = [_Session(span["until"], Config.model_validate(span["config"])) for span in spans]

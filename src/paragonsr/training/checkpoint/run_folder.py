@@ -16,7 +16,7 @@ import paragonsr
 from paragonsr.config import Config
 from paragonsr.data.lock import claim
 from paragonsr.errors import UserError
-from paragonsr.files import write_atomically
+from paragonsr.run_description import has_description, read_description, write_description
 from paragonsr.training.reporting.record import LOCK
 
 SUBFOLDERS = ("models", "training_states", "visualization", "tb")
@@ -85,23 +85,13 @@ class RunFolder:
         """run.json of an earlier session, if there was one.
 
         Raises:
-            UserError: it is damaged.
+            UserError: it is damaged, or of another version.
         """
-        file = self.path / "run.json"
-        try:
-            return json.loads(file.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return None
-        except ValueError as error:
-            raise UserError(
-                f"this description of an earlier run is damaged ({error})",
-                where=str(file),
-                fix="Repair it, or start over with --fresh (the old folder is archived).",
-            ) from None
+        return read_description(self.path) if has_description(self.path) else None
 
     def write(self, description: dict[str, Any]) -> None:
         """Replace run.json."""
-        write_atomically(self.path / "run.json", (json.dumps(description, indent=2) + "\n").encode())
+        write_description(self.path, description)
 
     def earlier(self, config: Config, iteration: int) -> list[dict[str, Any]]:
         """What else the run was trained with up to the iteration from which it now continues with a configuration.
