@@ -66,8 +66,14 @@ class Muon(BatchedOptimiser):
 
 def build(options: MuonOptions, *, parameters: Iterable[nn.Parameter]) -> Muon:
     """Muon as the options describe it."""
-    arguments = options.model_dump(exclude={"type", "lr", "betas"})
-    return Muon(parameters, lr=options.first_lr, betas=(options.betas[0], options.betas[1]), **arguments)
+    return Muon(
+        parameters,
+        lr=options.first_lr,
+        momentum=options.momentum,
+        betas=(options.betas[0], options.betas[1]),
+        eps=options.eps,
+        weight_decay=options.weight_decay,
+    )
 
 
 def is_hidden(parameter: nn.Parameter) -> bool:

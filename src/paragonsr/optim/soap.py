@@ -88,8 +88,15 @@ class SOAP(BatchedOptimiser):
 
 def build(options: SOAPOptions, *, parameters: Iterable[nn.Parameter]) -> SOAP:
     """SOAP as the options describe it."""
-    arguments = options.model_dump(exclude={"type", "lr", "betas"})
-    return SOAP(parameters, lr=options.first_lr, betas=(options.betas[0], options.betas[1]), **arguments)
+    return SOAP(
+        parameters,
+        lr=options.first_lr,
+        betas=(options.betas[0], options.betas[1]),
+        eps=options.eps,
+        weight_decay=options.weight_decay,
+        renew_every=options.renew_every,
+        max_side=options.max_side,
+    )
 
 
 def renewed(covariance: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
