@@ -94,7 +94,7 @@ def _train(path: Path, *overrides: str) -> TrainResult:
 @pytest.fixture
 def chosen(tiny_config: Configure, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A configuration whose run of 12 iterations tries two rates for 30 steps each."""
-    monkeypatch.setattr(rate_probe, "FEWEST", 30)
+    monkeypatch.setattr(rate_probe, "FEWEST_STEPS", 30)
     monkeypatch.setattr(rate_probe, "SHARE", 60.1 / 12)
     monkeypatch.setattr(AdamWOptions, "rates", (3e-3, 1e-9))
     return tiny_config({"train.optim_g.lr": "auto"})
