@@ -30,7 +30,7 @@ def test_a_rate_that_came_apart_is_never_taken() -> None:
     assert _chosen({1e-3: 0.5, 2e-3: float("nan")}) == 1e-3
 
 
-@pytest.mark.parametrize(("losses", "reason"), [({}, "too short"), ({1e-2: float("inf")}, "no rate held")])
+@pytest.mark.parametrize(("losses", "reason"), [({}, "too short"), ({1e-2: float("inf")}, "no learning rate stayed finite")])
 def test_without_a_trial_that_held_the_usual_rate_is_taken_and_said(losses: dict[float, float], reason: str) -> None:
     assert _chosen(losses) == USUAL
     (decision,) = RateChoice(USUAL).observe(Measurements(0, TRIED, {repr(rate): loss for rate, loss in losses.items()}))
@@ -41,7 +41,7 @@ def test_a_written_rate_stays_and_a_better_one_is_named() -> None:
     facts = Measurements(0, TRIED, {"0.0002": 0.0140, "0.001": 0.0120, "0.002": 0.0121, "0.004": 0.0100})
     (decision,) = RateChoice(USUAL, 2e-4).observe(facts)
     assert (decision.setting, decision.value, decision.dry_run) == ("lr", 4e-3, True)
-    assert decision.reason.startswith("the written 0.0002 stays")
+    assert decision.reason.startswith("keeping the written 0.0002")
     assert RateChoice(USUAL, 4e-3).observe(facts) == ()
 
 
