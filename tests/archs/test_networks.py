@@ -26,6 +26,7 @@ WINDOWS = {"attention_window": 8, "pool_window": 8}
 SMALL: dict[str, NetworkOptions] = {
     "compact": NanoOptions(),
     "compact, attention, content": NanoOptions(use_attention=True, use_content_aware=True, **WINDOWS),
+    "compact, luma": NanoOptions(luma_body=True),
     "compact, published base": NanoOptions(base="published"),
     "dual": NanoOptions(structure="dual", use_attention=True, use_content_aware=True, use_channel_mod=True, **WINDOWS),
     "dual, two blocks": SOptions(num_feat=16, attention_window=8, pool_window=8, structure="dual"),
@@ -368,3 +369,25 @@ def test_a_network_that_is_written_out_stays_itself() -> None:
     for kind in NETWORKS.values():
         options = kind()
         assert kind(**options.model_dump()) == options
+
+
+# --- luma bodies ------------------------------------------------------------------------------------------------------
+
+
+def test_a_luma_body_sees_luma_and_changes_all_colours_alike() -> None:
+    network = lively(NanoOptions(luma_body=True)).double()
+    image = torch.rand(1, 3, 12, 14, dtype=torch.float64)
+    detail = network(image) - network.base(image)
+    torch.testing.assert_close(detail, detail[:, :1].expand_as(detail))
+    luma = (image * network.luma).sum(1, keepdim=True).expand_as(image)
+    torch.testing.assert_close(network(luma) - network.base(luma), detail)
+
+
+def test_a_luma_body_of_four_layers_costs_what_three_of_rgb_cost() -> None:
+    luma, rgb = (options.build(scale=2) for options in (NanoOptions(luma_body=True, num_blocks=4), NanoOptions()))
+    assert (count_parameters(luma), count_parameters(rgb)) == (10_100, 9_212)
+
+
+def test_a_luma_body_is_compact() -> None:
+    with pytest.raises(ValidationError, match="luma_body is an option of the compact structure"):
+        NanoOptions(luma_body=True, structure="dual")

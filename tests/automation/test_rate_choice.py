@@ -5,12 +5,14 @@ import json
 import pytest
 
 from paragonsr.automation.protocol import Measurements, Observation, Validation
-from paragonsr.automation.rate_choice import TRIED, USUAL, RateChoice
+from paragonsr.automation.rate_choice import TRIED, RateChoice
+
+USUAL = 1e-3
 
 
 def _chosen(losses: dict[float, float]) -> float:
     facts = Measurements(0, TRIED, {repr(rate): loss for rate, loss in losses.items()})
-    (decision,) = RateChoice().observe(facts)
+    (decision,) = RateChoice(USUAL).observe(facts)
     assert (decision.automation, decision.setting) == ("learning_rate_choice", "lr")
     assert decision.values == facts.values
     assert isinstance(decision.value, float)
@@ -33,34 +35,34 @@ def test_a_rate_that_came_apart_is_never_taken() -> None:
 )
 def test_without_a_trial_that_held_the_usual_rate_is_taken_and_said(losses: dict[float, float], reason: str) -> None:
     assert _chosen(losses) == USUAL
-    (decision,) = RateChoice().observe(Measurements(0, TRIED, {repr(rate): loss for rate, loss in losses.items()}))
+    (decision,) = RateChoice(USUAL).observe(Measurements(0, TRIED, {repr(rate): loss for rate, loss in losses.items()}))
     assert reason in decision.reason
 
 
 def test_a_written_rate_stays_and_a_better_one_is_named() -> None:
     facts = Measurements(0, TRIED, {"0.0002": 0.0140, "0.001": 0.0120, "0.002": 0.0121, "0.004": 0.0100})
-    (decision,) = RateChoice(2e-4).observe(facts)
+    (decision,) = RateChoice(USUAL, 2e-4).observe(facts)
     assert (decision.setting, decision.value, decision.dry_run) == ("lr", 4e-3, True)
     assert decision.reason.startswith("keeping the written 0.0002")
-    assert RateChoice(4e-3).observe(facts) == ()
+    assert RateChoice(USUAL, 4e-3).observe(facts) == ()
 
 
 @pytest.mark.parametrize("losses", [{}, {"0.001": 0.01, "0.004": 0.00996}, {"0.001": float("inf")}])
 def test_a_written_rate_about_as_good_as_any_needs_no_word(losses: dict[str, float]) -> None:
-    assert RateChoice(1e-3).observe(Measurements(0, TRIED, losses)) == ()
+    assert RateChoice(USUAL, 1e-3).observe(Measurements(0, TRIED, losses)) == ()
 
 
 @pytest.mark.parametrize("observation", [Measurements(0, "training images", {"0.001": 1.0}), Validation(10, {})])
 def test_nothing_else_is_its_business(observation: Observation) -> None:
-    assert RateChoice().observe(observation) == ()
+    assert RateChoice(USUAL).observe(observation) == ()
 
 
 def test_the_reason_names_what_each_rate_reached() -> None:
-    (decision,) = RateChoice().observe(Measurements(0, TRIED, {"0.001": 0.0123, "0.002": 0.0234}))
+    (decision,) = RateChoice(USUAL).observe(Measurements(0, TRIED, {"0.001": 0.0123, "0.002": 0.0234}))
     assert "0.001: 0.01230, 0.002: 0.02340" in decision.reason
 
 
 def test_d24_its_state_is_json() -> None:
-    choice = RateChoice()
+    choice = RateChoice(USUAL)
     choice.load_state_dict(json.loads(json.dumps(choice.state_dict())))
     assert choice.state_dict() == {}

@@ -53,8 +53,11 @@ def test_one_nan_is_skipped_and_explained(tiny_config: Configure, monkeypatch: p
     assert (outcome.folder / "journal.jsonl").read_text() == ""
 
 
-def test_a_run_of_nans_rolls_back_and_goes_on_lower(tiny_config: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tiny_config({"train.total_iter": 20})
+@pytest.mark.parametrize("optimiser", ["AdamW", "SOAP", "Muon"])
+def test_a_run_of_nans_rolls_back_and_goes_on_lower(
+    tiny_config: Configure, monkeypatch: pytest.MonkeyPatch, optimiser: str
+) -> None:
+    path = tiny_config({"train.total_iter": 20, "train.optim_g": {"type": optimiser, "lr": 1e-3}})
     with _poisoned(monkeypatch, set(range(2, 8))):
         outcome = run.train(load_config(path).config)
     entries = [json.loads(line) for line in (outcome.folder / "journal.jsonl").read_text().splitlines()]

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from paragonsr.automation.protocol import Measurements
-from paragonsr.automation.rate_choice import USUAL
 from paragonsr.config import load_config
 from paragonsr.data.sampling import Sampler
+from paragonsr.optim.options import AdamWOptions
 from paragonsr.training.engine import rate_trials as rate_probe
 from paragonsr.training.engine.device_context import open_device_context
 from paragonsr.training.engine.factory import build_objective
@@ -51,8 +51,8 @@ def test_each_rate_is_tried_within_three_percent_and_leaves_no_trace(tiny_config
     path = tiny_config(LONG)
     measurements, told = _tried(path)
     assert (measurements.iteration, measurements.kind) == (0, "learning rates")
-    assert [float(rate) for rate in measurements.values] == list(rate_probe.RATES)
-    assert len({round(loss, 9) for loss in measurements.values.values()}) == len(rate_probe.RATES)
+    assert [float(rate) for rate in measurements.values] == list(AdamWOptions.rates)
+    assert len({round(loss, 9) for loss in measurements.values.values()}) == len(AdamWOptions.rates)
     total = LONG["train.total_iter"]
     assert isinstance(total, int)
     assert told[-1][0] == told[-1][1] <= 0.03 * total
@@ -63,14 +63,14 @@ def test_each_rate_is_tried_within_three_percent_and_leaves_no_trace(tiny_config
 def test_a_rate_that_makes_training_come_apart_has_no_finite_loss(
     tiny_config: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rate_probe, "RATES", (1e-3, 1e12))
+    monkeypatch.setattr(AdamWOptions, "rates", (1e-3, 1e12))
     measurements, _ = _tried(tiny_config(LONG))
     assert math.isfinite(measurements.values["0.001"])
     assert not measurements.values["1000000000000.0"] < 1e6
 
 
 def test_a_trial_trains(tiny_config: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rate_probe, "RATES", (1e-9, 1e-3))
+    monkeypatch.setattr(AdamWOptions, "rates", (1e-9, 1e-3))
     measurements, _ = _tried(tiny_config(LONG))
     assert measurements.values["0.001"] < 0.98 * measurements.values["1e-09"]
 
@@ -82,7 +82,7 @@ def test_a_short_run_tries_fewer_rates(
     monkeypatch.setattr(rate_probe, "_trial", lambda *given: given[-1](given[-2]) or float(given[-2]))
     total = math.ceil(count * rate_probe.FEWEST_STEPS / rate_probe.SHARE)
     measurements, told = _tried(tiny_config(LONG | {"train.total_iter": total}))
-    assert [float(rate) for rate in measurements.values] == list(rate_probe.RATES[:rates])
+    assert [float(rate) for rate in measurements.values] == list(AdamWOptions.rates[:rates])
     assert all(steps >= rate_probe.FEWEST_STEPS for steps in measurements.values.values())
     assert not told or told[-1][1] <= 0.03 * total
 
@@ -96,7 +96,7 @@ def chosen(tiny_config: Configure, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A configuration whose run of 12 iterations tries two rates for 30 steps each."""
     monkeypatch.setattr(rate_probe, "FEWEST_STEPS", 30)
     monkeypatch.setattr(rate_probe, "SHARE", 60.1 / 12)
-    monkeypatch.setattr(rate_probe, "RATES", (3e-3, 1e-9))
+    monkeypatch.setattr(AdamWOptions, "rates", (3e-3, 1e-9))
     return tiny_config({"train.optim_g.lr": "auto"})
 
 
@@ -129,5 +129,5 @@ def test_d24_a_resumed_run_keeps_its_rate_and_tries_none(chosen: Path, monkeypat
 def test_a_run_too_short_for_trials_says_so(tiny_config: Configure) -> None:
     outcome = _train(tiny_config({"train.optim_g.lr": "auto"}))
     (entry,) = [json.loads(line) for line in (outcome.folder / "journal.jsonl").read_text().splitlines()]
-    assert (entry["to"], entry["values"]) == (USUAL, {})
+    assert (entry["to"], entry["values"]) == (AdamWOptions.usual_lr, {})
     assert "too short for trials" in entry["reason"]

@@ -107,6 +107,17 @@ def test_d17_d31_accumulation_makes_the_step_of_one_large_batch(tiny_config: Con
         torch.testing.assert_close(weights[name], others[name], atol=2e-4, rtol=1e-3)
 
 
+@pytest.mark.parametrize("optimiser", ["SOAP", "Muon"])
+def test_an_optimiser_of_matrices_accumulates_too(tiny_config: Configure, optimiser: str) -> None:
+    changes = {"train.optim_g": {"type": optimiser, "lr": 1e-3}, "train.total_iter": 4}
+    runs = []
+    for size, count in ((8, 1), (2, 4)):
+        batch = {"datasets.train.batch_size_per_gpu": size, "datasets.train.accum_iter": count}
+        runs.append(_train(tiny_config(changes | batch, name=f"of{size}")))
+    one, other = (read_steps(outcome.folder) for outcome in runs)
+    np.testing.assert_allclose(one["loss/l1"], other["loss/l1"], rtol=2e-3)
+
+
 def test_d31_the_seed_decides_weights_and_order(tiny_config: Configure) -> None:
     runs = [_train(tiny_config({"manual_seed": seed}, name=f"run{n}")) for n, seed in enumerate([1, 1, 2])]
     assert _same(_weights(runs[0]), _weights(runs[1]))
@@ -121,9 +132,10 @@ def test_workers_and_prefetching_change_nothing(tiny_config: Configure) -> None:
     assert _same(_weights(one), _weights(many))
 
 
-@pytest.mark.parametrize("optimiser", ["Adam", "AdamW", "NAdam", "AdamWScheduleFree", "Prodigy"])
+@pytest.mark.parametrize("optimiser", ["Adam", "AdamW", "NAdam", "AdamWScheduleFree", "Prodigy", "SOAP", "Muon"])
 def test_every_optimiser_resumes_to_the_bit(tiny_config: Configure, optimiser: str) -> None:
-    changes = {"train.optim_g": {"type": optimiser, "lr": 1e-3, "weight_decay": 1e-4}, "train.ema_decay": 0.0}
+    written = {"type": optimiser, "lr": 1e-3, "weight_decay": 1e-4} | {"SOAP": {"renew_every": 4}}.get(optimiser, {})
+    changes = {"train.optim_g": written, "train.ema_decay": 0.0}
     straight = _train(tiny_config(changes, name="straight"))
     path = tiny_config(changes, name="halted")
     _train(path, "train.total_iter=6")

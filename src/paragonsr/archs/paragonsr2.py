@@ -85,6 +85,8 @@ class ParagonSR2(nn.Module):
         return base + detail
 
 
+LUMA = (torch.tensor([65.481, 128.553, 24.966]) / 219).view(1, 3, 1, 1)
+"""Weights of red, green and blue in luma (BT.601), which sum to 1."""
 DEEP = 6
 """Convolutions from which on a compact body needs He's start (1502.01852) for its signal to arrive. Against PyTorch's:
 36.47 to 35.12 dB in s (10 convolutions, Set5 x2, 100 s of training), +0.06 in xs (8), but -0.12 in nano (3)."""
@@ -98,20 +100,24 @@ class CompactParagonSR2(nn.Module):
     `ParagonSR2`.
     """
 
+    luma: Tensor
+
     def __init__(self, options: ClassicOptions, scale: int) -> None:
         super().__init__()
         self.options, self.scale = options, scale
         channels = options.num_feat
         if options.use_content_aware:
             self.content_processor = ContentGain(options)
-        self.conv_in = nn.Conv2d(3, channels, 3, padding=1)
+        colours = 1 if options.luma_body else 3
+        self.register_buffer("luma", LUMA.clone(), persistent=False)
+        self.conv_in = nn.Conv2d(colours, channels, 3, padding=1)
         self.act_in = nn.PReLU(channels)
         layers: list[nn.Module] = []
         for _ in range(options.num_blocks):
             layers += [nn.Conv2d(channels, channels, 3, padding=1), nn.PReLU(channels)]
         self.body = nn.Sequential(*layers)
         self.attention = make_attention(channels, options, 0)
-        self.conv_out = nn.Conv2d(channels, 3 * scale**2, 3, padding=1)
+        self.conv_out = nn.Conv2d(channels, colours * scale**2, 3, padding=1)
         self.base = build_base(options.base, scale, options.upsampler_alpha, options.base_padding, naming="classic")
         self._initialise()
         detail = 1 + options.num_blocks + 1 + (options.attention_window - 1 if options.use_attention else 0)
@@ -134,7 +140,8 @@ class CompactParagonSR2(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) in [0, 1] -> (N, 3, scale H, scale W), not clamped."""
-        stem = self.act_in(self.conv_in(x))
+        seen = (x * self.luma.to(x.dtype)).sum(1, keepdim=True) if self.options.luma_body else x
+        stem = self.act_in(self.conv_in(seen))
         features = self.attention(self.body(stem) + stem)
         detail = F.pixel_shuffle(self.conv_out(features), self.scale)
         if self.options.use_content_aware:

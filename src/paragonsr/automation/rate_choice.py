@@ -9,8 +9,6 @@ from paragonsr.automation.protocol import Decision, Measurements, Observation
 TRIED = "learning rates"
 AS_GOOD = 0.005
 """Loss above the lowest one, relative, that a trial cannot tell from it (measured, see docs/automations.md)."""
-USUAL = 1e-3
-"""Taken where nothing could be tried, or nothing held."""
 
 
 class RateChoice:
@@ -24,6 +22,7 @@ class RateChoice:
     is journalled, as one that is not carried out.
 
     Args:
+        usual: the rate that is taken where nothing could be tried, or nothing held.
         written: the user's rate, which was among those tried; None with `lr: auto`.
     """
 
@@ -31,8 +30,8 @@ class RateChoice:
     watches = "the loss that each rate reaches in a short trial before the run"
     may_change = "lr"
 
-    def __init__(self, written: float | None = None) -> None:
-        self._written = written
+    def __init__(self, usual: float, written: float | None = None) -> None:
+        self._usual, self._written = usual, written
         if written is not None:
             self.may_change = f"nothing: keeps the written {written:g}"
 
@@ -49,7 +48,7 @@ class RateChoice:
                 if not observation.values
                 else "no learning rate stayed finite in its trial"
             )
-            return (Decision(self.name, "lr", USUAL, f"{tried}: using the default", dict(observation.values)),)
+            return (Decision(self.name, "lr", self._usual, f"{tried}: using the default", dict(observation.values)),)
         reason = f"the largest rate within {AS_GOOD:.1%} of the lowest loss in trials ({_shown(observation.values)})"
         return (Decision(self.name, "lr", _best(losses), reason, dict(observation.values)),)
 

@@ -46,6 +46,8 @@ class Config(Options):
     datasets: dict[str, DatasetOptions]
     """`train` and any number of `val...` sets."""
     network_g: NetworkOptions
+    network_g_teacher: NetworkOptions | None = None
+    """The teacher, where its weights do not say what they are; see path.pretrain_network_g_teacher."""
     path: PathOptions = PathOptions()
     train: TrainOptions
     val: ValOptions = ValOptions()
@@ -80,9 +82,21 @@ class Config(Options):
             raise MismatchError("needs batch_size_per_gpu, the number of samples in a batch", "datasets", "train")
         if train.lr_patch(self.scale) is None:
             raise MismatchError("needs lq_size or gt_size, the side of a training patch", "datasets", "train")
+        self._check_teacher()
         self._check_names()
         self._check_deciding_metric()
         return self
+
+    def _check_teacher(self) -> None:
+        if self.path.pretrain_network_g_teacher is None:
+            if self.network_g_teacher is not None:
+                raise MismatchError("needs weights: path.pretrain_network_g_teacher", "network_g_teacher")
+        elif self.train_set.degrades() is not None:
+            raise MismatchError(
+                "learns from LR images that are packed, and the degradation makes them while training",
+                "path",
+                "pretrain_network_g_teacher",
+            )
 
     def _check_names(self) -> None:
         phases: dict[str, str] = {}

@@ -30,6 +30,13 @@ class TrainOptions(Options):
     """Largest decay of the moving average of the weights; 0 for none."""
     ema_power: float = Field(0.75, gt=0)
     """The average's decay after n updates is min(ema_decay, 1 - (1 + n)^-ema_power)."""
+    branches: Literal["none", "edge"] = "none"
+    """edge: 3x3 convolutions are trained as sums of branches, Sobel and Laplacian filters among them, and are saved as
+    the 3x3 convolutions that these add up to; see paragonsr.archs.branches. Nothing is gained with SOAP."""
+    teacher_share: float = Field(1.0, gt=0, le=1)
+    """Of the teacher's output in what is trained towards; the rest is the photograph."""
+    teacher_ensemble: bool = False
+    """The teacher's output is the mean over the eight flips and rotations, which takes eight times as long to pack."""
     grad_clip: bool = False
     """Clip the gradient's norm."""
     grad_clip_norm: float = Field(1.0, gt=0)
@@ -122,6 +129,9 @@ class PathOptions(Options):
     """Weights to start from."""
     pretrain_network_d: str | None = None
     """Weights that the network of the learned loss (a discriminator) starts from; all its tensors must be there."""
+    pretrain_network_g_teacher: str | None = None
+    """Weights of a network to learn from (.safetensors, .pth or .onnx). What it makes of the LR images is packed once,
+    as they are; then it costs no time."""
     strict_load_g: bool = True
     """False takes over the tensors that fit and lists those it skips."""
     resume_state: str | None = None

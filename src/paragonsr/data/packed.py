@@ -30,6 +30,7 @@ from paragonsr.data.manifest import chosen_by, read_header, read_weights
 from paragonsr.data.options import DatasetOptions
 from paragonsr.data.pairing import Pair, find_pairs
 from paragonsr.data.resize import Image
+from paragonsr.data.teacher import TeacherTargets
 from paragonsr.degradation.base import Degradation, DeviceDegradation
 from paragonsr.errors import UserError
 
@@ -49,9 +50,11 @@ class PackedDataset:
             weights, if there are any.
         manifests: fingerprints of the manifests that the HR roots are or were made from, in the order of the roots.
         weights: how often each image is shown, relative to the others; None shows all alike.
+        teacher: what a teacher makes of the LR images, where one is learned from; see `learn_from`.
     """
 
     manifests: tuple[str, ...] = ()
+    teacher: TeacherTargets | None = None
     weights: NDArray[np.float64] | None = None
 
     def __init__(self, folder: Path) -> None:
@@ -103,6 +106,16 @@ class PackedDataset:
         if options.sample_weight is not None:
             self.weights = read_weights(options.hr_roots, options.sample_weight)
             self.fingerprint = _fingerprint([*self._digests, hashlib.sha256(self.weights.tobytes()).hexdigest()])
+
+    @property
+    def content(self) -> str:
+        """Hash of the decoded images and their order alone."""
+        return _fingerprint(self._digests)
+
+    def learn_from(self, teacher: TeacherTargets) -> None:
+        """Let training patches be taken from what a teacher makes of the LR images, too."""
+        self.teacher = teacher
+        self.fingerprint = _fingerprint([self.fingerprint, teacher.digest, repr(teacher.share)])
 
     def damaged(self) -> list[str]:
         """Names of the images whose samples are not those that were packed; reads everything."""

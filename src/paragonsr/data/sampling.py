@@ -35,7 +35,7 @@ class Batch:
     lq: NDArray[np.uint8] | None
     """N x p x p x 3 uint8 RGB; None where `degradation` makes the LR images on the device."""
     hr: NDArray[np.uint8]
-    """N x s p x s p x 3 uint8 RGB, the same places."""
+    """N x s p x s p x 3 uint8 RGB, the same places: the HR images, or what a teacher makes of them."""
     images: tuple[int, ...]
     """Position in the store of the image that each patch is from."""
     names: tuple[str, ...]
@@ -93,6 +93,8 @@ class Sampler:
         places = list(zip(images.tolist(), top.tolist(), left.tolist(), strict=True))
         turned = list(zip(hflip.tolist(), vflip.tolist(), turn.tolist(), strict=True))
         hr = self._patches(self.store.hr, places, turned, self.scale)
+        if self.store.teacher is not None:
+            hr = self.store.teacher.mixed(hr, self._patches(self.store.teacher.image, places, turned, self.scale))
         positions, numbers = tuple(images.tolist()), tuple(samples.tolist())
         names = tuple(self.store.names[i] for i in positions)
         degradation = self._degradation

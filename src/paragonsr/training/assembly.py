@@ -40,7 +40,7 @@ from paragonsr.training.control.forecaster import Forecaster
 from paragonsr.training.control.size_probe import SizeProbe, interrupted
 from paragonsr.training.engine.compiling import compiled_if_it_pays
 from paragonsr.training.engine.device_context import DeviceContext
-from paragonsr.training.engine.factory import build_objective, build_step
+from paragonsr.training.engine.factory import add_training_parts, build_objective, build_step
 from paragonsr.training.engine.memory import PeakMemory
 from paragonsr.training.engine.meter import LiveSystemStats, Meter, SystemStats
 from paragonsr.training.engine.objective import Objective
@@ -79,6 +79,7 @@ def assemble(
     resumed = find_state(config, data.train.fingerprint, folder, device_context, console)
     if resumed is None and config.path.pretrain_network_g:
         _pretrain(config, network, console)
+    add_training_parts(config, network)
     if device_context.is_main_process:
         truncate(folder.path, resumed.positions if resumed else {})
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from paragonsr.archs.branches import merged
 from paragonsr.archs.complexity import count_parameters
 from paragonsr.archs.weights import load_into, starting_options
 from paragonsr.config import Config
@@ -119,7 +120,7 @@ def _description(config: Config, data: Data, network: nn.Module) -> dict[str, An
         "environment": environment(),
         "data": data.fingerprints(),
         "metric": config.deciding_metric,
-        "parameters": count_parameters(network),
+        "parameters": count_parameters(merged(network)),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S"),
     }
 
@@ -148,7 +149,7 @@ def _train(training: Trainer, folder: RunFolder, description: dict[str, Any]) ->
 
 
 def _with_picture(outcome: TrainResult, config: Config, training: Trainer) -> TrainResult:
-    network = training.state.ema.network
+    network = merged(training.state.ema.network)
     load_into(network, config.network, config.scale, outcome.weights, strict=True)
     picture = comparison_picture(training.validator, network, outcome.folder / "visualization" / "comparison.png")
     return TrainResult(**vars(outcome) | {"picture": picture})

@@ -12,6 +12,7 @@ from paragonsr.data.packed import PackedDataset
 from paragonsr.data.statistics import statistics
 from paragonsr.training.engine.device_context import DeviceContext
 from paragonsr.training.reporting.console import Console
+from paragonsr.training.teacher import attach_teacher
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ class Data:
         """Phase -> hash of the decoded images; phase_manifests -> those of the manifests that chose them."""
         sets = {"train": self.train} | self.validation
         chosen = {f"{name}_manifests": " ".join(packed.manifests) for name, packed in sets.items() if packed.manifests}
-        return {name: packed.fingerprint for name, packed in sets.items()} | chosen
+        taught = {"teacher": self.train.teacher.digest} if self.train.teacher else {}
+        return {name: packed.fingerprint for name, packed in sets.items()} | chosen | taught
 
 
 def open_data(config: Config, device_context: DeviceContext) -> Data:
@@ -37,7 +39,9 @@ def open_data(config: Config, device_context: DeviceContext) -> Data:
             progress = partial(console.side_task, f"packing {phase}")
             return config.datasets[phase].open(config.scale, phase, progress)
 
-        return Data(packed("train"), {phase: packed(phase) for phase in config.val_sets})
+        train = packed("train")
+        attach_teacher(config, train, device_context, partial(console.side_task, "the teacher's images"))
+        return Data(train, {phase: packed(phase) for phase in config.val_sets})
 
 
 def image_statistics(images: PackedDataset) -> Measurements:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from paragonsr.archs.branches import merged
 from paragonsr.archs.weights import read_metadata, save_weights
 from paragonsr.automation.journal import DecisionJournal
 from paragonsr.automation.protocol import Validation
@@ -117,7 +118,7 @@ class CheckpointManager:
 
     def _save_weights(self, state: TrainingState, name: str) -> None:
         path = self._folder / "models" / f"{name}.safetensors"
-        save_weights(path, state.ema_network().state_dict(), self._metadata(state))
+        save_weights(path, merged(state.ema_network()).state_dict(), self._metadata(state))
 
     def _save_learners(self, state: TrainingState) -> None:
         learners = state.train_step.learners

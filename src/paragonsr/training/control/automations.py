@@ -48,7 +48,7 @@ def make_automations(config: Config, context: RunContext) -> list[Automation]:
     sections = train.training_automations.sections().values()
     chosen = [_built(options, context) for options in (train.dynamic_loss_scheduling,) if options.enabled]
     if tries_rates(config):
-        chosen.append(RateChoice(None if train.optim_g.lr == "auto" else train.optim_g.lr))
+        chosen.append(RateChoice(train.optim_g.usual_lr, None if train.optim_g.lr == "auto" else train.optim_g.lr))
     chosen += [_built(options, context) for options in sections if options.enabled]
     return [*_guards(config, context), *chosen]
 

@@ -12,7 +12,7 @@ from paragonsr.config import Config
 from paragonsr.data.sampling import Batch
 from paragonsr.training.control.controller import Hyperparameters
 from paragonsr.training.engine.device_context import DeviceContext, open_device_context
-from paragonsr.training.engine.factory import build_network, build_objective, build_step
+from paragonsr.training.engine.factory import add_training_parts, build_network, build_objective, build_step
 from paragonsr.training.engine.memory import PeakMemory
 
 WARM_UP = 2
@@ -41,6 +41,8 @@ def measured_step(config: Config, device_context: DeviceContext, seconds: float)
     """The same in a process that has its device already; draws no random number that training would miss."""
     with torch.random.fork_rng():
         network = build_network(config, device_context)
+        parameters = count_parameters(network)
+        add_training_parts(config, network)
         objective = build_objective(config, device_context)
     train_step = build_step(config, device_context, network, objective)
     settings = Hyperparameters(config.batch, config.micro_batch, grad_clip=None)
@@ -56,5 +58,4 @@ def measured_step(config: Config, device_context: DeviceContext, seconds: float)
         step.grad_norm.item()
         times.append(time.perf_counter() - began)
     peak, _ = memory()
-    count = count_parameters(network)
-    return Estimate(count, str(device_context.device), statistics.median(times[WARM_UP:]), peak)
+    return Estimate(parameters, str(device_context.device), statistics.median(times[WARM_UP:]), peak)

@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from paragonsr.archs.branches import add_branches
 from paragonsr.config import Config
 from paragonsr.training.engine.device_context import DeviceContext
 from paragonsr.training.engine.objective import Objective
@@ -13,6 +14,12 @@ def build_network(config: Config, device_context: DeviceContext) -> nn.Module:
     """The configured network with initial weights, on the device, in the memory layout of the training."""
     network: nn.Module = config.network.build(scale=config.scale).to(device_context.device)
     return network.to(memory_format=device_context.memory_format)  # type: ignore[call-overload]
+
+
+def add_training_parts(config: Config, network: nn.Module) -> None:
+    """Add to a network what it has only while it is trained; `merged` is what is saved of it."""
+    if config.train.branches == "edge":
+        add_branches(network)
 
 
 def build_objective(config: Config, device_context: DeviceContext) -> Objective:

@@ -16,9 +16,6 @@ from paragonsr.training.engine.device_context import DeviceContext
 from paragonsr.training.engine.factory import build_step
 from paragonsr.training.engine.objective import Objective
 
-RATES = (4e-3, 1e-3, 2e-3, 5e-4)
-"""In the order in which they are worth a trial. Twice the largest is 0.15 dB worse for a Nano in 4000 iterations, and
-short trials do not always show it."""
 SHARE = 0.03
 """Of the run's iterations, for all trials together."""
 FEWEST_STEPS = 40
@@ -57,8 +54,8 @@ def try_rates(
         that the configuration names is among them.
     """
     allowed = int(SHARE * config.train.total_iter)
-    written = config.train.optim_g.lr
-    candidates = RATES if written == "auto" else (written, *(rate for rate in RATES[:-1] if rate != written))
+    written, others = config.train.optim_g.lr, config.train.optim_g.rates
+    candidates = others if written == "auto" else (written, *(rate for rate in others[:-1] if rate != written))
     count = min(allowed // FEWEST_STEPS, len(candidates))
     rates = candidates[:count] if count > 1 else ()
     steps = min(allowed // max(count, 1), MOST_STEPS)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from paragonsr.optim import optimisers
+from paragonsr.optim.batched import BatchedOptimiser
 from paragonsr.training.engine.device_context import DeviceContext
 
 TrainableState = tuple[dict[str, Tensor], dict[str, Any]]
@@ -70,7 +71,7 @@ class Trainable:
             self.scaler.step(self.optimiser)
             self.scaler.update()
         elif self._skips_on_device:
-            # The fused kernels leave weights and moments alone where found_inf is set: no host sync is needed.
+            # Such optimisers leave weights and moments alone where found_inf is set: no host sync is needed.
             self.optimiser.grad_scale = None  # type: ignore[attr-defined]
             self.optimiser.found_inf = (~finite).float()  # type: ignore[attr-defined]
             self.optimiser.step()
@@ -80,8 +81,8 @@ class Trainable:
 
     @property
     def _skips_on_device(self) -> bool:
-        fused = bool(self.optimiser.defaults.get("fused"))
-        return fused and self.device_context.device.type == "cuda"
+        able = isinstance(self.optimiser, BatchedOptimiser) or bool(self.optimiser.defaults.get("fused"))
+        return able and self.device_context.device.type == "cuda"
 
     def state(self) -> TrainableState:
         """Weights, optimiser and scaler."""

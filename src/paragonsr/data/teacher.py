@@ -1,0 +1,123 @@
+"""What a teacher makes of the LR images of a packed set: made once, and memory-mapped beside the store.
+
+    <store_root>/<images>-<teacher>/sr.bin      the teacher's images one after the other, each height x width x 3
+                                    done.json   how many of them are there
+
+Both names are hashes: of the decoded images, and of the teacher. Images are made in order, and each is on disk before
+the next begins, so that an interrupted packing continues where it stopped.
+"""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from paragonsr.data.decoding import Progress, unheard
+from paragonsr.data.lock import locked
+from paragonsr.data.resize import Image
+from paragonsr.errors import UserError
+from paragonsr.files import write_atomically
+
+Upscale = Callable[[Image], Image]
+
+
+class TeacherTargets:
+    """A teacher's images, as views into a memory-mapped file.
+
+    Args:
+        file: sr.bin, complete.
+        shapes: height and width of each image.
+        digest: of the teacher.
+        share: of the teacher's image in what is trained towards, in (0, 1]; the rest is the HR image.
+    """
+
+    def __init__(self, file: Path, shapes: Sequence[tuple[int, int]], digest: str, share: float) -> None:
+        self._shapes, self._offsets = shapes, _offsets(shapes)
+        self._samples: Image = np.asarray(np.memmap(file, np.uint8, mode="r"))
+        self.digest, self.share = digest, share
+
+    def image(self, index: int) -> Image:
+        """What the teacher makes of an LR image: height x width x 3 uint8 RGB, read-only."""
+        return self._samples[self._offsets[index] : self._offsets[index + 1]].reshape(*self._shapes[index], 3)
+
+    def mixed(self, hr: NDArray[np.uint8], sr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """HR patches and the teacher's, mixed by the share, rounded half to even; any equal shapes."""
+        if self.share == 1:
+            return sr
+        return np.rint(hr + self.share * (sr.astype(np.float32) - hr)).astype(np.uint8)
+
+
+def open_targets(
+    root: Path,
+    content: str,
+    lr_images: Sequence[Image],
+    scale: int,
+    digest: str,
+    share: float,
+    load: Callable[[], Upscale],
+    progress: Progress = unheard,
+) -> TeacherTargets:
+    """Open a teacher's images of a packed set, making those that are not there yet.
+
+    Of several processes that want the same images one makes them and the others wait.
+
+    Args:
+        root: folder of packed stores.
+        content: hash of the decoded images.
+        lr_images: each h x w x 3 uint8 RGB.
+        scale: HR side / LR side.
+        digest: of the teacher: another one gives other images.
+        share: see `TeacherTargets`.
+        load: gives the teacher, (h x w x 3) to (scale h x scale w x 3), uint8 RGB; called where images are missing.
+        progress: is told of the images made.
+
+    Raises:
+        UserError: the files cannot be written.
+    """
+    shapes = [(image.shape[0] * scale, image.shape[1] * scale) for image in lr_images]
+    folder = root / f"{content}-{digest[:16]}"
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with locked(root / f"{folder.name}.lock"):
+            folder.mkdir(exist_ok=True)
+            if _done(folder) < len(shapes):
+                _make(folder, lr_images, _offsets(shapes), load(), progress)
+    except OSError as error:
+        raise UserError(
+            f"what the teacher makes of the images cannot be packed: {error.strerror}",
+            where=str(folder),
+            fix="Make room, or choose another place with datasets.train.store_root=/path.",
+        ) from error
+    return TeacherTargets(folder / "sr.bin", shapes, digest, share)
+
+
+def _make(
+    folder: Path, lr_images: Sequence[Image], offsets: Sequence[int], upscale: Upscale, progress: Progress
+) -> None:
+    done, count = _done(folder), len(lr_images)
+    with open(folder / "sr.bin", "r+b" if done else "w+b") as file:
+        file.truncate(offsets[-1])
+        for index in range(done, count):
+            progress(index, count)
+            file.seek(offsets[index])
+            file.write(np.ascontiguousarray(upscale(lr_images[index])).data)
+            file.flush()
+            os.fsync(file.fileno())
+            write_atomically(folder / "done.json", json.dumps({"images": index + 1}).encode())
+    progress(count, count)
+
+
+def _done(folder: Path) -> int:
+    """How many images are there."""
+    try:
+        return int(json.loads((folder / "done.json").read_text(encoding="utf-8"))["images"])
+    except (FileNotFoundError, ValueError, KeyError):
+        return 0
+
+
+def _offsets(shapes: Sequence[tuple[int, int]]) -> list[int]:
+    """Where each image begins, and where the last one ends, in bytes."""
+    return np.cumsum([0, *(3 * height * width for height, width in shapes)]).tolist()

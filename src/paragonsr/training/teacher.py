@@ -1,0 +1,65 @@
+"""The network that a run learns from: what it makes of the training images is packed once, before the first step."""
+
+import hashlib
+import json
+from functools import partial
+from pathlib import Path
+
+from paragonsr.config import Config
+from paragonsr.data.decoding import Progress
+from paragonsr.data.packed import PackedDataset, store_root
+from paragonsr.data.teacher import Upscale, open_targets
+from paragonsr.errors import UserError
+from paragonsr.inference.model import load
+from paragonsr.training.engine.device_context import DeviceContext
+
+
+def attach_teacher(config: Config, packed: PackedDataset, device_context: DeviceContext, progress: Progress) -> None:
+    """Let the training set be learned from the configured teacher's output; does nothing where there is none.
+
+    Raises:
+        UserError: the weights cannot be read, or are of another scale.
+    """
+    if config.path.pretrain_network_g_teacher is None:
+        return
+    targets = open_targets(
+        store_root(config.train_set),
+        packed.content,
+        [packed.lr(index) for index in range(len(packed))],
+        config.scale,
+        _digest(config),
+        config.train.teacher_share,
+        partial(_load, config, device_context),
+        progress,
+    )
+    packed.learn_from(targets)
+
+
+def _load(config: Config, device_context: DeviceContext) -> Upscale:
+    """The teacher, on the device.
+
+    Raises:
+        UserError: as `attach_teacher`.
+    """
+    path, options = config.path.pretrain_network_g_teacher, config.network_g_teacher
+    assert path is not None
+    given = {} if options is None else {"arch": options.tag(), **options.given()}
+    teacher = load(path, device=device_context.device, ensemble=config.train.teacher_ensemble, **given)
+    if teacher.scale != config.scale:
+        raise UserError(
+            f"this teacher upscales by {teacher.scale}, not by {config.scale}",
+            where=path,
+            fix="Give the weights of a network of the same scale.",
+        )
+    return teacher.upscale
+
+
+def _digest(config: Config) -> str:
+    """Hash of all that the teacher's output depends on, beside the LR images."""
+    path = config.path.pretrain_network_g_teacher
+    assert path is not None
+    if not Path(path).is_file():
+        raise UserError("there is no such weights file", where=path, fix="Check path.pretrain_network_g_teacher.")
+    options = config.network_g_teacher
+    rest = [config.train.teacher_ensemble, None if options is None else [options.tag(), options.given()]]
+    return hashlib.sha256(Path(path).read_bytes() + json.dumps(rest).encode()).hexdigest()
