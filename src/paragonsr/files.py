@@ -1,7 +1,7 @@
 """The one way a file is written: whole, or not at all; and how one file names another."""
 
 import os
-import threading
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,14 +13,19 @@ def write_atomically(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
+def beside(path: Path) -> Path:
+    """A new name in the same folder for what will become `path`: hidden, and never longer than a name may be."""
+    return path.with_name(f".{secrets.token_hex(6)}.tmp")
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A file beside `path` to be written; it takes its place when the block ends without an error.
 
     fsync, rename, fsync of the folder: a reader finds the old file or the new one, also after a power cut. What a
-    killed process leaves behind is called `.<name>.<process>.<thread>.tmp`.
+    killed process leaves behind is called `.<random>.tmp`: short, so that a name may have all the bytes it is allowed.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
+    temporary = beside(path)
     try:
         yield temporary
         with temporary.open("rb+") as file:

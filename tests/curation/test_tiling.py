@@ -13,17 +13,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageFile
+from PIL import Image
 
 from paragonsr.curation import photograph as module
 from paragonsr.curation.cluster import Crew
 from paragonsr.curation.naming import Place, place_of, tile_name
 from paragonsr.curation.options import TileOptions
-from paragonsr.curation.photograph import Photograph, photograph_size, scaled_size
+from paragonsr.curation.photograph import Photograph, scaled_size
 from paragonsr.curation.provenance import is_current, mark
 from paragonsr.curation.tiling import RECORD, TilingRecord, read_record, tile, tile_photographs
 from paragonsr.curation.walk import count_images, image_files
-from paragonsr.data.images import read_image
+from paragonsr.data import images
+from paragonsr.data.images import image_size, read_image
 from paragonsr.data.resize import resize
 from paragonsr.errors import UserError
 
@@ -238,24 +239,20 @@ def test_a_large_photograph_is_read_as_a_small_one(tmp_path: Path, monkeypatch: 
     Image.fromarray(pixels).convert("P").save(tmp_path / "palette.png")
     broken, palette = tile_photographs(tmp_path, tmp_path / "large", options, ["broken.png", "palette.png"])
     assert "cannot be decoded" in broken.error
-    assert "mode P" in palette.error
+    assert palette.error == ""
 
 
-def test_more_pixels_than_pillow_allows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10_000)
+def test_more_pixels_than_are_read_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "MOST_PIXELS", 10_000)
     monkeypatch.setattr(module, "LARGE", 20_000)
     file, pixels = tmp_path / "huge.png", np.random.default_rng(0).integers(0, 256, (200, 300, 3), np.uint8)
     Image.fromarray(pixels).save(file)
     with pytest.raises(UserError, match="million pixels"):
         read_image(file)
-    assert photograph_size(file) == (200, 300)
-    decoded, load = [], ImageFile.ImageFile.load
-    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: decoded.append(bool(self.tile)) or load(self))
+    assert image_size(file) == (200, 300)
     (tiled,) = tile_photographs(tmp_path, tmp_path / "tiles", TileOptions(side=64, scales=[1.0, 0.5]), [file.name])
     assert tiled.error == ""
     assert tiled.written == 3 * 4 + 1 * 2
-    assert decoded.count(True) == 1, "once, not once a tile"
-    assert Image.MAX_IMAGE_PIXELS == 10_000
     np.testing.assert_array_equal(read_image(tmp_path / "tiles/huge.png__1_128_192.png"), pixels[128:192, 192:256])
 
 

@@ -1,5 +1,6 @@
 """What kinds of file become which RGB samples."""
 
+import io
 import os
 import struct
 import warnings
@@ -12,6 +13,8 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from paragonsr.data import image_file, images
+from paragonsr.data.image_file import ENDINGS
 from paragonsr.data.images import image_size, read_image, write_png
 from paragonsr.errors import UserError
 
@@ -106,21 +109,77 @@ def test_16_bit_tiff(tmp_path: Path, order: str, channels: int, compression: str
 
 def test_32_bit_samples_are_refused(tmp_path: Path) -> None:
     Image.fromarray(GREY.astype(np.float32)).save(tmp_path / "a.tif")
-    with pytest.raises(UserError, match="32-bit samples are not supported"):
+    with pytest.raises(UserError, match="samples of type float32, which are not supported"):
         read_image(tmp_path / "a.tif")
 
 
-def test_cmyk_is_converted_without_a_profile(tmp_path: Path) -> None:
-    Image.new("CMYK", (8, 8), (255, 0, 0, 0)).save(tmp_path / "a.tif")
-    assert read_image(tmp_path / "a.tif")[0, 0].tolist() == [0, 255, 255]
+def test_cmyk_becomes_srgb(tmp_path: Path) -> None:
+    for ink, expected in (((255, 0, 0, 0), "cyan"), ((0, 0, 0, 0), "white"), ((0, 0, 0, 255), "black")):
+        Image.new("CMYK", (8, 8), ink).save(tmp_path / "a.tif")
+        red, green, blue = read_image(tmp_path / "a.tif")[0, 0].tolist()
+        assert {"cyan": red < 60 < green < blue, "white": min(red, green, blue) > 250, "black": red < 60}[expected]
 
 
-def test_exif_orientation_is_ignored(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, 3), (8, 1)])
+def test_exif_orientation_is_applied(tmp_path: Path, orientation: int, turns: int) -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6  # turned by 90 degrees
+    exif[0x0112] = orientation
     Image.fromarray(RGB).save(tmp_path / "a.png", exif=exif)
-    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), RGB)
-    assert image_size(tmp_path / "a.png") == (6, 9)
+    upright = np.rot90(RGB, turns)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), upright)
+    assert image_size(tmp_path / "a.png") == upright.shape[:2]
+
+
+@pytest.mark.parametrize("ending", ["jpg", "JPE", "jfif", "avif", "BMP", "webp"])
+def test_every_ending_of_the_list_is_read(tmp_path: Path, ending: str) -> None:
+    import pyvips
+
+    file = tmp_path / f"a.{ending}"
+    grey = np.full((16, 24, 3), 120, np.uint8)
+    if ending == "avif":
+        pyvips.Image.new_from_array(grey).heifsave(str(file), compression="av1")
+    else:
+        Image.fromarray(grey).save(
+            file, format={"jpe": "JPEG", "jfif": "JPEG", "jpg": "JPEG"}.get(ending.lower(), ending)
+        )
+    assert file.suffix.lower() in ENDINGS
+    assert np.abs(read_image(file).astype(int) - 120).max() <= 2
+
+
+def _png_with(chunk: bytes) -> bytes:
+    """A PNG with one more chunk before its pixels."""
+    out = io.BytesIO()
+    Image.fromarray(RGB).save(out, "PNG")
+    return out.getvalue()[:33] + chunk + out.getvalue()[33:]
+
+
+def test_text_that_is_damaged_or_long_does_not_stop_an_image(tmp_path: Path) -> None:
+    text = b"tEXtComment\0" + b"x" * 50
+    wrong = struct.pack(">I", len(text) - 4) + text + b"\0\0\0\0"
+    packed = b"zTXtworkflow\0\0" + zlib.compress(bytes(3_000_000))
+    long = struct.pack(">I", len(packed) - 4) + packed + struct.pack(">I", zlib.crc32(packed))
+    for chunk in (wrong, long):
+        (tmp_path / "a.png").write_bytes(_png_with(chunk))
+        np.testing.assert_array_equal(read_image(tmp_path / "a.png"), RGB)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n", b"<svg width='9' height='9'/>", b"%PDF-1.4"],
+)
+def test_other_formats_under_an_images_name_are_not_opened(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(UserError, match="is not an image"):
+        read_image(tmp_path / "a.png")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names are text there")
+@pytest.mark.parametrize("name", [b"\x83e\x83X.png", b"a[page=1].png", b"n" * 251 + b".png"])
+def test_any_name_that_a_file_can_have(tmp_path: Path, name: bytes) -> None:
+    file = tmp_path / os.fsdecode(name)
+    write_png(file, RGB)
+    np.testing.assert_array_equal(read_image(file), RGB)
+    assert os.listdir(tmp_path) == [file.name]
 
 
 def test_of_several_pages_the_first_is_read(tmp_path: Path) -> None:
@@ -163,11 +222,13 @@ def test_a_changed_byte_in_a_png_is_an_error(tmp_path: Path) -> None:
 
 def test_more_pixels_than_memory_should_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.fromarray(RGB).save(tmp_path / "a.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
-    for read in (read_image, image_size):
-        with pytest.raises(UserError, match="million pixels") as caught:
-            read(tmp_path / "a.png")
-        assert "tiles" in caught.value.fix
+    monkeypatch.setattr(images, "MOST_PIXELS", 10)
+    with pytest.raises(UserError, match="million pixels") as caught:
+        read_image(tmp_path / "a.png")
+    assert "tiles" in caught.value.fix
+    monkeypatch.setattr(image_file, "LARGEST_PIXELS", 10)
+    with pytest.raises(UserError, match="million pixels"):
+        image_size(tmp_path / "a.png")
 
 
 def test_write_png_makes_folders_and_leaves_nothing_else(tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def _cut(path: Path) -> None:
     ("spoil", "said"),
     [
         (lambda path: path.write_bytes(b""), "is empty"),
-        (lambda path: path.write_bytes(b"no image"), "not a known file format"),
+        (lambda path: path.write_bytes(b"no image"), "is not an image"),
         (_cut, "cannot be decoded"),
         (lambda path: None, "does not exist"),
     ],

@@ -11,7 +11,8 @@ from paragonsr.curation.provenance import is_current, mark
 from paragonsr.curation.scoring import chunks
 from paragonsr.curation.walk import count_images, image_files, require_apart
 from paragonsr.data.decoding import Progress
-from paragonsr.data.images import SUFFIXES, read_image, write_png
+from paragonsr.data.image_file import ENDINGS
+from paragonsr.data.images import read_image, write_png
 from paragonsr.data.manifest import is_manifest, read_header, read_images, root_of
 from paragonsr.data.resize import downscale as downscaled
 from paragonsr.errors import UserError
@@ -154,4 +155,4 @@ def _sharing_a_name(source: Path) -> list[Lower]:
 
 
 def _exists(stem: Path) -> bool:
-    return any(stem.with_name(stem.name + suffix).exists() for suffix in (".png", *SUFFIXES))
+    return any(stem.with_name(stem.name + suffix).exists() for suffix in (".png", *ENDINGS))

@@ -11,7 +11,7 @@ from paragonsr.data.decoding import Progress
 from paragonsr.data.lock import locked
 from paragonsr.data.manifest import KEPT, read_header, read_images, root_of
 from paragonsr.errors import UserError
-from paragonsr.files import write_atomically
+from paragonsr.files import beside, write_atomically
 
 
 def materialise(manifest: Path, target: Path, progress: Progress) -> tuple[int, int]:
@@ -102,8 +102,7 @@ def _place(tile: Path, target: Path) -> bool:
             return False
     except FileNotFoundError:
         target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.tmp")
-    temporary.unlink(missing_ok=True)
+    temporary = beside(target)
     try:
         os.link(tile, temporary)
     except OSError:  # another disk, or a file system without links

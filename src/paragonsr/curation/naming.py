@@ -3,9 +3,9 @@
 import re
 from dataclasses import dataclass
 
-from paragonsr.data.images import SUFFIXES
+from paragonsr.data.image_file import ENDINGS
 
-_ENDINGS = "|".join(map(re.escape, sorted(SUFFIXES)))
+_ENDINGS = "|".join(map(re.escape, sorted(ENDINGS)))
 _TILE = re.compile(
     rf"(?P<source>.+(?:{_ENDINGS}))__(?P<scale>[0-9]\.?[0-9]*)_(?P<top>[0-9]+)_(?P<left>[0-9]+)\.png", re.IGNORECASE
 )

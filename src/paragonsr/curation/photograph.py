@@ -1,39 +1,19 @@
 """A photograph that is decoded once and handed out in bands, however large it is."""
 
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-from PIL import Image as PillowImage
-
-from paragonsr.data.images import image_size, read_image
+from paragonsr.data.image_file import open_image, unreadable
+from paragonsr.data.images import read_image, to_rgb
 from paragonsr.data.resize import Image, resize
-from paragonsr.errors import UserError
 
 LARGE = 80_000_000
-"""Pixels from which a photograph stays in Pillow's memory (4 bytes a pixel) and only bands become arrays."""
-
-_LARGEST = 4_000_000_000
-"""Pixels beyond which a file is taken for a decompression bomb."""
-
-_LARGE_MODES = ("L", "RGB", "CMYK")
-"""Of which every part can be converted alone and without loss of what the file holds."""
+"""Pixels from which a photograph is not held as an array: libvips keeps it in a temporary file, and bands are read."""
 
 _MARGIN = 4
 """Output rows beyond a band that its own may depend on: the kernel reaches 2, and both ends are rounded."""
-
-
-def photograph_size(path: Path) -> tuple[int, int]:
-    """Height and width from the file's header.
-
-    Raises:
-        UserError: naming the file and what is wrong with it.
-    """
-    with _large_ones_allowed():
-        return image_size(path)
 
 
 class Photograph:
@@ -47,19 +27,18 @@ class Photograph:
     """
 
     def __init__(self, path: Path) -> None:
-        self.height, self.width = photograph_size(path)
-        self._pixels: Image | PillowImage.Image
-        if self.height * self.width <= LARGE:
-            self._pixels = read_image(path)
-        else:
-            self._pixels = _loaded(path)
+        image = open_image(path)
+        self._path, self.height, self.width = path, int(image.height), int(image.width)
+        large = self.height * self.width > LARGE
+        self._image = _decoded(image, path) if large else None
+        self._pixels = None if large else read_image(path)
 
     def rows(self, top: int, bottom: int) -> Image:
-        """Rows top .. bottom - 1 as stored: (bottom - top) x width x 3 uint8 RGB."""
-        if isinstance(self._pixels, np.ndarray):
+        """Rows top .. bottom - 1: (bottom - top) x width x 3 uint8 RGB."""
+        if self._pixels is not None:
             return self._pixels[top:bottom]
-        with _large_ones_allowed():  # a band of a much reduced photograph is large too
-            return np.asarray(self._pixels.crop((0, top, self.width, bottom)).convert("RGB"))
+        assert self._image is not None
+        return to_rgb(self._image.crop(0, top, self.width, bottom - top).numpy(), self._path)
 
     def bands(self, scale: float, height: int) -> Iterator[tuple[int, Image]]:
         """The photograph in another size, band by band.
@@ -91,39 +70,20 @@ class Photograph:
             yield top, resize(part, (last - first, columns))[top - first : top - first + height]
 
 
+def _decoded(image: Any, path: Path) -> Any:
+    """The same image in a temporary file of libvips, decoded once; the file goes when the image does."""
+    import pyvips
+
+    decoded = pyvips.Image.new_temp_file("%s.v")
+    try:
+        image.write(decoded)
+    except (pyvips.Error, MemoryError) as error:
+        raise unreadable(path, error) from error
+    return decoded
+
+
 def scaled_size(size: tuple[int, int], scale: float) -> tuple[int, int]:
     """Height and width of a photograph at a scale that is a multiple of 0.05, as `Photograph.bands` makes it."""
     ratio = Fraction(round(scale * 20), 20)
     p, q = ratio.numerator, ratio.denominator
     return size[0] // q * p, size[1] // q * p
-
-
-@contextmanager
-def _large_ones_allowed() -> Iterator[None]:
-    """Lifts Pillow's limit of pixels, which is a global of Pillow's, for a while."""
-    before = PillowImage.MAX_IMAGE_PIXELS
-    PillowImage.MAX_IMAGE_PIXELS = _LARGEST // 2  # Pillow refuses what has more than twice as many
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)
-            yield
-    finally:
-        PillowImage.MAX_IMAGE_PIXELS = before
-
-
-def _loaded(path: Path) -> PillowImage.Image:
-    """A large photograph, decoded into Pillow's own memory."""
-    try:
-        with _large_ones_allowed(), PillowImage.open(path) as file:
-            if file.mode not in _LARGE_MODES:
-                raise UserError(
-                    f"has {file.height * file.width / 1e6:.0f} million pixels in mode {file.mode}; photographs of this "
-                    "size are read with 8 bits, in grey, RGB or CMYK",
-                    where=str(path),
-                    fix="Convert it, or cut it into parts.",
-                )
-            file.load()
-            return file
-    except (OSError, SyntaxError, ValueError, MemoryError) as error:
-        reason = "does not fit into memory" if isinstance(error, MemoryError) else f"cannot be decoded: {error}"
-        raise UserError(reason, where=str(path), fix="Replace the file or remove it.") from error

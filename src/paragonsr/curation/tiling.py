@@ -12,11 +12,11 @@ from typing import Any
 from paragonsr.curation.cluster import Crew, in_parallel
 from paragonsr.curation.naming import Place, place_of, tile_name
 from paragonsr.curation.options import TileOptions
-from paragonsr.curation.photograph import Photograph, photograph_size, scaled_size
+from paragonsr.curation.photograph import Photograph, scaled_size
 from paragonsr.curation.provenance import is_current, mark
 from paragonsr.curation.walk import count_images, image_files, require_apart
 from paragonsr.data.decoding import Progress
-from paragonsr.data.images import write_png
+from paragonsr.data.images import image_size, write_png
 from paragonsr.data.resize import Image
 from paragonsr.errors import UserError
 from paragonsr.files import relative, write_atomically
@@ -183,7 +183,7 @@ def _tile(source: Path, target: Path, options: TileOptions, name: str) -> Tiled:
     file, side = source / name, options.side
     try:
         _require_name(name)
-        size = photograph_size(file)
+        size = image_size(file)
         sizes = {scale: scaled_size(size, scale) for scale in options.scales}
         too_small = tuple(scale for scale, scaled in sizes.items() if min(scaled) < side)
         changed = file.stat().st_mtime_ns

@@ -10,7 +10,7 @@ line is one image, sorted by path:
 
 import hashlib
 import json
-import os
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paragonsr.errors import UserError
-from paragonsr.files import relative
+from paragonsr.files import beside, relative, replacing
 
 SUFFIX = ".jsonl"
 """Ending by which a manifest is told from a folder."""
@@ -56,8 +56,7 @@ def write_manifest(path: Path, root: Path, images: Iterable[dict[str, Any]], hea
     Raises:
         UserError: it cannot be written.
     """
-    body = path.with_name(f".{path.name}.{os.getpid()}.body.tmp")
-    whole = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    body = beside(path)
     content, count = hashlib.sha256(), 0
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -72,18 +71,13 @@ def write_manifest(path: Path, root: Path, images: Iterable[dict[str, Any]], hea
                 file.write(line)
         written = {"format": FORMAT, "root": relative(root, path.parent), **header}
         written |= {"images": count, "fingerprint": content.hexdigest()[:32]}
-        with whole.open("wb") as file, body.open("rb") as lines:
+        with replacing(path) as whole, whole.open("wb") as file, body.open("rb") as lines:
             file.write(json.dumps(written, ensure_ascii=False).encode() + b"\n")
-            while part := lines.read(1 << 20):
-                file.write(part)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(whole, path)
+            shutil.copyfileobj(lines, file)
     except OSError as error:
         raise UserError(f"cannot be written: {error.strerror}", where=str(path)) from error
     finally:
         body.unlink(missing_ok=True)
-        whole.unlink(missing_ok=True)
     return written
 
 

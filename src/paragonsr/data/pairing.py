@@ -1,13 +1,12 @@
 """Which HR file belongs to which LR file."""
 
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from paragonsr.data.images import SUFFIXES
+from paragonsr.data.image_file import ENDINGS
 from paragonsr.data.manifest import image_paths, is_manifest, root_of
 from paragonsr.data.options import DatasetOptions, PairedOptions
+from paragonsr.data.walk import image_files
 from paragonsr.errors import UserError
 
 _SHOWN = 5
@@ -129,32 +128,13 @@ def _images(root: str, options: DatasetOptions, phase: str, key: str) -> list[Pa
     if not folder.is_dir():
         state = "is a file, not a folder" if folder.exists() else "does not exist"
         raise UserError(f"folder {root} {state}", where=where, fix=f"{_how_to_make(options, key)}, {elsewhere}.")
-    files = sorted(_walk(folder), key=lambda file: file.relative_to(folder).as_posix())
+    files = [folder / name for name in sorted(image_files(folder))]
     if not files:
-        endings = " ".join(sorted(SUFFIXES))
+        endings = " ".join(sorted(ENDINGS))
         raise UserError(
             f"folder {root} holds no image ({endings})", where=where, fix=f"{_how_to_make(options, key)}, {elsewhere}."
         )
     return files
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    """Image files under a folder, through links to folders too; names that begin with a dot are not looked at."""
-
-    def refuse(error: OSError) -> None:
-        raise UserError(f"cannot be read: {error.strerror}", where=str(error.filename)) from error
-
-    seen: set[str] = set()
-    for here, folders, files in os.walk(folder, followlinks=True, onerror=refuse):
-        real = os.path.realpath(here)
-        folders[:] = [] if real in seen else [name for name in folders if not name.startswith(".")]
-        if real not in seen:
-            yield from (
-                Path(here, name)
-                for name in files
-                if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES
-            )
-        seen.add(real)
 
 
 def _how_to_make(options: DatasetOptions, key: str) -> str:

@@ -4,7 +4,7 @@ import itertools
 import math
 import shutil
 import tempfile
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from paragonsr.data.image_file import ENDINGS
+from paragonsr.data.walk import image_files
 from paragonsr.errors import UserError
 from paragonsr.inference.memory import is_out_of_memory
 from paragonsr.inference.model import Tile, Upscaler
@@ -55,13 +57,14 @@ class Summary:
     """Millions of its SR pixels that are computed."""
 
 
-def plan(source: Path, out: Path, ending: str | None = None) -> list[Job]:
+def plan(source: Path, out: Path, ending: str | None = None, passed_over: Counter[str] | None = None) -> list[Job]:
     """Every image of a file or folder tree, and where its SR image goes: the same place below `out`.
 
     Args:
         source: a file, or a folder with all below it. What lies in `out` is not taken for a source.
         out: a file (its ending chooses the format) or, for a folder or where it is one, a folder.
-        ending: of the SR images, as ".png"; that of the source if None.
+        ending: of the SR images, as ".png"; that of the source if None, and PNG where that cannot be written.
+        passed_over: counts the files of a folder that are not images, by their endings.
 
     Raises:
         UserError: nothing to upscale, or two images for one place.
@@ -70,30 +73,34 @@ def plan(source: Path, out: Path, ending: str | None = None) -> list[Job]:
     if ending is not None and ending not in FORMATS:
         raise UserError(f"{ending} cannot be written", where="--format", fix=f"Use one of {known}.")
     if source.is_file():
-        if source.suffix.lower() not in FORMATS:
-            raise UserError("is not a readable image", where=str(source), fix=f"Supported formats: {known}.")
+        if source.suffix.lower() not in ENDINGS:
+            readable = ", ".join(sorted(ENDINGS))
+            raise UserError("is not a readable image", where=str(source), fix=f"Supported formats: {readable}.")
         if not out.is_dir() and out.suffix:
             if ending is not None and out.suffix.lower() != ending:
                 raise UserError(f"--format says {ending}, the name {out.suffix}", where=str(out))
             jobs = [Job(source, out)]
         else:
-            jobs = [Job(source, out / (source.stem + (ending or source.suffix)))]
+            jobs = [Job(source, _below(out, Path(source.name), ending))]
     elif source.is_dir():
         if out.is_file():
             raise UserError("is a file, and a folder is upscaled", where=str(out), fix="Name a folder.")
         inside = None if out.resolve() == source.resolve() else out.resolve()
-        files = sorted(
-            file
-            for file in source.rglob("*")
-            if file.suffix.lower() in FORMATS and file.is_file() and inside not in file.resolve().parents
-        )
-        jobs = [Job(file, (out / file.relative_to(source)).with_suffix(ending or file.suffix)) for file in files]
+        files = sorted(source / name for name in image_files(source, passed_over))
+        files = [file for file in files if inside not in file.resolve().parents]
+        jobs = [Job(file, _below(out, file.relative_to(source), ending)) for file in files]
         if not jobs:
-            raise UserError(f"holds no image ({known})", where=str(source))
+            raise UserError(f"holds no image ({', '.join(sorted(ENDINGS))})", where=str(source))
     else:
         raise UserError("does not exist", where=str(source))
     _check(jobs, known)
     return jobs
+
+
+def _below(out: Path, name: Path, ending: str | None) -> Path:
+    """Where an image goes: the same place below `out`; as PNG where its own format is not written (BMP, AVIF)."""
+    own = name.suffix if name.suffix.lower() in FORMATS else ".png"
+    return (out / name).with_suffix(ending or own)
 
 
 def _check(jobs: Sequence[Job], known: str) -> None:

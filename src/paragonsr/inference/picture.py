@@ -12,19 +12,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from paragonsr.data.image_file import ICC, open_image, said, unreadable
 from paragonsr.errors import UserError
 from paragonsr.files import replacing
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
-FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".tif": "tiff", ".tiff": "tiff"}
-"""Ending of a file name, in lower case -> what libvips calls the format."""
+FORMATS = {
+    **{".png": "png", ".webp": "webp", ".tif": "tiff", ".tiff": "tiff"},
+    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "jpeg"),
+}
+"""Ending of a file that is written, in lower case -> what libvips calls the format."""
 EIGHT_BITS = frozenset({"jpeg", "webp"})
 """Formats that hold no 16-bit samples."""
 LARGEST_SIDE = {"jpeg": 65500, "webp": 16383}
 QUALITY = 95
 """Of JPEG and WebP: there is no point in spoiling what was just gained."""
-ICC = "icc-profile-data"
 _DEPTH: dict[str, type[np.uint8] | type[np.uint16]] = {"uchar": np.uint8, "ushort": np.uint16}
 _COLOURS = {(1, np.uint8): "b-w", (3, np.uint8): "srgb", (1, np.uint16): "grey16", (3, np.uint16): "rgb16"}
 
@@ -48,16 +51,7 @@ class Picture:
         Raises:
             UserError: naming the file and what is wrong with it.
         """
-        import pyvips
-
-        if not path.exists():
-            raise UserError("does not exist", where=str(path))
-        try:
-            image = pyvips.Image.new_from_file(str(path), fail_on="truncated").autorot()
-            if image.interpretation == "cmyk":
-                image = image.icc_transform("srgb") if image.get_typeof(ICC) else image.colourspace("srgb")
-        except pyvips.Error as error:
-            raise _unreadable(path, error) from error
+        image = open_image(path)
         colours = image.bands - int(image.hasalpha())
         if image.format not in _DEPTH or colours not in (1, 3):
             raise UserError(
@@ -104,7 +98,7 @@ class Picture:
         try:
             part = self.image.crop(left, top, columns.stop - left, rows.stop - top).numpy()
         except pyvips.Error as error:
-            raise _unreadable(self.path, error) from error
+            raise unreadable(self.path, error) from error
         return np.asarray(part).reshape(rows.stop - top, columns.stop - left, self.channels)
 
     def check_target(self, target: Path, scale: int) -> None:
@@ -150,8 +144,8 @@ class Picture:
             with replacing(target) as temporary:
                 _WRITERS[name](image, str(temporary))
         except (OSError, pyvips.Error) as error:
-            said = error.strerror if isinstance(error, OSError) and error.strerror else _said(error)
-            raise UserError(f"cannot be written: {said}", where=str(target)) from error
+            why = error.strerror if isinstance(error, OSError) and error.strerror else said(error)
+            raise UserError(f"cannot be written: {why}", where=str(target)) from error
 
 
 _WRITERS = {
@@ -161,15 +155,3 @@ _WRITERS = {
     "jpeg": lambda image, path: image.jpegsave(path, Q=QUALITY, subsample_mode="off", keep="icc"),
     "webp": lambda image, path: image.webpsave(path, Q=QUALITY, keep="icc"),
 }
-
-
-def _said(error: BaseException) -> str:
-    """The last line of what libvips says, which is the most precise one."""
-    lines = str(error).strip().splitlines()
-    return lines[-1].strip() if lines else type(error).__name__
-
-
-def _unreadable(path: Path, error: BaseException) -> UserError:
-    empty = path.is_file() and path.stat().st_size == 0
-    what = "is empty (0 bytes)" if empty else f"cannot be decoded: {_said(error)}"
-    return UserError(what, where=str(path), fix="Replace the file or remove it.")
