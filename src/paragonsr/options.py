@@ -7,12 +7,16 @@ when it is needed.
 
 import builtins
 import importlib
-from typing import Any, ClassVar, Self, get_args
+import os
+from typing import Annotated, Any, ClassVar, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError, model_validator
 from pydantic_core import CoreSchema, InitErrorDetails, core_schema
 
 from paragonsr.registry import Registry
+
+PathText = Annotated[str, AfterValidator(os.path.expanduser)]
+"""Type of a field that is a path; `~` is the home folder."""
 
 ITERATIONS: dict[str, Any] = {"unit": "iterations"}
 """Marks a field that counts iterations of a whole run: `Field(json_schema_extra=ITERATIONS)`; a budget rescales it."""

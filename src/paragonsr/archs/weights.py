@@ -1,27 +1,27 @@
 """Weights in files: what is written restores the network without being told what it was."""
 
-import json
 import logging
-import pickle
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor, nn
+from torch import nn
 
 from paragonsr.archs.network_options import SCALES
 from paragonsr.archs.options import NetworkOptions
 from paragonsr.archs.recognise import State, few, make_options, recognise, shapes, with_taps_of
 from paragonsr.archs.spandrel_options import SpandrelOptions
+from paragonsr.archs.weights_file import read_metadata, read_weights, write_weights
 from paragonsr.errors import UserError
-from paragonsr.files import write_atomically
 
-KEY = "paragonsr"
-"""Entry of the safetensors metadata that holds ours, as JSON."""
-WRAPPERS = ("params_ema", "params-ema", "params", "state_dict", "model_state_dict", "model", "net", "generator")
-"""Keys under which other trainers' .pth files hold the tensors; the first one present counts."""
+__all__ = [
+    "load_into",
+    "load_network",
+    "read_metadata",
+    "read_weights",
+    "save_metadata",
+    "save_weights",
+    "starting_options",
+]
 
 log = logging.getLogger(__name__)
 
@@ -42,54 +42,12 @@ def save_weights(path: Path | str, state: State, metadata: dict[str, Any]) -> No
     Raises:
         UserError: the folder is absent, read-only or full.
     """
-    path = Path(path)
-    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
-    content = save(tensors, {KEY: json.dumps(metadata, sort_keys=True)})
-    try:
-        write_atomically(path, content)
-    except OSError as error:
-        raise UserError(
-            f"the weights could not be written ({error.strerror})",
-            where=str(path),
-            fix="Check its folder and space.",
-        ) from error
+    write_weights(Path(path), state, metadata)
 
 
-def read_weights(path: Path | str) -> tuple[State, dict[str, Any] | None]:
-    """Tensors of a .safetensors, .pth or .pt file and our metadata, if it has them. Executes no code from the file.
-
-    Raises:
-        UserError: no such file, not weights, truncated, or a pickle of something other than tensors.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError("this weights file does not exist", where=str(path), fix="Check the path.")
-    if path.suffix == ".safetensors":
-        return _read_safetensors(path)
-    if path.suffix in (".pth", ".pt"):
-        return _read_pickle(path), None
-    raise UserError(
-        f"weights end in .safetensors, .pth or .pt, not in {path.suffix or 'nothing'}",
-        where=str(path),
-        fix="Give the weights file itself.",
-    )
-
-
-def read_metadata(path: Path | str) -> dict[str, Any] | None:
-    """What a file of ours says about itself, without reading its tensors; None for any other file.
-
-    Raises:
-        UserError: no such file, or a damaged one.
-    """
-    path = Path(path)
-    if path.suffix != ".safetensors":
-        return None
-    if not path.is_file():
-        raise UserError("this weights file does not exist", where=str(path), fix="Check the path.")
-    return _read_safetensors(path, tensors=False)[1]
-
-
-def load_network(path: Path | str, arch: str | None = None, scale: int | None = None, **options: Any) -> nn.Module:
+def load_network(
+    path: Path | str, arch: str | None = None, scale: int | None = None, *, key: str | None = None, **options: Any
+) -> nn.Module:
     """The network of a weights file, in eval mode on the CPU, every tensor loaded.
 
     A file of ours says what it is. Any other is taken for a published one: every option that fixes a defect takes its
@@ -97,15 +55,16 @@ def load_network(path: Path | str, arch: str | None = None, scale: int | None = 
     ours has these tensors, spandrel is asked.
 
     Args:
-        path: .safetensors, .pth or .pt.
+        path: .safetensors, .pth, .pt or .ckpt.
         arch: name of a network.
         scale: HR side / LR side.
+        key: see `read_weights`.
         options: options of the network; they win over the file's metadata and over what was found.
 
     Raises:
         UserError: unreadable file, unknown arch or option, tensors that do not fit.
     """
-    state, metadata = read_weights(path)
+    state, metadata = read_weights(path, key)
     where = str(path)
     if arch is not None and NetworkOptions.choose(arch) is None:
         known = ", ".join(NetworkOptions.registry.names())
@@ -125,7 +84,7 @@ def load_network(path: Path | str, arch: str | None = None, scale: int | None = 
     return _build_and_load(where, *_recorded(where, metadata, arch, scale, options), state)
 
 
-def starting_options(options: NetworkOptions, path: Path | str) -> NetworkOptions:
+def starting_options(options: NetworkOptions, path: Path | str, key: str | None = None) -> NetworkOptions:
     """The options a network must be built with to continue from a weights file; those in `options` take precedence.
 
     The file's own where it says what they are and is of the same arch, else those of the published network.
@@ -133,7 +92,7 @@ def starting_options(options: NetworkOptions, path: Path | str) -> NetworkOption
     Raises:
         UserError: unreadable file.
     """
-    _, metadata = read_weights(path)
+    _, metadata = read_weights(path, key)
     if metadata is None:
         return type(options).published(**options.given())
     if metadata.get("arch") != options.tag():
@@ -142,14 +101,21 @@ def starting_options(options: NetworkOptions, path: Path | str) -> NetworkOption
 
 
 def load_into(
-    network: nn.Module, options: NetworkOptions, scale: int, path: Path | str, *, strict: bool = True
+    network: nn.Module,
+    options: NetworkOptions,
+    scale: int,
+    path: Path | str,
+    *,
+    strict: bool = True,
+    key: str | None = None,
 ) -> list[str]:
     """Copy a file's tensors into a network that stands already.
 
     Args:
         network: what `options.build(scale=scale)` made.
         options, scale: what it was built from.
-        path: .safetensors, .pth or .pt.
+        path: .safetensors, .pth, .pt or .ckpt.
+        key: see `read_weights`.
         strict: every tensor must fit. Otherwise - a warm start from another scale or size - those that fit by name and
             shape are taken over.
 
@@ -159,8 +125,8 @@ def load_into(
     Raises:
         UserError: unreadable file; tensors that do not fit; not strict, and nothing fits.
     """
-    state, metadata = read_weights(path)
-    state = with_taps_of(network, state)
+    state, metadata = read_weights(path, key)
+    state = _by_our_names(str(path), options, network, with_taps_of(network, state))
     recorded = (metadata or {}).get("options", {})
     differing = [k for k, v in options.model_dump(exclude={"type"}).items() if k in recorded and recorded[k] != v]
     if differing:
@@ -182,42 +148,17 @@ def load_into(
     return [name for name in own if name not in fitting]
 
 
-def _read_safetensors(path: Path, *, tensors: bool = True) -> tuple[State, dict[str, Any] | None]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            entries = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys() if tensors}  # noqa: SIM118
-        metadata = json.loads(entries[KEY]) if KEY in entries else None
-    except (SafetensorError, OSError, ValueError) as error:
-        raise UserError(
-            f"not a whole safetensors file ({error})", where=str(path), fix="It may be truncated: copy it again."
-        ) from error
-    if metadata is not None and not isinstance(metadata, dict):
-        raise UserError("its metadata was not written by paragonsr", where=str(path), fix="Copy it again.")
-    return state, metadata
+def _by_our_names(where: str, options: NetworkOptions, network: nn.Module, state: State) -> State:
+    """Weights of another project's network by the names that spandrel gives its tensors (ESRGAN has three sets)."""
+    if not isinstance(options, SpandrelOptions) or shapes(state) == shapes(network.state_dict()):
+        return state
+    from paragonsr.archs.spandrel_adapter import detect
 
-
-def _read_pickle(path: Path) -> State:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UserError(
-            "the file holds more than tensors, and loading it could run code",
-            where=str(path),
-            fix="Ask its author for safetensors. Nothing in the file was run.",
-        ) from error
-    except Exception as error:  # what a damaged or hostile file makes the reader raise is open
-        raise UserError(
-            "not a whole PyTorch weights file", where=str(path), fix="It may be truncated: copy it again."
-        ) from error
-    while isinstance(content, dict):
-        inner = next((content[key] for key in WRAPPERS if isinstance(content.get(key), dict)), None)
-        if inner is None:
-            break
-        content = inner
-    if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
-        raise UserError("it holds no weights", where=str(path), fix="Give a file that maps names to tensors.")
-    return {str(name).removeprefix("module.").removeprefix("_orig_mod."): v for name, v in content.items()}
+        found, tensors = detect(where, state)
+    except UserError:
+        return state  # what does not fit is named by the comparison with the network
+    return tensors if found["network"].lower() == options.network.lower() else state
 
 
 def _recorded(

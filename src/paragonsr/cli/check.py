@@ -23,6 +23,7 @@ def check(
     for note in (*loaded.warnings, *idle(loaded.config)):
         typer.echo(f"note: {note}")
     sound = _data(loaded.config)
+    sound = _starts(loaded.config) and sound
     _learning_rate(loaded.config)
     _automations(loaded.config)
     if measure:
@@ -32,16 +33,36 @@ def check(
     typer.echo("ready to train")
 
 
+def _starts(config: "Config") -> bool:
+    from paragonsr.training.readiness import start_problems
+
+    problems = start_problems(config)
+    for problem in problems:
+        typer.echo(f"  {problem}", err=True)
+    return not problems
+
+
 def _data(config: "Config") -> bool:
     from paragonsr.data.inspect import check_dataset
+    from paragonsr.training.readiness import shared_images, shared_note, validation_problems
 
     sound = True
-    for phase in ("train", *config.val_sets):
-        report = check_dataset(config.datasets[phase], config.scale, phase)
+    reports = {
+        phase: check_dataset(config.datasets[phase], config.scale, phase) for phase in ("train", *config.val_sets)
+    }
+    for phase, report in reports.items():
         typer.echo(str(report))
-        for problem in report.problems:
+        problems = [str(problem) for problem in report.problems]
+        if phase != "train":
+            problems += validation_problems(config, phase, report.shapes)
+            shared = shared_images(reports["train"].digests, report.digests)
+            if shared:
+                typer.echo(f"note: {shared_note(phase, shared, report.images)}")
+        if report.oriented:
+            typer.echo(f"note: {len(report.oriented)} HR images have an EXIF orientation, which is applied")
+        for problem in problems:
             typer.echo(f"  {problem}", err=True)
-        sound = sound and not report.problems
+        sound = sound and not problems
     return sound
 
 

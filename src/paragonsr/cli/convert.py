@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+PARAM_KEY = "Set of weights in a .pth file: params, params_ema, ...; default: the averaged ones first."
+
 
 def convert(
     weights: Annotated[Path, typer.Argument(help="Weights of this family or of another project: .safetensors, .pth.")],
@@ -13,6 +15,7 @@ def convert(
     arch: Annotated[str | None, typer.Option(help="Needed where the tensors do not say it.")] = None,
     scale: Annotated[int | None, typer.Option(help="Needed where the tensors do not say it.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="option=value of the network; repeat it.")] = None,
+    param_key: Annotated[str | None, typer.Option(help=PARAM_KEY)] = None,
     name: Annotated[str | None, typer.Option(help="Name of the model; default: that of its run or file.")] = None,
     openmodeldb: Annotated[Path | None, typer.Option(help="Also write the JSON for OpenModelDB to this file.")] = None,
 ) -> None:
@@ -24,7 +27,7 @@ def convert(
     from paragonsr.export.source import open_source
     from paragonsr.files import write_atomically
 
-    source = open_source(weights, arch, scale, **network_options(settings))
+    source = open_source(weights, arch, scale, **network_options(settings, param_key))
     if name is not None:
         source = replace(source, metadata=source.metadata | {"name": name})
     written = write(source, out)
@@ -35,12 +38,17 @@ def convert(
         typer.echo(f"{openmodeldb}: author, license, description, images and urls are left for you to fill in")
 
 
-def network_options(settings: list[str] | None) -> dict[str, Any]:
-    """The options of a network from option=value arguments; `arguments.key=value` goes one level down."""
+def network_options(settings: list[str] | None, param_key: str | None = None) -> dict[str, Any]:
+    """The options of a network from option=value arguments; `arguments.key=value` goes one level down.
+
+    Args:
+        settings: the arguments.
+        param_key: value of --param-key, which set of weights is loaded.
+    """
     from paragonsr.config.yaml import parse_scalar
     from paragonsr.errors import UserError
 
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = {} if param_key is None else {"key": param_key}
     for setting in settings or []:
         name, equals, value = setting.partition("=")
         if not equals or not name:

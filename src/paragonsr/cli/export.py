@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from paragonsr.cli.convert import PARAM_KEY, network_options
+
 
 def export(
     weights: Annotated[Path, typer.Argument(help="Weights: .safetensors or .pth.")],
@@ -16,9 +18,9 @@ def export(
     arch: Annotated[str | None, typer.Option(help="Needed where the weights do not say it.")] = None,
     scale: Annotated[int | None, typer.Option(help="Needed where the weights do not say it.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="option=value of the network.")] = None,
+    param_key: Annotated[str | None, typer.Option(help=PARAM_KEY)] = None,
 ) -> None:
     """Write a network as ONNX for every image size, checked against PyTorch in ONNX Runtime before it is written."""
-    from paragonsr.cli.convert import network_options
     from paragonsr.errors import UserError
     from paragonsr.export.onnx import export_onnx
     from paragonsr.export.source import open_source
@@ -26,7 +28,7 @@ def export(
     sides = None if size is None else re.fullmatch(r"(\d+)x(\d+)", size)
     if size is not None and sides is None:
         raise UserError(f"{size} is not a size", where="--size", fix="Write HEIGHTxWIDTH, for example 256x256.")
-    source = open_source(weights, arch, scale, **network_options(settings))
+    source = open_source(weights, arch, scale, **network_options(settings, param_key))
     typer.echo(f"{source.name}: making the graph; a large network with attention takes minutes")
     done = export_onnx(source, out, fp16=fp16, opset=opset, size=(int(sides[1]), int(sides[2])) if sides else None)
     for (batch, height, width), difference in done.parity.differences.items():

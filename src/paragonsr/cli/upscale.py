@@ -1,9 +1,12 @@
 """paragonsr upscale IN OUT --model W"""
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from paragonsr.cli.convert import PARAM_KEY, network_options
 
 if TYPE_CHECKING:
     from paragonsr.inference.model import Tile
@@ -14,7 +17,7 @@ PRECISION = "fp32, bf16 or fp16."
 
 
 def upscale(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="Image, or folder of images: PNG, JPEG, WebP, TIFF.")],
+    source: Annotated[Path, typer.Argument(metavar="IN", help="Image or folder: PNG, JPEG, WebP, TIFF, AVIF, BMP.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Image, or folder, which gets the same folders below it.")],
     model: Annotated[Path, typer.Option(help="Weights: .safetensors, .pth or .onnx.")],
     tile: Annotated[str, typer.Option(help=TILE)] = "auto",
@@ -27,6 +30,7 @@ def upscale(
     arch: Annotated[str | None, typer.Option(help="Needed where the weights do not say it.")] = None,
     scale: Annotated[int | None, typer.Option(help="Needed where the weights do not say it.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="option=value of the network; repeat it.")] = None,
+    param_key: Annotated[str | None, typer.Option(help=PARAM_KEY)] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; the GPU if there is one.")] = None,
 ) -> None:
     """Upscale images. Done ones are skipped; one that cannot be read does not stop the rest."""
@@ -35,14 +39,17 @@ def upscale(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from paragonsr.cli.convert import network_options
+    from paragonsr.data.walk import described
     from paragonsr.errors import UserError
     from paragonsr.inference.folder import Summary, plan, upscale_files
     from paragonsr.inference.model import load
 
     side, turned = tile_side(tile), ensemble_x8(ensemble)
-    jobs = plan(source, out, None if ending is None else f".{ending.lower().lstrip('.')}")
-    upscaler = load(model, arch, scale, device, precision=precision, ensemble=turned, **network_options(settings))
+    passed_over: Counter[str] = Counter()
+    chosen = None if ending is None else f".{ending.lower().lstrip('.')}"
+    jobs = plan(source, out, chosen, passed_over)
+    named = network_options(settings, param_key)
+    upscaler = load(model, arch, scale, device, precision=precision, ensemble=turned, **named)
     console, begun = Console(stderr=True), time.perf_counter()
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
@@ -61,6 +68,8 @@ def upscale(
         f"{summary.done} of {len(jobs)} images upscaled x{upscaler.scale}{skipped}: {summary.megapixels:.2f} MP in "
         f"{seconds:.1f} s, {summary.megapixels / seconds:.2f} MP/s{' (ensemble x8)' if turned else ''}"
     )
+    if passed_over:
+        typer.echo(f"passed over, not images: {described(passed_over)}")
     if summary.failed:
         listed = "\n".join(f"  {file}: {why}" for file, why in summary.failed.items())
         raise UserError(f"{len(summary.failed)} of {len(jobs)} images could not be upscaled\n{listed}")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from paragonsr.cli.convert import PARAM_KEY, network_options
 from paragonsr.cli.upscale import ENSEMBLE, PRECISION, TILE, ensemble_x8, tile_side
 from paragonsr.errors import UserError
 
@@ -20,6 +21,7 @@ def validate(
     scale: Annotated[int | None, typer.Option(help="Needed where the weights do not say it.")] = None,
     arch: Annotated[str | None, typer.Option(help="Needed where the weights do not say it.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="option=value of the network; repeat it.")] = None,
+    param_key: Annotated[str | None, typer.Option(help=PARAM_KEY)] = None,
     tile: Annotated[str, typer.Option(help=TILE)] = "off",
     ensemble: Annotated[str | None, typer.Option(help=ENSEMBLE)] = None,
     precision: Annotated[str, typer.Option(help=PRECISION)] = "fp32",
@@ -33,14 +35,14 @@ def validate(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    from paragonsr.cli.convert import network_options
     from paragonsr.files import write_atomically
     from paragonsr.inference.benchmark import benchmark
     from paragonsr.inference.model import load
 
     chosen = _metrics(metrics)
     side, turned = tile_side(tile), ensemble_x8(ensemble)
-    upscaler = load(model, arch=arch, scale=scale, precision=precision, ensemble=turned, **network_options(settings))
+    named = network_options(settings, param_key)
+    upscaler = load(model, arch=arch, scale=scale, precision=precision, ensemble=turned, **named)
     console = Console(stderr=True)
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:

@@ -73,7 +73,6 @@ IGNORED_PATH = (
     | {
         "strict_load_d": "the discriminator's weights are always loaded whole",
         "param_key_d": "weights are found by themselves",
-        "param_key_g": "weights are found by themselves",
         "pretrain_network_g_path": "use pretrain_network_g",
         "ignore_resume_networks": "a resume state is one file",
     }

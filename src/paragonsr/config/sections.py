@@ -10,7 +10,7 @@ from paragonsr.loggers.options import SinkOptions, TensorBoardOptions
 from paragonsr.losses.options import LossOptions
 from paragonsr.metrics.options import MetricOptions, PSNRYOptions, SSIMYOptions
 from paragonsr.optim.options import OptimiserOptions, ProdigyOptions, ScheduleFreeOptions, SchedulerOptions
-from paragonsr.options import ITERATIONS, Options
+from paragonsr.options import ITERATIONS, Options, PathText
 
 
 class TrainOptions(Options):
@@ -124,19 +124,21 @@ class LoggerOptions(Options):
 class PathOptions(Options):
     """`path`: where things are read from and written to, relative to the working directory."""
 
-    experiments_root: str = "experiments"
-    pretrain_network_g: str | None = None
+    experiments_root: PathText = "experiments"
+    pretrain_network_g: PathText | None = None
     """Weights to start from."""
-    pretrain_network_d: str | None = None
+    param_key_g: str | None = None
+    """Which set of weights of a .pth file is loaded (`params`, `params_ema`); default: the averaged ones first."""
+    pretrain_network_d: PathText | None = None
     """Weights that the network of the learned loss (a discriminator) starts from; all its tensors must be there."""
-    pretrain_network_g_teacher: str | None = None
+    pretrain_network_g_teacher: PathText | None = None
     """Weights of a network to learn from (.safetensors, .pth or .onnx). What it makes of the LR images is packed once,
     as they are; then it costs no time."""
     strict_load_g: bool = True
     """False takes over the tensors that fit and lists those it skips."""
-    resume_state: str | None = None
+    resume_state: PathText | None = None
     """A .state file to continue from, instead of the newest in the experiment's folder. What that folder holds from
     later iterations is moved into archive_<time>; the same command then resumes from what was made since."""
-    system_stats: str | None = None
+    system_stats: PathText | None = None
     """Folder of a run whose clock and memory readings are taken instead of this machine's, so that what depends on
     them (batch size, a budget of seconds) is decided as it was there."""

@@ -1,12 +1,15 @@
 """Opening every pair of a set and saying what is wrong with it, without training or writing anything."""
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
 
 from paragonsr.data.decoding import Problem, Progress, for_each_pair, load_pair
+from paragonsr.data.image_file import orientation
+from paragonsr.data.mismatch import mismatch
 from paragonsr.data.options import DatasetOptions
-from paragonsr.data.pairing import match
+from paragonsr.data.pairing import Pair, match
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,12 @@ class Report:
     """Of all images together."""
     packed_bytes: int
     """Size of the packed store."""
+    shapes: dict[str, tuple[int, int]]
+    """Name -> height and width of the HR image."""
+    digests: dict[str, str]
+    """Name -> hash of the decoded HR image."""
+    oriented: list[str]
+    """HR files with an EXIF orientation, which is applied."""
 
     def __str__(self) -> str:
         size = f"{self.smallest[1]} x {self.smallest[0]} to {self.largest[1]} x {self.largest[0]} HR pixels"
@@ -48,11 +57,13 @@ def check_dataset(options: DatasetOptions, scale: int, phase: str, progress: Pro
         UserError: a folder is missing or empty, so that there is nothing to look at.
     """
     found = match(options, phase)
-    shapes, broken = for_each_pair(lambda _, pair: load_pair(pair, scale)[1].shape[:2], found.pairs, progress)
+    looks, broken = for_each_pair(lambda _, pair: _look(pair, scale), found.pairs, progress)
+    shapes = {i: look.shape for i, look in looks.items()}
     problems = [Problem(name, "shared by several files") for name in found.ambiguous]
     problems += [Problem(name, "has no LR image") for name in found.without_lr]
     problems += [Problem(name, "has no HR image") for name in found.without_hr]
     problems += broken
+    problems += [Problem(found.pairs[i].name, look.mismatch) for i, look in sorted(looks.items()) if look.mismatch]
     try:
         patch = options.lr_patch(scale) or 0
     except ValueError as error:
@@ -73,4 +84,25 @@ def check_dataset(options: DatasetOptions, scale: int, phase: str, progress: Pro
         largest=(int(most[0]), int(most[1])),
         hr_pixels=pixels,
         packed_bytes=3 * (pixels + pixels // scale**2),
+        shapes={found.pairs[i].name: (h * scale, w * scale) for i, (h, w) in shapes.items()},
+        digests={found.pairs[i].name: look.digest for i, look in looks.items()},
+        oriented=[found.pairs[i].name for i, look in sorted(looks.items()) if look.oriented],
     )
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What is kept of a pair that was decoded."""
+
+    shape: tuple[int, int]
+    """Of the LR image."""
+    digest: str
+    oriented: bool
+    mismatch: str | None
+
+
+def _look(pair: Pair, scale: int) -> _Look:
+    hr, lq = load_pair(pair, scale)
+    digest = hashlib.blake2b(repr(hr.shape).encode() + np.ascontiguousarray(hr).tobytes(), digest_size=16).hexdigest()
+    wrong = mismatch(hr, lq, scale) if pair.lr is not None else None
+    return _Look((lq.shape[0], lq.shape[1]), digest, orientation(pair.hr) != 1, wrong)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from paragonsr.degradation.options import DegradationOptions
-from paragonsr.options import Variant
+from paragonsr.options import PathText, Variant
 from paragonsr.registry import Registry
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from paragonsr.data.packed import PackedDataset
     from paragonsr.data.sampling import Sampler
 
-Folders = str | Annotated[list[str], Field(min_length=1)]
+Folders = PathText | Annotated[list[PathText], Field(min_length=1)]
 """One folder or several; the images of several count as one set, in the order of the folders."""
 
 
@@ -47,7 +47,7 @@ class DatasetOptions(Variant):
     """Threads that cut the next batches while the network trains; 0 cuts each when it is asked for."""
     prefetch_factor: int = Field(2, ge=1)
     """Batches that each of these threads may be ahead."""
-    store_root: str | None = None
+    store_root: PathText | None = None
     """Where the decoded images are packed; default $PARAGONSR_CACHE, else ~/.cache/paragonsr/packed."""
 
     target = "paragonsr.data.packed:open_packed"

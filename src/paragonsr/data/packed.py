@@ -117,6 +117,10 @@ class PackedDataset:
         self.teacher = teacher
         self.fingerprint = _fingerprint([self.fingerprint, teacher.digest, repr(teacher.share)])
 
+    def digests(self) -> dict[str, str]:
+        """Name -> hash of the decoded HR and LR image, as they were packed."""
+        return dict(zip(self.names, self._digests, strict=True))
+
     def damaged(self) -> list[str]:
         """Names of the images whose samples are not those that were packed; reads everything."""
         return [name for i, name in enumerate(self.names) if self._digest(i) != self._digests[i]]

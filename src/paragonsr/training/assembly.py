@@ -248,7 +248,9 @@ def _first_measurements(
 def _pretrain(config: Config, network: nn.Module, console: Console) -> None:
     path = config.path.pretrain_network_g
     assert path is not None
-    skipped = load_into(network, config.network, config.scale, path, strict=config.path.strict_load_g)
+    skipped = load_into(
+        network, config.network, config.scale, path, strict=config.path.strict_load_g, key=config.path.param_key_g
+    )
     console.say(f"starting from {path}", "green")
     if skipped:
         count = f"{len(skipped)} of {len(network.state_dict())} tensors do not fit and keep their initial values"

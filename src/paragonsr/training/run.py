@@ -14,12 +14,14 @@ from paragonsr.archs.branches import merged
 from paragonsr.archs.complexity import count_parameters
 from paragonsr.archs.weights import load_into, starting_options
 from paragonsr.config import Config
+from paragonsr.errors import UserError
 from paragonsr.training.assembly import assemble
 from paragonsr.training.checkpoint.run_folder import RunFolder, environment
 from paragonsr.training.engine.device_context import DeviceContext, open_device_context
 from paragonsr.training.engine.factory import build_network
 from paragonsr.training.engine.validation import sanity
 from paragonsr.training.loop import Trainer
+from paragonsr.training.readiness import shared_images, shared_note, validation_problems
 from paragonsr.training.reporting.console import Console
 from paragonsr.training.reporting.pictures import comparison_picture
 from paragonsr.training.run_data import Data, open_data
@@ -60,13 +62,14 @@ def train(config: Config, *, fresh: bool = False, notes: tuple[str, ...] = ()) -
         network = build_network(config, device_context)
         sanity(network, device_context)
         data = open_data(config, device_context)
+        warnings = _before_the_first_step(config, data)
         with device_context.main_process_first():
             folder = RunFolder(config, fresh=fresh, is_main_process=device_context.is_main_process)
             stack.callback(folder.release)
         config, plan = planned(config, folder, device_context)
         folder.check_same(config, data.train.fingerprint)
         console = stack.enter_context(Console(folder.path / "train.log" if device_context.is_main_process else None))
-        for note in (*notes, *device_context.notes, *filter(None, (beginning, plan))):
+        for note in (*notes, *warnings, *device_context.notes, *filter(None, (beginning, plan))):
             console.say(note, "yellow")
         for line in _heading(config, device_context, data, network):
             console.say(line)
@@ -83,12 +86,29 @@ def train(config: Config, *, fresh: bool = False, notes: tuple[str, ...] = ()) -
         return outcome
 
 
+def _before_the_first_step(config: Config, data: Data) -> list[str]:
+    """Refuse what would fail at the first validation; warn of what would be measured wrongly.
+
+    Raises:
+        UserError: naming each validation image that a metric cannot measure.
+    """
+    notes = []
+    for phase, packed in data.validation.items():
+        problems = validation_problems(config, phase, dict(zip(packed.names, packed.shapes, strict=True)))
+        if problems:
+            raise UserError("\n  ".join(problems), where="validation")
+        shared = shared_images(data.train.digests(), packed.digests())
+        if shared:
+            notes.append(shared_note(phase, shared, len(packed)))
+    return notes
+
+
 def _from_where_it_begins(config: Config) -> tuple[Config, str | None]:
     """The configuration with the network's options that the weights to start from were trained with."""
     path = config.path.pretrain_network_g
     if path is None:
         return config, None
-    options = starting_options(config.network, path)
+    options = starting_options(config.network, path, config.path.param_key_g)
     changed = [name for name in type(options).model_fields if getattr(options, name) != getattr(config.network, name)]
     if not changed:
         return config, None

@@ -37,6 +37,12 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         UserError: missing, truncated, damaged, or no resume state.
     """
+    if _is_foreign(path):
+        raise UserError(
+            "this is not a resume state of paragonsr but of another trainer; only its weights can be used",
+            where=str(path),
+            fix="Give the weights that were saved with it: path.pretrain_network_g=...",
+        )
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -51,6 +57,16 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if metadata.get("digest") != _digest(tensors, text):
         raise _damaged(path, "its content does not match its digest")
     return tensors, json.loads(text) | {"digest": metadata["digest"]}
+
+
+def _is_foreign(path: Path) -> bool:
+    """Whether a file is a PyTorch archive or a pickle, as the states of BasicSR and redux are."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(4)
+    except OSError:
+        return False
+    return head.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x04"))
 
 
 def _damaged(path: Path, why: str) -> UserError:

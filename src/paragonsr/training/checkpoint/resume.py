@@ -68,12 +68,17 @@ def find_state(
     tensors, rest, troubles = found
     for trouble in troubles:
         console.say(trouble, "red")
-    return _checked(ResumeState(tensors, rest), str(files.states))
+    require_format(rest, str(files.states))
+    return ResumeState(tensors, rest)
 
 
-def _checked(state: ResumeState, where: str) -> ResumeState:
-    """The state, if its format is that of today."""
-    found = state.rest.get("format")
+def require_format(rest: dict[str, Any], where: str) -> None:
+    """Refuse a state of another format.
+
+    Raises:
+        UserError: naming both formats.
+    """
+    found = rest.get("format")
     if found != FORMAT:
         raise UserError(
             f"this resume state has format {found}, this version of paragonsr reads format {FORMAT}",
@@ -81,7 +86,6 @@ def _checked(state: ResumeState, where: str) -> ResumeState:
             fix="Resume it with the version that wrote it, or start a new run from its weights: "
             "path.pretrain_network_g=...",
         )
-    return state
 
 
 def _named(
@@ -94,7 +98,7 @@ def _named(
 ) -> ResumeState:
     """The state that the user names; or, when this run has been there already, the newest that goes back to it."""
     tensors, rest = read_state(path)
-    _checked(ResumeState(tensors, rest), str(path))
+    require_format(rest, str(path))
     if "config" in rest:
         fix = "Undo these changes, or start a new run from its weights: path.pretrain_network_g=..."
         require_same(rest["config"], rest["images"], config, images, str(path), fix)

@@ -1,0 +1,99 @@
+"""What would stop a run, or make it train something else, found before its first step."""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from paragonsr.archs.weights import load_into, read_weights, starting_options
+from paragonsr.config import Config
+from paragonsr.errors import UserError
+from paragonsr.training.checkpoint.files import read_state
+from paragonsr.training.checkpoint.resume import require_format
+
+SMALL = 128
+"""Side in pixels below which an image is measured for a try: what is larger can be measured."""
+
+
+def start_problems(config: Config) -> list[str]:
+    """What is wrong with the weights and states that a run begins from, and with the place it writes to."""
+    problems = []
+    for work in (_start_weights, _resume_state, _experiments):
+        try:
+            work(config)
+        except UserError as error:
+            problems.append(str(error))
+    return problems
+
+
+def _start_weights(config: Config) -> None:
+    path, key = config.path.pretrain_network_g, config.path.param_key_g
+    if path is not None:
+        options = starting_options(config.network, path, key)
+        load_into(
+            options.build(scale=config.scale), options, config.scale, path, strict=config.path.strict_load_g, key=key
+        )
+    if config.path.pretrain_network_d is not None:
+        read_weights(config.path.pretrain_network_d)
+
+
+def _resume_state(config: Config) -> None:
+    if config.path.resume_state is not None:
+        _, rest = read_state(Path(config.path.resume_state))
+        require_format(rest, config.path.resume_state)
+
+
+def _experiments(config: Config) -> None:
+    """A file can be made in the folder of experiments, or in the nearest one that exists above it."""
+    folder = (Path(config.path.experiments_root) / config.name).absolute()
+    while not folder.exists():
+        folder = folder.parent
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"cannot be written: {error.strerror}", where=str(folder), fix="Set path.experiments_root=... elsewhere."
+        ) from None
+
+
+def validation_problems(config: Config, phase: str, shapes: Mapping[str, tuple[int, int]]) -> list[str]:
+    """Validation images that a metric cannot measure.
+
+    Args:
+        config: the run.
+        phase: of the validation set.
+        shapes: name -> height and width of the HR image.
+    """
+    metrics = {name: options.build(scale=config.scale) for name, options in config.val.chosen_metrics().items()}
+    problems = []
+    for image, (height, width) in shapes.items():
+        if min(height, width) > SMALL:
+            continue
+        flat = np.zeros((height, width, 3), np.uint8)
+        for name, metric in metrics.items():
+            try:
+                metric.measure(flat, flat)
+            except ValueError as error:
+                problems.append(f"datasets.{phase}: {image}: val.metrics.{name}: {error}; remove this image")
+    return problems
+
+
+def shared_images(train: Mapping[str, str], validation: Mapping[str, str]) -> list[str]:
+    """Names of the validation images that are training images too.
+
+    Args:
+        train, validation: name -> hash of the decoded image.
+    """
+    known = set(train.values())
+    return [name for name, digest in validation.items() if digest in known]
+
+
+def shared_note(phase: str, shared: list[str], count: int) -> str:
+    """The warning about validation images that are trained on."""
+    shown = ", ".join(shared[:3]) + (f" and {len(shared) - 3} more" if len(shared) > 3 else "")
+    return (
+        f"{len(shared)} of {count} images of datasets.{phase} are training images ({shown}): "
+        "their values say nothing about other images"
+    )
