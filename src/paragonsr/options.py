@@ -74,9 +74,6 @@ class Variant(Options):
     aliases: ClassVar[tuple[str, ...]] = ()
     """Other spellings of `type` in users' configurations."""
 
-    hint: ClassVar[str] = ""
-    """Said about an unknown `type` that may be something this variant can make; {} is the unknown name."""
-
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
@@ -124,6 +121,11 @@ class Variant(Options):
             return variant.model_validate(given | {"type": variant.tag()})
         except ValidationError as error:
             raise _inside(variant.tag(), error) from None
+
+    @classmethod
+    def hint(cls, name: str) -> str:
+        """What is said about an unknown `type` that this variant can make under another name; empty if it cannot."""
+        return ""
 
     def build(self, **context: Any) -> Any:
         """Import the code behind this variant and make the thing from these options."""

@@ -95,7 +95,9 @@ class SpandrelNetwork(nn.Module):
         super().__init__()
         name, kind, architecture = _find(options.network)
         self.options, self.scale = options, scale
-        self.network = _construct(name, kind, options.arguments, scale)
+        spelling = OTHER_ARGUMENTS.get(name, {})
+        given = {spelling.get(key, key): value for key, value in options.arguments.items()}
+        self.network = _construct(name, kind, given, scale)
         descriptor = _described(name, architecture, self.network)
         facts = (descriptor.scale, descriptor.input_channels, descriptor.output_channels)
         if facts != (scale, 3, 3):
@@ -197,10 +199,26 @@ def detect(where: str, state: State) -> tuple[dict[str, Any], State]:
     return {"network": name, "arguments": arguments, "scale": descriptor.scale}, model.state_dict()
 
 
+OTHER_NAMES = {"rrdbnet": "ESRGAN", "rrdb": "ESRGAN", "srvggnetcompact": "Compact", "srvggnet": "Compact"}
+"""Names of BasicSR and Real-ESRGAN, in lower case -> spandrel's."""
+
+
+OTHER_ARGUMENTS = {
+    "ESRGAN": {"num_in_ch": "in_nc", "num_out_ch": "out_nc", "num_feat": "num_filters", "num_block": "num_blocks"}
+}
+"""Network -> arguments of BasicSR's constructor -> spandrel's."""
+
+
+def known_as(name: str) -> str | None:
+    """The name by which spandrel has a network; None if it has none."""
+    wanted = OTHER_NAMES.get(name.lower(), name).lower()
+    return next((known for known in networks() if known.lower() == wanted), None)
+
+
 def _find(wanted: str) -> tuple[str, type[nn.Module], Any]:
-    for name, (kind, architecture) in networks().items():
-        if name.lower() == wanted.lower():
-            return name, kind, architecture
+    name = known_as(wanted)
+    if name is not None:
+        return name, *networks()[name]
     raise UserError(
         f"unknown network for spandrel: {wanted}",
         where="network_g.network",

@@ -1,5 +1,6 @@
 """Networks of other projects, by the names that spandrel gives them."""
 
+from importlib.util import find_spec
 from typing import Any, Literal
 
 from pydantic import Field
@@ -14,7 +15,16 @@ class SpandrelOptions(NetworkOptions):
     target = "paragonsr.archs.spandrel_adapter:SpandrelNetwork"
     family = "spandrel"
     purpose = "any network that spandrel knows"
-    hint = "a network of another project is `type: spandrel`, `network: {}`"
+
+    @classmethod
+    def hint(cls, name: str) -> str:
+        """How a network of another project is written, if spandrel has it; checked, never guessed."""
+        if find_spec("spandrel") is None:
+            return "networks of other projects need: pip install 'paragonsr[spandrel]'"
+        from paragonsr.archs.spandrel_adapter import known_as
+
+        known = known_as(name)
+        return f"write `type: spandrel`, `network: {known}`" if known else ""
 
     network: str = Field(min_length=1)
     """Name of the network's class in spandrel, in any case: Compact, SPAN, RealPLKSR, SwinIR, DAT, ..."""

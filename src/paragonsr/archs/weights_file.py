@@ -3,7 +3,7 @@
 import hashlib
 import json
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,10 @@ ENDINGS = (".safetensors", ".pth", ".pt", ".ckpt")
 """Endings of weights files."""
 WRAPPERS = ("params_ema", "params-ema", "params", "state_dict", "model_state_dict", "model", "net", "generator")
 """Keys under which other trainers' files hold the tensors; the first one present counts."""
-PREFIXES = ("module.", "_orig_mod.", "netG.", "net_g.", "net_g_ema.", "generator.", "model.", "network.")
+PREFIXES = ("module.", "_orig_mod.", "netG.", "net_g.", "net_g_ema.", "generator.")
 """Beginnings that other trainers put before every name."""
+LIGHTNING_PREFIXES = ("model.", "network.")
+"""The same in .ckpt files; in others a network's own names may begin like that."""
 COPY_AGAIN = "It may be truncated: copy it again."
 
 
@@ -86,7 +88,9 @@ def read_weights(path: Path | str, key: str | None = None) -> tuple[State, dict[
             raise UserError(f"it has no {key!r}: safetensors hold one set of weights", where=str(path))
     else:
         state, metadata = _read_pickle(path, key), None
-    state = _without_prefix(state)
+    if metadata is None:
+        more = LIGHTNING_PREFIXES if path.suffix.lower() == ".ckpt" else ()
+        state = _without_prefix(state, (*PREFIXES, *more))
     _require_finite(path, state)
     return state, metadata
 
@@ -160,10 +164,10 @@ def _wrapped(path: Path, content: Any, key: str) -> Any:
     return content[key]
 
 
-def _without_prefix(state: State) -> State:
+def _without_prefix(state: State, prefixes: Sequence[str]) -> State:
     """The same tensors without what stands before every name."""
     while state:
-        prefix = next((p for p in PREFIXES if all(name.startswith(p) for name in state)), None)
+        prefix = next((p for p in prefixes if all(name.startswith(p) for name in state)), None)
         if prefix is None:
             break
         state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}

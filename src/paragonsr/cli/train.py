@@ -22,12 +22,23 @@ def train(
     opt: Annotated[
         Path | None, typer.Option("-opt", "--opt", help="The configuration, as other trainers take it.")
     ] = None,
+    auto_resume: Annotated[
+        bool, typer.Option("--auto_resume", "--auto-resume", help="Accepted: a run always resumes.")
+    ] = False,
+    launcher: Annotated[str, typer.Option(help="Accepted: several processes are started with torchrun.")] = "none",
+    local_rank: Annotated[
+        int | None, typer.Option("--local_rank", "--local-rank", help="Accepted: torchrun sets it.")
+    ] = None,
+    force_yml: Annotated[
+        list[str] | None, typer.Option("--force_yml", "--force-yml", help="a:b=value, as BasicSR writes a.b=value.")
+    ] = None,
     fresh: Annotated[bool, typer.Option(help="Archive an earlier run of this name and start over.")] = False,
 ) -> None:
     """Train a network, or resume an interrupted run."""
     from paragonsr.config import load_config
 
-    values = list(overrides or [])
+    del auto_resume, launcher, local_rank  # what other trainers have to be told happens here anyway
+    values = [*(overrides or []), *map(_as_override, force_yml or [])]
     if opt is not None and config is not None:
         values.insert(0, str(config))
     path = opt or config
@@ -35,6 +46,12 @@ def train(
         raise UserError("no configuration is given", fix="python train.py options/train/demo.yml")
     loaded = load_config(path, values)
     announce(run(loaded.config, loaded.warnings, fresh=fresh), resume=_command([str(path), *values]))
+
+
+def _as_override(text: str) -> str:
+    """`train:total_iter=5` of --force_yml as the override `train.total_iter=5`."""
+    name, equals, value = text.partition("=")
+    return name.replace(":", ".") + equals + value
 
 
 def _command(arguments: list[str]) -> str:

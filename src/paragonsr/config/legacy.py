@@ -10,13 +10,10 @@ from paragonsr.archs.options import NETWORKS
 from paragonsr.archs.release_options import ReleaseOptions
 from paragonsr.config.yaml import Key, place
 from paragonsr.data.options import IGNORED_KEYS as IGNORED_DATA
-from paragonsr.errors import UserError
 
 Tree = dict[str, Any]
 
 IGNORED_TOP = {
-    "input_pixel_format": "networks here take RGB",
-    "output_pixel_format": "networks here give RGB",
     "launcher": "several processes are started with torchrun",
     "dist": "torchrun sets it",
     "dist_params": "torchrun sets it",
@@ -37,12 +34,10 @@ IGNORED_TOP = {
     "num_workers": "set datasets.train.num_worker_per_gpu",
 }
 IGNORED_TRAIN = {
-    "ema_switch_iter": "the average never replaces the trained weights",
     "ema_update_after_step": "ema_power already lets the average start fast",
     "adaptive_d": "there is no discriminator",
     "adaptive_d_ema_decay": "there is no discriminator",
     "adaptive_d_threshold": "there is no discriminator",
-    "use_moa": "augmentations that mix images are not built",
     "moa_augs": "augmentations that mix images are not built",
     "moa_probs": "augmentations that mix images are not built",
     "moa_debug": "augmentations that mix images are not built",
@@ -97,11 +92,27 @@ DEAD_AUTOMATION_KEYS = frozenset(
     lr_log_frequency convergence_log_frequency convergence_threshold min_sustained_convergence_for_log
     min_lq_size max_lq_size use_vram_manager_integration""".split()
 )
-REFUSED = {
-    "network_d": "training with a discriminator is not built here; remove network_d",
-    "network_ae": "training an autoencoder is not built here; remove network_ae",
-    "high_order_degradation": "on-the-fly degradation is not built here; degrade the LR folder beforehand",
+REFUSED: dict[str, tuple[tuple[Any, ...], str]] = {
+    "network_d": ((), "training with a discriminator is not built yet; remove network_d"),
+    "network_ae": ((), "training an autoencoder is not built; remove network_ae"),
+    "high_order_degradation": ((), "this degradation is not built yet; degrade the LR folder beforehand"),
+    "input_pixel_format": (("RGB", "rgb"), "networks here take RGB"),
+    "output_pixel_format": (("RGB", "rgb"), "networks here give RGB"),
+    "ema_switch_iter": ((), "the average never replaces the trained weights; remove it"),
+    "use_moa": ((), "augmentations that mix images are not built; set it to false"),
+    "meta_info": (
+        (),
+        "a list of images is not read; use a folder of these images, or a manifest of paragonsr data select",
+    ),
+    "meta_info_file": (
+        (),
+        "a list of images is not read; use a folder of these images, or a manifest of paragonsr data select",
+    ),
+    "color": (("rgb", "RGB"), "networks here take RGB"),
+    "mean": (([0, 0, 0],), "networks here take colours in [0, 1]"),
+    "std": (([1, 1, 1],), "networks here take colours in [0, 1]"),
 }
+"""Keys that would make the run something else: neutral values, and what is said about the others."""
 OTF_PREFIXES = (
     "blur_prob resize_ gaussian_noise_ poisson_ noise_range gray_noise_ jpeg_ p_clean queue_size lq_usm "
     "dataroot_lq_prob high_order_degradation webp_ avif_ heif_ oversharpen chromatic_ demosaic_ aliasing_ "
@@ -121,6 +132,8 @@ class Legacy:
 
     def __init__(self, tree: Tree, lines: dict[Key, int], file: str) -> None:
         self.tree, self.lines, self.file, self.warnings = tree, lines, file, list[str]()
+        self.refused: list[str] = []
+        """What the run is asked to be and cannot be, each with its line."""
 
     def rewrite(self) -> None:
         """Carry out all rules."""
@@ -146,10 +159,16 @@ class Legacy:
             self._train(self.tree["train"])
 
     def _refuse(self) -> None:
-        for key, why in REFUSED.items():
-            if self.tree.get(key):
-                raise UserError(f"{key}: {why}", where=place(self.file, self.lines.get((key,))))
-            self.tree.pop(key, None)
+        """Take out what cannot be built, and say so; a neutral value changes nothing and is taken out in silence."""
+        sections: list[tuple[Key, Any]] = [((), self.tree), (("train",), self.tree.get("train"))]
+        sections += [(("datasets", phase), dataset) for phase, dataset in _mappings(self.tree.get("datasets"))]
+        for at, section in sections:
+            for key in [key for key in section if key in REFUSED] if isinstance(section, dict) else ():
+                neutral, why = REFUSED[key]
+                value = section.pop(key)
+                if value and value not in neutral:
+                    where = place(self.file, self.lines.get((*at, key)))
+                    self.refused.append(f"{where}: {_dotted((*at, key))}: {why}")
 
     def _drop(self, section: Tree, ignored: dict[str, str], at: Key) -> None:
         """Take keys out, and say so in one warning for all those of a section that have the same reason."""

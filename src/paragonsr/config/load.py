@@ -37,6 +37,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Loaded:
         UserError: with every problem found, each with its line.
     """
     path = Path(path)
+    path = path.expanduser()
     tree, lines = read_yaml(path)
     for text in overrides:
         override(tree, text, lines)
@@ -45,7 +46,9 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Loaded:
     try:
         config = Config.model_validate(tree)
     except ValidationError as error:
-        raise UserError(describe(error, Config, str(path), lines)) from None
+        raise UserError("\n".join([*legacy.refused, describe(error, Config, str(path), lines)])) from None
+    if legacy.refused:
+        raise UserError("\n".join(legacy.refused))
     warnings = list(legacy.warnings)
     if config.fair:
         config = config.made_fair()
@@ -80,6 +83,8 @@ def override(tree: dict[str, Any], text: str, lines: dict[Key, int]) -> None:
     at: Key = ()
     for section in sections:
         at = (*at, _position(here, section, name) if isinstance(here, list) else section)
+        if isinstance(here, dict) and here.get(section) is None:
+            lines[at] = ON_COMMAND_LINE
         here = _step(here, section, name)
     given = parse_scalar(value)
     at = (*at, _position(here, last, name) if isinstance(here, list) else last)
@@ -105,6 +110,6 @@ def _step(here: Any, part: str, name: str) -> Any:
 
 
 def _position(here: list[Any], part: str, name: str) -> int:
-    if not part.isdigit() or int(part) >= len(here):
+    if not (part.isascii() and part.isdigit()) or int(part) >= len(here):
         raise UserError(f"{name}: the list has positions 0 to {len(here) - 1}, not {part!r}", where="command line")
     return int(part)

@@ -78,10 +78,11 @@ def _choice(owner: Any, key: Any) -> Iterator[type[Variant]]:
 def _other_type(context: dict[str, Any], variants: Iterator[type[Variant]]) -> str:
     """What an unknown type was probably meant to be: a known one, or something that one of the variants may know."""
     known = [name.strip(" '") for name in context["expected_tags"].split(",")]
-    wide = {variant.tag(): variant.hint for variant in variants if variant.hint}
-    meant = _did_you_mean(context["tag"], [name for name in known if name not in wide])
-    hints = [] if meant.endswith("?") else [f"; {told.format(context['tag'])}" for told in wide.values()]
-    return "".join([meant, *hints])
+    meant = _did_you_mean(context["tag"], known)
+    if meant.endswith("?"):
+        return meant
+    hints = [hint for variant in variants if (hint := variant.hint(context["tag"]))]
+    return "".join([meant, *(f"; {hint}" for hint in hints)])
 
 
 def _requirement(problem: dict[str, Any]) -> str:
@@ -95,11 +96,15 @@ def _unlike(given: Any) -> str:
     return "" if isinstance(given, dict | list) else f", not {given!r}"
 
 
+SHARED = re.compile(r"^paragonsr2_|loss$")
+"""What many names share, and what makes none of them more alike."""
+
+
 def _did_you_mean(word: str, known: list[str]) -> str:
-    by_lower = {name.lower(): name for name in known}
-    close = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
+    by_core = {SHARED.sub("", name.lower()): name for name in known}
+    close = difflib.get_close_matches(SHARED.sub("", word.lower()), by_core, n=1, cutoff=0.7)
     if close:
-        return f"; did you mean {by_lower[close[0]]!r}?"
+        return f"; did you mean {by_core[close[0]]!r}?"
     return f"; there are {', '.join(sorted(known))}" if known else ""
 
 

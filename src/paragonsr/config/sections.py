@@ -16,7 +16,7 @@ from paragonsr.options import ITERATIONS, Options, PathText
 class TrainOptions(Options):
     """`train`: what is optimised, how, and for how long."""
 
-    total_iter: int = Field(ge=1, json_schema_extra=ITERATIONS)
+    total_iter: int = Field(ge=1, le=10**12, json_schema_extra=ITERATIONS)
     """Iterations of the whole run."""
     budget: BudgetField | None = None
     """Instead: 600s, 10min, 6h (of training, validation not counted), 20000it or 1M samples. All keys that count

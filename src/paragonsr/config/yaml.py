@@ -25,9 +25,9 @@ class _Loader(yaml.SafeLoader):
     """SafeLoader that also reads `1e-4` as a number: YAML 1.1 wants a dot there, and no user does."""
 
     def construct_yaml_float(self, node: yaml.ScalarNode) -> float | int:
-        """A number with an exponent that is whole can count iterations too: `val_freq: !!float 5e3`."""
+        """A whole number is a count, however it is written: 5e3, 5000.0, !!float 5000."""
         value: float = super().construct_yaml_float(node)
-        return int(value) if "e" in node.value.lower() and value.is_integer() else value
+        return int(value) if value.is_integer() else value
 
 
 _Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_yaml_float)
@@ -77,25 +77,41 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
         raise UserError(f"invalid YAML: {error.problem}", where=f"{path}:{line}", fix="Fix this line.") from None
     except yaml.YAMLError as error:
         raise UserError(f"invalid YAML: {error}", where=str(path)) from None
+    except (ValueError, RecursionError, OverflowError) as error:
+        raise UserError(f"invalid YAML: {error}", where=str(path)) from None
 
 
 def parse_scalar(text: str) -> Any:
     """The value of an override given on the command line, read as YAML ("1e-4", "[1, 2]", "null")."""
     try:
         return yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         raise UserError(f"{text!r} is not a YAML value", where="command line") from None
+
+
+def _require_plain_keys(loader: _Loader, node: yaml.MappingNode, path: Path) -> None:
+    """Refuse keys that are lists or mappings, and keys that stand in one mapping more than once."""
+    seen: set[Any] = set()
+    for key_node, _ in node.value:
+        line = key_node.start_mark.line + 1
+        if not isinstance(key_node, yaml.ScalarNode):
+            raise UserError(
+                "a key must be a word, not a list or a mapping", where=f"{path}:{line}", fix="Fix this line."
+            )
+        key = loader.construct_object(key_node) if key_node.value != "<<" else "<<"
+        if key in seen:
+            raise UserError(f"`{key}`: duplicate key", where=f"{path}:{line}", fix="Keep one of them.")
+        seen.add(key)
 
 
 def _construct(loader: _Loader, node: yaml.Node, at: Key, lines: dict[Key, int], path: Path) -> Any:
     if isinstance(node, yaml.MappingNode):
+        _require_plain_keys(loader, node, path)
         loader.flatten_mapping(node)
         tree: dict[Any, Any] = {}
-        for key_node, value_node in node.value:
+        for key_node, value_node in node.value:  # those that are merged (<<) come first, and give way to the others
             key = loader.construct_object(key_node)
             line = key_node.start_mark.line + 1
-            if key in tree:
-                raise UserError(f"`{key}`: duplicate key", where=f"{path}:{line}", fix="Keep one of them.")
             lines[*at, key] = line
             tree[key] = _construct(loader, value_node, (*at, key), lines, path)
         return tree

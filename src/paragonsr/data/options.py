@@ -1,7 +1,7 @@
 """The keys of `datasets.<phase>`: where the images are and how samples are cut from them."""
 
 import importlib
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -64,6 +64,16 @@ class DatasetOptions(Variant):
         module, _, attribute = self.sampler_target.partition(":")
         sampler: Sampler = getattr(importlib.import_module(module), attribute)(packed, self, scale, seed)
         return sampler
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_hr_images(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("dataroot_lq") and not given.get("dataroot_gt"):
+            raise ValueError(
+                "has LR images alone, from which nothing is learned or measured; add dataroot_gt, or remove this set "
+                "and use paragonsr upscale"
+            )
+        return given
 
     @model_validator(mode="after")
     def _one_size(self) -> "DatasetOptions":
@@ -156,12 +166,7 @@ IGNORED_KEYS: dict[str, str] = {
     "persistent_workers": "the threads live as long as the run",
     "dataset_enlarge_ratio": "sampling has no epochs to lengthen",
     "use_shuffle": "training always shuffles, validation never does",
-    "mean": "networks take colours in [0, 1]",
-    "std": "networks take colours in [0, 1]",
-    "color": "networks take RGB",
     "clip_size": "there is no video",
-    "meta_info": "every image of the folder is used",
-    "meta_info_file": "every image of the folder is used",
     "phase": "the section's key says it",
     "scale": "it is set once, at the top",
     "gt_usm": _DEGRADED,

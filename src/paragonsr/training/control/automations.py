@@ -15,6 +15,8 @@ from paragonsr.automation.time_budget import TimeBudget
 from paragonsr.config import Config
 from paragonsr.optim.options import PlateauOptions, ProdigyOptions
 
+MOST_POINTS = 10_000
+"""Points of a schedule among which its peak is looked for."""
 HALVES_EVERY = 50
 """Iterations between two steps that measure the gradient of half the batch, for the gradient-noise scale."""
 
@@ -86,7 +88,9 @@ def schedule_end(config: Config) -> float:
     if options.scheduler is None:
         return 1.0
     factor = options.scheduler.build(total=options.total_iter, lr=base)
-    return float(factor(options.total_iter - 1) / max(factor(i) for i in range(options.total_iter)))
+    last = options.total_iter - 1
+    looked = {round(last * share / MOST_POINTS) for share in range(MOST_POINTS + 1)}
+    return float(factor(last) / max(factor(i) for i in looked))
 
 
 def tries_rates(config: Config) -> bool:
