@@ -17,6 +17,7 @@ from paragonsr.archs.recognise import State, few, make_options, recognise, shape
 from paragonsr.archs.spandrel_options import SpandrelOptions
 from paragonsr.errors import UserError
 from paragonsr.files import write_atomically
+from paragonsr.models import located
 
 KEY = "paragonsr"
 """Entry of the safetensors metadata that holds ours, as JSON."""
@@ -61,7 +62,7 @@ def read_weights(path: Path | str) -> tuple[State, dict[str, Any] | None]:
     Raises:
         UserError: no such file, not weights, truncated, or a pickle of something other than tensors.
     """
-    path = Path(path)
+    path = located(path)
     if not path.is_file():
         raise UserError("this weights file does not exist", where=str(path), fix="Check the path.")
     if path.suffix == ".safetensors":
@@ -81,7 +82,7 @@ def read_metadata(path: Path | str) -> dict[str, Any] | None:
     Raises:
         UserError: no such file, or a damaged one.
     """
-    path = Path(path)
+    path = located(path)
     if path.suffix != ".safetensors":
         return None
     if not path.is_file():
@@ -97,7 +98,7 @@ def load_network(path: Path | str, arch: str | None = None, scale: int | None = 
     ours has these tensors, spandrel is asked.
 
     Args:
-        path: .safetensors, .pth or .pt.
+        path: .safetensors, .pth or .pt; or the name of a model that comes with the package.
         arch: name of a network.
         scale: HR side / LR side.
         options: options of the network; they win over the file's metadata and over what was found.

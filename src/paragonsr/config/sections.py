@@ -126,11 +126,11 @@ class PathOptions(Options):
 
     experiments_root: str = "experiments"
     pretrain_network_g: str | None = None
-    """Weights to start from."""
+    """Weights to start from: a file, or the name of a model of `paragonsr models`."""
     pretrain_network_d: str | None = None
     """Weights that the network of the learned loss (a discriminator) starts from; all its tensors must be there."""
     pretrain_network_g_teacher: str | None = None
-    """Weights of a network to learn from (.safetensors, .pth or .onnx). What it makes of the LR images is packed once,
+    """Weights of a network to learn from (.safetensors, .pth, .onnx, or the name of a model of `paragonsr models`). What it makes of the LR images is packed once,
     as they are; then it costs no time."""
     strict_load_g: bool = True
     """False takes over the tensors that fit and lists those it skips."""
