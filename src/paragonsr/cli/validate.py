@@ -10,8 +10,8 @@ from paragonsr.cli.upscale import ENSEMBLE, PRECISION, TILE, ensemble_x8, tile_s
 from paragonsr.errors import UserError
 
 METRICS = (
-    "Metrics, separated by commas: psnr_y, ssim_y, psnr, ssim, ... as in val.metrics; default: psnr_y,ssim_y, and psnr of "
-    "a network whose body sees luma alone."
+    "Metrics, separated by commas: psnr_y, ssim_y, psnr, ssim, ... as in val.metrics; default: psnr_y,ssim_y, and psnr "
+    "of a network whose body sees luma alone."
 )
 
 if TYPE_CHECKING:

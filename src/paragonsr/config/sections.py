@@ -130,8 +130,8 @@ class PathOptions(Options):
     pretrain_network_d: str | None = None
     """Weights that the network of the learned loss (a discriminator) starts from; all its tensors must be there."""
     pretrain_network_g_teacher: str | None = None
-    """Weights of a network to learn from (.safetensors, .pth, .onnx, or the name of a model of `paragonsr models`). What it makes of the LR images is packed once,
-    as they are; then it costs no time."""
+    """Weights of a network to learn from: .safetensors, .pth, .onnx, or the name of a model of `paragonsr models`. What
+    it makes of the LR images is packed once, as they are; then it costs no time."""
     strict_load_g: bool = True
     """False takes over the tensors that fit and lists those it skips."""
     resume_state: str | None = None
