@@ -97,7 +97,68 @@ curation_thresholds() {
         "${arms[@]}" "$@"
 }
 
-for name in "${@:-nano_structure s_structure s_attention s_norm s_layer_scale s_content_gain msssim lr automations annealing lr_auto longer curation curation_thresholds}"; do
+# The frontier of a size: the CPU recipe without automations, at equal iterations. Set14 decides, Set5 and B100 are only
+# looked at. TEACHER is a file of weights; runs with it train on gb82 and clic2025.
+: "${TEACHER:=models/2x_paragonsr2_photo_fidelity.safetensors}"
+frontier() {
+    paragonsr compare "$nano" --set "$train" --set datasets.val.name=Set14 \
+        --set "datasets.val.dataroot_gt=$BENCH/Set14/HR" $(reported Set5) $(reported B100) \
+        --set val.metrics.psnr_rgb.type=psnr --set val.val_freq=1000000 --fair "$@"
+}
+reported() { # NAME: options of `compare` that measure on this set too
+    local set="datasets.val_$(tr '[:upper:]' '[:lower:]' <<<"$1")"
+    echo "--set $set.name=$1 --set $set.type=singleimagedataset --set $set.dataroot_gt=$BENCH/$1/HR"
+}
+with() { echo "train.optim_g.type=$1; train.optim_g.lr=$2; train.optim_g.betas=$3"; }
+soap=(--set train.optim_g.type=SOAP --set train.optim_g.lr=6e-3 --set "train.optim_g.betas=[0.95,0.95]")
+luma_body="network_g.luma_body=true; network_g.num_blocks=4; train.losses.0.type=lumaloss"
+luma=(--set network_g.luma_body=true --set network_g.num_blocks=4 --set train.losses.0.type=lumaloss)
+small_set=(--set "datasets.train.dataroot_gt=[$PHOTOS/gb82,$PHOTOS/clic2025]")
+
+optimiser_nano() {
+    frontier --seeds 5 --budget 3000it --arm "SOAP: $(with SOAP 6e-3 '[0.95,0.95]')" \
+        --arm "Muon: $(with Muon 6e-3 '[0.9,0.99]')" "$@"
+}
+optimiser_tiny() {
+    frontier --seeds 3 --budget 1500it --set network_g.type=paragonsr2_tiny \
+        --arm "SOAP: $(with SOAP 6e-3 '[0.95,0.95]')" "$@"
+}
+optimiser_s() {
+    frontier --seeds 3 --budget 600it --set network_g.type=paragonsr2_s --set datasets.train.batch_size_per_gpu=8 \
+        --set train.optim_g.lr=1e-3 --arm "SOAP: $(with SOAP 3e-3 '[0.95,0.95]')" "$@"
+}
+optimiser_spandrel() {
+    frontier --seeds 3 --budget 1500it --set network_g.type=spandrel --set network_g.network=Compact \
+        --set network_g.arguments.num_feat=24 --set network_g.arguments.num_conv=8 --set train.optim_g.lr=1e-3 \
+        --arm "SOAP: $(with SOAP 3e-3 '[0.95,0.95]')" "$@"
+}
+luma_body() {
+    frontier --seeds 5 --budget 3000it "${soap[@]}" --arm "luma loss: train.losses.0.type=lumaloss" \
+        --arm "luma body: $luma_body" "$@"
+}
+teacher_nano() {
+    frontier --seeds 5 --budget 3000it "${soap[@]}" "${luma[@]}" "${small_set[@]}" \
+        --arm "half: path.pretrain_network_g_teacher=$TEACHER; train.teacher_share=0.5" \
+        --arm "teacher: path.pretrain_network_g_teacher=$TEACHER" "$@"
+}
+teacher_tiny() {
+    frontier --seeds 3 --budget 1500it "${soap[@]}" "${small_set[@]}" --set network_g.type=paragonsr2_tiny \
+        --set network_g.luma_body=true --set train.losses.0.type=lumaloss \
+        --arm "teacher: path.pretrain_network_g_teacher=$TEACHER" "$@"
+}
+branches() { frontier --seeds 3 --budget 3000it --vary train.branches=none,edge "$@"; }
+branches_soap() { branches "${soap[@]}" "$@"; }
+depth() {
+    frontier --seeds 3 --budget 3000it "${soap[@]}" "${luma[@]}" \
+        --arm "16 of 8: network_g.num_feat=8; network_g.num_blocks=16" \
+        --arm "7 of 12: network_g.num_feat=12; network_g.num_blocks=7" "$@"
+}
+base() {
+    frontier --seeds 3 --budget 3000it "${soap[@]}" "${luma[@]}" --arm "plain kernel: network_g.upsampler_alpha=0" \
+        --arm "bicubic: network_g.base=bicubic; network_g.upsampler_alpha=0" "$@"
+}
+
+for name in "${@:-nano_structure s_structure s_attention s_norm s_layer_scale s_content_gain msssim lr automations annealing lr_auto longer curation curation_thresholds optimiser_nano optimiser_tiny optimiser_s optimiser_spandrel luma_body teacher_nano teacher_tiny branches branches_soap depth base}"; do
     for experiment in $name; do
         "$experiment" --out "$OUT/$experiment"
     done

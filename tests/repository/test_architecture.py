@@ -11,15 +11,17 @@ SOURCE = Path(__file__).parents[2] / "src" / "paragonsr"
 
 GROUND = {"archs", "losses", "metrics", "optim", "degradation"}
 """Packages that know nothing of each other."""
-BELOW_TRAINING = GROUND | {"data", "automation", "loggers", "inference", "config"}
+BELOW_TRAINING = GROUND | {"models", "data", "automation", "loggers", "inference", "config"}
 MAY_USE = {
     **{package: set[str]() for package in GROUND},
+    "models": set(),
+    "archs": {"models"},
     "data": {"degradation"},
     "automation": set(),
     "loggers": {"automation"},
-    "inference": {"archs", "data", "metrics"},
-    "export": {"archs", "inference"},
-    "serve": {"archs", "data", "inference"},
+    "inference": {"archs", "data", "metrics", "models"},
+    "export": {"archs", "inference", "models"},
+    "serve": {"archs", "data", "inference", "models"},
     "curation": {"data"},
     "config": GROUND | {"data", "automation", "loggers"},
     "training": BELOW_TRAINING,

@@ -17,6 +17,7 @@ import paragonsr
 from paragonsr.cli.serve import serve
 from paragonsr.errors import UserError
 from paragonsr.inference.model import Upscaler
+from paragonsr.models import names
 from paragonsr.serve.models import Models
 from paragonsr.serve.server import Server
 
@@ -53,7 +54,7 @@ def test_the_page_and_the_models(server: Server) -> None:
     assert b"http" not in page.replace(b"http-equiv", b""), "nothing is fetched from elsewhere"
     status, _, content = request(server, "GET", "/models")
     answer = json.loads(content)
-    assert answer["models"] == ["run/models/best.safetensors", "x3.safetensors"]
+    assert answer["models"] == ["run/models/best.safetensors", "x3.safetensors", *names()]
     assert answer["limits"] == {"upload": 200_000, "pixels": 40_000}
 
 

@@ -140,7 +140,7 @@ def test_a_teacher_of_another_scale_is_refused(tiny_config: Configure, tmp_path:
 
 
 def test_a_teacher_that_is_not_there_is_refused(tiny_config: Configure) -> None:
-    with pytest.raises(UserError, match="no such weights file"):
+    with pytest.raises(UserError, match="does not exist"):
         _train(tiny_config({"path.pretrain_network_g_teacher": "nowhere.safetensors"}))
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from paragonsr.archs.recognise import State
 from paragonsr.errors import UserError
 from paragonsr.files import write_atomically
+from paragonsr.models import located
 
 KEY = "paragonsr"
 """Entry of the safetensors metadata that holds ours, as JSON."""
@@ -73,7 +74,7 @@ def read_weights(path: Path | str, key: str | None = None) -> tuple[State, dict[
         UserError: no such file, not weights, truncated, damaged, a pickle of something other than tensors, values that
             are not finite, or no such wrapper.
     """
-    path = Path(path).expanduser()
+    path = located(path)
     if not path.is_file():
         raise UserError("this weights file does not exist", where=str(path), fix="Check the path.")
     if path.suffix.lower() not in ENDINGS:
@@ -101,7 +102,7 @@ def read_metadata(path: Path | str) -> dict[str, Any] | None:
     Raises:
         UserError: no such file, or a damaged one.
     """
-    path = Path(path).expanduser()
+    path = located(path)
     if path.suffix.lower() != ".safetensors":
         return None
     if not path.is_file():

@@ -11,6 +11,10 @@ from paragonsr.cli.convert import PARAM_KEY, network_options
 if TYPE_CHECKING:
     from paragonsr.inference.model import Tile
 
+MODEL = (
+    "Weights: .safetensors, .pth or .onnx, or a name of `paragonsr models`; default: the best of these that upscales a "
+    "megapixel per second here."
+)
 TILE = "Side of a tile in LR pixels, auto, or off for whole images."
 ENSEMBLE = "x8: the mean over the eight flips and rotations; eight times the time."
 PRECISION = "fp32, bf16 or fp16."
@@ -18,8 +22,11 @@ PRECISION = "fp32, bf16 or fp16."
 
 def upscale(
     source: Annotated[Path, typer.Argument(metavar="IN", help="Image or folder: PNG, JPEG, WebP, TIFF, AVIF, BMP.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Image, or folder, which gets the same folders below it.")],
-    model: Annotated[Path, typer.Option(help="Weights: .safetensors, .pth or .onnx.")],
+    out: Annotated[
+        Path | None,
+        typer.Argument(metavar="OUT", help="Image, or folder; default: IN_x2 beside IN.", show_default=False),
+    ] = None,
+    model: Annotated[Path | None, typer.Option(help=MODEL, show_default=False)] = None,
     tile: Annotated[str, typer.Option(help=TILE)] = "auto",
     ensemble: Annotated[str | None, typer.Option(help=ENSEMBLE)] = None,
     precision: Annotated[str, typer.Option(help=PRECISION)] = "fp32",
@@ -45,11 +52,13 @@ def upscale(
     from paragonsr.inference.model import load
 
     side, turned = tile_side(tile), ensemble_x8(ensemble)
+    model = model or _chosen(scale, device, precision)
+    named = network_options(settings, param_key)
+    upscaler = load(model, arch, scale, device, precision=precision, ensemble=turned, **named)
+    out = out or source.with_name(f"{source.stem}_x{upscaler.scale}{source.suffix}")
     passed_over: Counter[str] = Counter()
     chosen = None if ending is None else f".{ending.lower().lstrip('.')}"
     jobs = plan(source, out, chosen, passed_over)
-    named = network_options(settings, param_key)
-    upscaler = load(model, arch, scale, device, precision=precision, ensemble=turned, **named)
     console, begun = Console(stderr=True), time.perf_counter()
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
@@ -73,6 +82,15 @@ def upscale(
     if summary.failed:
         listed = "\n".join(f"  {file}: {why}" for file, why in summary.failed.items())
         raise UserError(f"{len(summary.failed)} of {len(jobs)} images could not be upscaled\n{listed}")
+
+
+def _chosen(scale: int | None, device: str | None, precision: str) -> Path:
+    """The model that this machine upscales with where none is named; says which."""
+    from paragonsr.inference.choice import best_model
+
+    name, speed = best_model(scale or 2, device, precision)
+    typer.echo(f"using the model {name}, {speed:.1f} megapixels of output per second here; --model chooses another")
+    return Path(name)
 
 
 def tile_side(tile: str) -> "Tile":

@@ -10,12 +10,19 @@ from paragonsr.cli.convert import PARAM_KEY, network_options
 from paragonsr.cli.upscale import ENSEMBLE, PRECISION, TILE, ensemble_x8, tile_side
 from paragonsr.errors import UserError
 
+METRICS = (
+    "Metrics, separated by commas: psnr_y, ssim_y, psnr, ssim, ... as in val.metrics; default: psnr_y,ssim_y, and psnr "
+    "of a network whose body sees luma alone."
+)
+
 if TYPE_CHECKING:
+    from torch import nn
+
     from paragonsr.metrics.options import MetricOptions
 
 
 def validate(
-    model: Annotated[Path, typer.Option(help="Weights: .safetensors, .pth or .onnx.")],
+    model: Annotated[Path, typer.Option(help="Weights: .safetensors, .pth or .onnx, or a name of `paragonsr models`.")],
     hr: Annotated[Path, typer.Option(help="Folder of HR images.")],
     lr: Annotated[Path | None, typer.Option(help="Folder of LR images; made by MATLAB's bicubic if not given.")] = None,
     scale: Annotated[int | None, typer.Option(help="Needed where the weights do not say it.")] = None,
@@ -25,9 +32,7 @@ def validate(
     tile: Annotated[str, typer.Option(help=TILE)] = "off",
     ensemble: Annotated[str | None, typer.Option(help=ENSEMBLE)] = None,
     precision: Annotated[str, typer.Option(help=PRECISION)] = "fp32",
-    metrics: Annotated[
-        str, typer.Option(help="Metrics, separated by commas: psnr_y, ssim_y, psnr, ssim, ... as in val.metrics.")
-    ] = "psnr_y,ssim_y",
+    metrics: Annotated[str | None, typer.Option(help=METRICS, show_default=False)] = None,
     out: Annotated[Path | None, typer.Option("--json", help="Also write the values to this file.")] = None,
     csv: Annotated[Path | None, typer.Option("--csv", help="Also write them to this file, a line an image.")] = None,
 ) -> None:
@@ -39,10 +44,10 @@ def validate(
     from paragonsr.inference.benchmark import benchmark
     from paragonsr.inference.model import load
 
-    chosen = _metrics(metrics)
     side, turned = tile_side(tile), ensemble_x8(ensemble)
     named = network_options(settings, param_key)
     upscaler = load(model, arch=arch, scale=scale, precision=precision, ensemble=turned, **named)
+    chosen = _metrics(metrics or _usual(upscaler.network))
     console = Console(stderr=True)
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
@@ -63,6 +68,12 @@ def validate(
         write_atomically(out, (json.dumps(table.as_dict(), indent=2) + "\n").encode())
     if csv is not None:
         write_atomically(csv, table.as_csv().encode())
+
+
+def _usual(network: "nn.Module") -> str:
+    """What is measured where nothing is named: of a body that sees luma alone, the colours too."""
+    luma_body = getattr(getattr(network, "options", None), "luma_body", False)
+    return "psnr_y,ssim_y,psnr" if luma_body else "psnr_y,ssim_y"
 
 
 def _metrics(text: str) -> "dict[str, MetricOptions]":

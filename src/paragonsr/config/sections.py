@@ -126,14 +126,14 @@ class PathOptions(Options):
 
     experiments_root: PathText = "experiments"
     pretrain_network_g: PathText | None = None
-    """Weights to start from."""
+    """Weights to start from: a file, or the name of a model of `paragonsr models`."""
     param_key_g: str | None = None
     """Which set of weights of a .pth file is loaded (`params`, `params_ema`); default: the averaged ones first."""
     pretrain_network_d: PathText | None = None
     """Weights that the network of the learned loss (a discriminator) starts from; all its tensors must be there."""
     pretrain_network_g_teacher: PathText | None = None
-    """Weights of a network to learn from (.safetensors, .pth or .onnx). What it makes of the LR images is packed once,
-    as they are; then it costs no time."""
+    """Weights of a network to learn from: .safetensors, .pth, .onnx, or the name of a model of `paragonsr models`. What
+    it makes of the LR images is packed once, as they are; then it costs no time."""
     strict_load_g: bool = True
     """False takes over the tensors that fit and lists those it skips."""
     resume_state: PathText | None = None

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from paragonsr.archs.weights import load_network, read_metadata, save_metadata
+from paragonsr.models import located
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def open_source(path: Path | str, arch: str | None = None, scale: int | None = N
 
     The name is that of the run; of weights that do not say it, the name of the file without its `2x_`.
     """
-    path = Path(path)
+    path = located(path)
     network = load_network(path, arch=arch, scale=scale, **options)
     known = {"name": _plain(path.stem)} | (read_metadata(path) or {})
     known |= save_metadata(network.options, network.scale)  # type: ignore[arg-type]

@@ -228,7 +228,7 @@ def load(
     """Load weights: ours restore themselves from their header, published ones by `arch`, `scale` and `options`.
 
     Args:
-        path: .safetensors, .pth or .onnx.
+        path: .safetensors, .pth or .onnx; or the name of a model that comes with the package.
         arch: name of the network, where the file does not say it and its tensors leave it open.
         scale: of the network, in the same cases.
         device: where to compute; the GPU if there is one.

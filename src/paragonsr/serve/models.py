@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from pathlib import Path
 
+from paragonsr import models
 from paragonsr.errors import UserError
 from paragonsr.inference.model import Upscaler, load
 
@@ -25,10 +26,10 @@ class Models:
         self._loaded: OrderedDict[str, Upscaler] = OrderedDict()
 
     def names(self) -> list[str]:
-        """Every model that is there now, as a path below the folder."""
+        """Every model that is there now, as a path below the folder, and those that come with the package."""
         files = (file for file in self.folder.rglob("*") if file.suffix in SUFFIXES and file.is_file())
         paths = (file.relative_to(self.folder) for file in files)
-        return sorted(path.as_posix() for path in paths if "training_states" not in path.parts)
+        return sorted(path.as_posix() for path in paths if "training_states" not in path.parts) + models.names()
 
     def get(self, name: str) -> Upscaler:
         """A model, loaded if it was not.
@@ -41,7 +42,8 @@ class Models:
         if name not in self._loaded:
             while len(self._loaded) >= self.keep:
                 self._loaded.popitem(last=False)
-            self._loaded[name] = load(self.folder / name, device=self.device)
+            file = self.folder / name
+            self._loaded[name] = load(file if file.exists() else name, device=self.device)
         self._loaded.move_to_end(name)
         return self._loaded[name]
 

@@ -3,7 +3,6 @@
 import hashlib
 import json
 from functools import partial
-from pathlib import Path
 
 from paragonsr.config import Config
 from paragonsr.data.decoding import Progress
@@ -11,6 +10,7 @@ from paragonsr.data.packed import PackedDataset, store_root
 from paragonsr.data.teacher import Upscale, open_targets
 from paragonsr.errors import UserError
 from paragonsr.inference.model import load
+from paragonsr.models import located
 from paragonsr.training.engine.device_context import DeviceContext
 
 
@@ -56,10 +56,12 @@ def _load(config: Config, device_context: DeviceContext) -> Upscale:
 
 def _digest(config: Config) -> str:
     """Hash of all that the teacher's output depends on, beside the LR images."""
-    path = config.path.pretrain_network_g_teacher
-    assert path is not None
-    if not Path(path).is_file():
-        raise UserError("there is no such weights file", where=path, fix="Check path.pretrain_network_g_teacher.")
+    assert config.path.pretrain_network_g_teacher is not None
+    path = located(config.path.pretrain_network_g_teacher)
+    if not path.is_file():
+        raise UserError(
+            "this weights file does not exist", where=str(path), fix="Check path.pretrain_network_g_teacher."
+        )
     options = config.network_g_teacher
     rest = [config.train.teacher_ensemble, None if options is None else [options.tag(), options.given()]]
-    return hashlib.sha256(Path(path).read_bytes() + json.dumps(rest).encode()).hexdigest()
+    return hashlib.sha256(path.read_bytes() + json.dumps(rest).encode()).hexdigest()
