@@ -69,11 +69,11 @@ class BatchedOptimiser(Optimizer, ABC):
     ) -> Tensor:
         """The change of Adam, before the learning rate, in coordinates that `into` leads to and `out_of` back from."""
         moment, second = self._stack(parameters, "moment"), self._stack(parameters, "second_moment")
-        step = self._stack(parameters, "step") + taken
+        step = self._stack(parameters, "updates") + taken
         first_beta, second_beta = group["betas"]
         moment.lerp_(gradient, (1 - first_beta) * taken)
         second.lerp_(into(gradient).square(), (1 - second_beta) * taken)
-        for name, values in (("step", step), ("moment", moment), ("second_moment", second)):
+        for name, values in (("updates", step), ("moment", moment), ("second_moment", second)):
             self._put(parameters, name, values)
         count = step.clamp(min=1).view(-1, *[1] * (gradient.ndim - 1))
         root = (second / (1 - second_beta**count)).sqrt_().add_(group["eps"])
@@ -112,7 +112,8 @@ def as_matrix(gradient: Tensor) -> Tensor:
 def adam_state(gradient: Tensor) -> dict[str, Tensor]:
     """The state of `_adam` before its first step."""
     return {
-        "step": torch.zeros((), device=gradient.device),
+        # Not "step": torch leaves a tensor of that name on the CPU when a state is loaded.
+        "updates": torch.zeros((), device=gradient.device),
         "moment": torch.zeros_like(gradient),
         "second_moment": torch.zeros_like(gradient),
     }
