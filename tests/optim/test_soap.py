@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from paragonsr.optim.optimisers import flatten, unflatten
+from paragonsr.optim.options import OptimiserOptions
 from paragonsr.optim.soap import SOAP, renewed
 
 SHAPES = [(8, 3, 3, 3), (8,), (8, 8, 3, 3), (8, 8, 3, 3), (8, 1, 3, 3), (1, 8, 1, 1), (5, 7), (4, 8, 1, 1), (8,)]
@@ -200,3 +201,15 @@ def test_a_covariance_of_nothing_keeps_the_basis() -> None:
     new, order = renewed(torch.zeros(1, 6, 6), basis)
     assert torch.equal(new, basis)
     assert order.tolist() == [list(range(6))]
+
+
+@pytest.mark.parametrize("name", ["SOAP", "Muon"])
+def test_nothing_of_the_state_is_left_on_the_cpu_when_it_is_loaded(name: str) -> None:
+    """torch loads a tensor called "step" onto the CPU, whatever device the parameters are on."""
+    kind = OptimiserOptions.choose(name)
+    assert kind is not None
+    parameter = torch.nn.Parameter(torch.ones(4, 4, 3, 3))
+    optimiser = kind.model_validate({"type": name, "lr": 1e-3}).build(parameters=[parameter])
+    parameter.grad = torch.rand_like(parameter)
+    optimiser.step()
+    assert "step" not in optimiser.state[parameter]
