@@ -56,7 +56,7 @@ def test_every_size_goes_through_every_kind_of_file(tmp_path: Path, shape: list[
 
 def test_files_are_upscaled_and_served_by_it(tmp_path: Path) -> None:
     model = _graph(tmp_path / "m.onnx", ["n", 3, "h", "w"], [1, 1, 2, 2])
-    assert Models(tmp_path).names() == ["m.onnx"]
+    assert "m.onnx" in Models(tmp_path).names()
     image = _image(40, 30)
     assert (Models(tmp_path).get("m.onnx").upscale(image) == image.repeat(2, 0).repeat(2, 1)).all()
     from PIL import Image
