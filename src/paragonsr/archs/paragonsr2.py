@@ -85,7 +85,7 @@ class ParagonSR2(nn.Module):
         return base + detail
 
 
-LUMA = (torch.tensor([65.481, 128.553, 24.966]) / 219).view(1, 3, 1, 1)
+LUMA = (torch.tensor([65.481, 128.553, 24.966], device="cpu") / 219).view(1, 3, 1, 1)
 """Weights of red, green and blue in luma (BT.601), which sum to 1."""
 DEEP = 6
 """Convolutions from which on a compact body needs He's start (1502.01852) for its signal to arrive. Against PyTorch's:
