@@ -12,7 +12,7 @@ import torch
 from paragonsr.automation.protocol import Measurements
 from paragonsr.config import load_config
 from paragonsr.data.sampling import Sampler
-from paragonsr.optim.options import AdamWOptions
+from paragonsr.optim.options import AdamWOptions, SOAPOptions
 from paragonsr.training.engine import rate_trials as rate_probe
 from paragonsr.training.engine.device_context import open_device_context
 from paragonsr.training.engine.factory import build_objective
@@ -58,6 +58,11 @@ def test_each_rate_is_tried_within_three_percent_and_leaves_no_trace(tiny_config
     assert told[-1][0] == told[-1][1] <= 0.03 * total
     assert [done for done, _ in told] == list(range(1, len(told) + 1))
     assert _tried(path)[0] == measurements, "a trial is a pure function of configuration, weights and samples"
+
+
+def test_an_optimiser_has_rates_of_its_own(tiny_config: Configure) -> None:
+    measurements, _ = _tried(tiny_config(LONG | {"train.optim_g": {"type": "SOAP", "lr": "auto"}}))
+    assert [float(rate) for rate in measurements.values] == list(SOAPOptions.rates)
 
 
 def test_a_rate_that_makes_training_come_apart_has_no_finite_loss(
