@@ -22,19 +22,19 @@ from paragonsr.metrics.options import MetricOptions
 from paragonsr.optim.options import OptimiserOptions, SchedulerOptions
 
 
-class CubeLossOptions(LossOptions):
-    """Mean cubed absolute error."""
+class FourthPowerLossOptions(LossOptions):
+    """Mean fourth power of the error."""
 
-    type: Literal["cubeloss"] = "cubeloss"
-    target = "strangers:CubeLoss"
+    type: Literal["fourthpowerloss"] = "fourthpowerloss"
+    target = "strangers:FourthPowerLoss"
 
 
-class CubeLoss(Loss):
-    def __init__(self, options: CubeLossOptions) -> None:
+class FourthPowerLoss(Loss):
+    def __init__(self, options: FourthPowerLossOptions) -> None:
         super().__init__()
 
     def measure(self, sr: Tensor, hr: Tensor) -> Tensor:
-        return (sr - hr).abs().pow(3).mean()
+        return (sr - hr).pow(4).mean()
 
 
 class CriticLossOptions(LossOptions):

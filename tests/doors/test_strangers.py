@@ -19,7 +19,7 @@ from paragonsr.training.run import TrainResult, train
 Configure = Callable[..., Path]
 STRANGERS = str(Path(__file__).with_name("strangers.py"))
 EACH: dict[str, dict[str, Any]] = {
-    "loss": {"train.losses": [{"type": "cubeloss"}]},
+    "loss": {"train.losses": [{"type": "fourthpowerloss"}]},
     "learned loss": {"train.losses": [{"type": "l1loss"}, {"type": "CriticLoss", "loss_weight": 0.1}]},
     "network": {"network_g": {"type": "plain", "width": 4}},
     "metric": {"val.metrics": {"worst": {"type": "largest_error"}}},
