@@ -18,8 +18,9 @@ from bokeh.embed import file_html
 from bokeh.resources import INLINE
 from PIL import Image
 
-from paragonsr.evidence.plots import COLOURS, Mark, step_curves
+from paragonsr.evidence.plots import Mark, step_curves
 from paragonsr.evidence.runs import Run
+from paragonsr.html.charts import COLOURS
 
 WIDTH, HEIGHT, TONES = 900, 330, 128
 """Pixels of a picture, and its colours: enough that no gradation shows, few enough for 20 kB."""

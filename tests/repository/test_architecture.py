@@ -15,6 +15,7 @@ BELOW_TRAINING = GROUND | {"models", "data", "automation", "loggers", "inference
 MAY_USE = {
     **{package: set[str]() for package in GROUND},
     "models": set(),
+    "html": set(),
     "archs": {"models"},
     "data": {"degradation"},
     "automation": set(),
@@ -22,10 +23,10 @@ MAY_USE = {
     "inference": {"archs", "data", "metrics", "models"},
     "export": {"archs", "inference", "models"},
     "serve": {"archs", "data", "inference", "models"},
-    "curation": {"data"},
+    "curation": {"data", "html"},
     "config": GROUND | {"data", "automation", "loggers"},
     "training": BELOW_TRAINING,
-    "evidence": BELOW_TRAINING | {"training"},
+    "evidence": BELOW_TRAINING | {"html", "training"},
     "cli": BELOW_TRAINING | {"training", "evidence", "export", "serve", "curation"},
 }
 TRAINING = ("control", "engine", "reporting", "checkpoint", "loop", "assembly", "run")

@@ -1,10 +1,10 @@
 """The report of a curation: what there was, what each condition leaves, and what that looks like."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from paragonsr.curation import charts
 from paragonsr.curation.expression import Condition, Threshold
+from paragonsr.curation.histogram import COLUMN_PIXELS, DROPPED, KEPT, THRESHOLD, histogram, in_words
 from paragonsr.curation.scores.registry import SCORES
 from paragonsr.curation.selection import Step, steps, understood
 from paragonsr.curation.statistics import distribution, rank_correlations
@@ -15,6 +15,7 @@ from paragonsr.data.manifest import read_header
 from paragonsr.data.resize import Image
 from paragonsr.errors import UserError
 from paragonsr.files import write_atomically
+from paragonsr.html.page import Page, grouped
 
 _SHOWN = 8
 """Pictures of one gallery: a row of a page of ordinary width."""
@@ -40,22 +41,22 @@ def report_page(table: Table, folder: Path, where: str, manifests: Sequence[Path
     tiles, errors = table.count(), table.count("error IS NOT NULL")
     kept = table.count(f"error IS NULL AND {condition.sql}", condition.parameters)
     share = f"{100 * kept / max(1, tiles - errors):.1f}%"
-    return charts.page(
+    page = Page(
         f"Curation of {folder.name}",
-        f"{where} keeps {_grouped(kept)} of {_grouped(tiles - errors)} tiles ({share})",
-        [
-            *_counts(table, folder, condition, manifests),
-            *_distributions(table, names, condition),
-            charts.heading(
-                "Correlation of the scores",
-                "Spearman's rank correlation: two scores near 1 or -1 put the tiles into the same order.",
-            ),
-            charts.heat_table(names, rank_correlations(table, names)) if names else "",
-            *_galleries(table, folder, condition),
-            *_duplicates(table, folder),
-            *_errors(table, errors),
-        ],
+        f"{where} keeps {grouped(kept)} of {grouped(tiles - errors)} tiles ({share})",
     )
+    _counts(page, table, folder, condition, manifests)
+    _distributions(page, table, names, condition)
+    page.heading(
+        "Correlation of the scores",
+        "Spearman's rank correlation: two scores near 1 or -1 put the tiles into the same order.",
+    )
+    if names:
+        page.heat_table(names, rank_correlations(table, names))
+    _galleries(page, table, folder, condition)
+    _duplicates(page, table, folder)
+    _errors(page, table, errors)
+    return page.html()
 
 
 def write_page(path: Path, html: str) -> None:
@@ -71,8 +72,8 @@ def write_page(path: Path, html: str) -> None:
         raise UserError(f"the report cannot be written: {error.strerror or error}", where=str(path)) from error
 
 
-def _counts(table: Table, folder: Path, condition: Condition, manifests: Sequence[Path]) -> Iterator[str]:
-    yield charts.heading("Counts per step")
+def _counts(page: Page, table: Table, folder: Path, condition: Condition, manifests: Sequence[Path]) -> None:
+    page.heading("Counts per step")
     rows: list[tuple[str, int, str]] = []
     record = read_record(folder)
     if record is not None:
@@ -93,41 +94,41 @@ def _counts(table: Table, folder: Path, condition: Condition, manifests: Sequenc
         limit = f", at most {header['limit']} by {header['order']}" if header["limit"] else ""
         words = f"{header['where']}, {side}{limit}; fingerprint {header['fingerprint']}"
         rows.append((manifest.name, header["images"], words))
-    yield charts.table(["step", "number", ""], rows)
+    page.table(["step", "number", ""], rows)
 
 
 def _of_step(step: Step) -> tuple[str, int, str]:
-    return step.text, step.left, f"alone it would leave {_grouped(step.alone)}" if step.alone != step.left else ""
+    return step.text, step.left, f"alone it would leave {grouped(step.alone)}" if step.alone != step.left else ""
 
 
-def _distributions(table: Table, names: Sequence[str], condition: Condition) -> Iterator[str]:
-    yield charts.heading("Scores")
-    yield charts.key()
-    values = []
+def _distributions(page: Page, table: Table, names: Sequence[str], condition: Condition) -> None:
+    page.heading("Scores")
+    page.colours({"kept": KEPT, "dropped": DROPPED, "threshold": THRESHOLD})
+    charts, captions = [], []
     for name in names:
         shown = distribution(table, name, condition)
         if shown is not None:
-            about = SCORES[name].about if name in SCORES else ""
-            values.append(charts.histogram(shown, about, [t for t in condition.thresholds if t.column == name]))
-    yield f'<div class="charts">{"".join(values)}</div>'
+            charts.append(histogram(shown, [t for t in condition.thresholds if t.column == name]))
+            captions.append(". ".join(filter(None, [in_words(shown), SCORES[name].about if name in SCORES else ""])))
+    page.charts(charts, captions, COLUMN_PIXELS)
 
 
-def _galleries(table: Table, folder: Path, condition: Condition) -> Iterator[str]:
-    yield charts.heading("At the thresholds", "The tiles nearest to each threshold on either side, one a photograph.")
+def _galleries(page: Page, table: Table, folder: Path, condition: Condition) -> None:
+    page.heading("At the thresholds", "The tiles nearest to each threshold on either side, one a photograph.")
     for threshold in dict.fromkeys(condition.thresholds):
         if threshold.column in table.score_names():
-            yield from _around(table, folder, threshold)
-    yield charts.heading("At random")
+            _around(page, table, folder, threshold)
+    page.heading("At random")
     table.db.create_function("shuffled", 1, lambda path: shuffled(path, 0), deterministic=True)
     for title, sql in (("Kept", condition.sql), ("Dropped", f"NOT {condition.sql}")):
         rows = table.db.execute(
             f"SELECT path, NULL FROM tiles WHERE error IS NULL AND {sql} ORDER BY shuffled(path) LIMIT ?",
             [*condition.parameters, _SHOWN],
         )
-        yield charts.gallery(title, _pictures(folder, rows.fetchall()))
+        page.gallery(title, _pictures(folder, rows.fetchall()))
 
 
-def _around(table: Table, folder: Path, threshold: Threshold) -> Iterator[str]:
+def _around(page: Page, table: Table, folder: Path, threshold: Threshold) -> None:
     column, value = f'"{threshold.column}"', threshold.value
     upward = threshold.operator.startswith(">")
     for side, order in (("<", "DESC"), (">=", "ASC")) if upward else (("<=", "DESC"), (">", "ASC")):
@@ -141,15 +142,15 @@ def _around(table: Table, folder: Path, threshold: Threshold) -> Iterator[str]:
         ).fetchall()
         what = "below" if order == "DESC" else "above"
         verdict = "passes" if (what == "above") == upward else "fails"
-        yield charts.gallery(f"{threshold.column} just {what} {value:.4g}: {verdict}", _pictures(folder, rows))
+        page.gallery(f"{threshold.column} just {what} {value:.4g}: {verdict}", _pictures(folder, rows))
 
 
-def _duplicates(table: Table, folder: Path) -> Iterator[str]:
+def _duplicates(page: Page, table: Table, folder: Path) -> None:
     total = table.db.execute("SELECT COUNT(*) FROM duplicates").fetchone()[0]
     split = table.db.execute("SELECT COUNT(*), SUM(held_out) FROM photographs").fetchone()
-    held = f"{_grouped(split[1])} of {_grouped(split[0])} photographs are held out for validation. " if split[0] else ""
+    held = f"{grouped(split[1])} of {grouped(split[0])} photographs are held out for validation. " if split[0] else ""
     note = f"{held}Photographs that show the same are always on one side of the split."
-    yield charts.heading(f"Near-duplicates: {_grouped(total)} {'pair' if total == 1 else 'pairs'} of photographs", note)
+    page.heading(f"Near-duplicates: {grouped(total)} {'pair' if total == 1 else 'pairs'} of photographs", note)
     rows = table.db.execute("SELECT one, other, tiles, share FROM duplicates ORDER BY share DESC, one, other LIMIT 6")
     pictures = []
     for one, other, tiles, share in rows.fetchall():
@@ -158,16 +159,16 @@ def _duplicates(table: Table, folder: Path) -> Iterator[str]:
                 "SELECT path FROM tiles WHERE source = ? AND error IS NULL ORDER BY scale DESC, path LIMIT 1", [source]
             ).fetchone()[0]
             pictures.append((_picture(folder, path), f"{source} ({tiles} tiles alike, {100 * share:.0f}%)"))
-    yield charts.gallery("The most alike", pictures)
+    page.gallery("The most alike", pictures)
 
 
-def _errors(table: Table, total: int) -> Iterator[str]:
+def _errors(page: Page, table: Table, total: int) -> None:
     if total:
-        yield charts.heading(f"Tiles with an error: {_grouped(total)}")
+        page.heading(f"Tiles with an error: {grouped(total)}")
         rows = table.db.execute(
             "SELECT path, error FROM tiles WHERE error IS NOT NULL ORDER BY path LIMIT ?", [_LISTED]
         )
-        yield charts.table(["tile", "error"], rows.fetchall())
+        page.table(["tile", "error"], rows.fetchall())
 
 
 def _pictures(folder: Path, rows: list[tuple[str, float | None]]) -> list[tuple[Image | None, str]]:
@@ -180,7 +181,3 @@ def _picture(folder: Path, path: str) -> Image | None:
         return read_image(folder / path)
     except UserError:
         return None
-
-
-def _grouped(number: int) -> str:
-    return f"{number:,}".replace(",", "\u202f")

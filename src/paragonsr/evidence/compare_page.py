@@ -7,12 +7,13 @@ import numpy as np
 
 from paragonsr.evidence.arms import Arm
 from paragonsr.evidence.curves import difference_curve, in_seconds, mean_curve
-from paragonsr.evidence.page import Page
-from paragonsr.evidence.plots import Paired, intervals, lines, shaded_curves
+from paragonsr.evidence.plots import Paired, intervals, shaded_curves
 from paragonsr.evidence.results import Results, measured, runs_of
 from paragonsr.evidence.runner import Leg
 from paragonsr.evidence.runs import Run
 from paragonsr.evidence.tables import changes_of, cost_table, digits_of, no_interval, outcome_tables, seeds
+from paragonsr.html.charts import lines
+from paragonsr.html.page import Page
 
 READING = (
     "Differences are paired by seed; bars and shades are 95% t-intervals, small dots single seeds. Detectable is the "
@@ -41,7 +42,7 @@ def compare_page(found: Results, arms: Sequence[Arm], legs: Sequence[Leg]) -> st
         page.subheading(f"{set_name}: {metric}")
         header, *rows = tables[set_name, metric]
         page.table(header, rows)
-        page.plots(_plots(found, runs, set_name, metric))
+        page.charts(_plots(found, runs, set_name, metric))
     page.heading("What it cost")
     header, *rows = cost_table(found)
     page.table(header, rows)

@@ -1,43 +1,21 @@
-"""Curves: raw and smoothed, means with intervals, decisions as marks. Colours that read on dark and on light."""
+"""Curves: raw and smoothed, means with intervals, decisions as marks."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from paragonsr.errors import UserError
 from paragonsr.evidence.curves import Shaded
 from paragonsr.evidence.statistics import Difference
+from paragonsr.html.charts import MARKED, QUIET, blank, figure, lines, models
 
-try:
-    from bokeh.models import (
-        BasicTicker,
-        BasicTickFormatter,
-        ColumnDataSource,
-        FixedTicker,
-        HoverTool,
-        Legend,
-        NumeralTickFormatter,
-        PrintfTickFormatter,
-        Span,
-    )
-    from bokeh.plotting import figure
-except ImportError:
-    raise UserError("pages need the package bokeh", fix="pip install 'paragonsr[evidence]'") from None
-
-DASHES = ("solid", "dashed", "dotted")
-COLOURS = ("#2f8fd8", "#e07b1a", "#2ca25f", "#d2539c", "#8a79d6", "#b8860b", "#17a2a2", "#c44e52")
 POINTS = "points"
 """Tag of the data that tells the name of each of its points, and its height once more in `height`."""
 FINE = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
 """Mantissas of the ticks of an axis over less than a decade."""
 MEDIUM = (1.0, 2.0, 5.0)
 """Mantissas of the ticks of a longer one."""
-QUIET = "#8a8a93"
-MARKED = "#e0483e"
-WIDTH = 500
-HEIGHT = 300
 
 
 @dataclass(frozen=True)
@@ -58,47 +36,10 @@ class Mark:
     why: str
 
 
-class Line(NamedTuple):
-    """How one of several curves is drawn; also CSS knows these words."""
-
-    colour: str
-    dash: str
-
-
-def lines(count: int) -> list[Line]:
-    """Lines that can be told apart: colours first, then dashes."""
-    return [Line(COLOURS[i % len(COLOURS)], DASHES[i // len(COLOURS) % len(DASHES)]) for i in range(count)]
-
-
-def _blank(title: str, x: str, y: str, *, log: bool = False) -> figure:
-    plot = figure(
-        title=title,
-        x_axis_label=x,
-        y_axis_label=y,
-        y_axis_type="log" if log else "linear",
-        width=WIDTH,
-        height=HEIGHT,
-        sizing_mode="scale_width",
-        tools="xwheel_zoom,box_zoom,xpan,reset",
-        toolbar_location=None,
-        background_fill_color=None,
-        border_fill_color=None,
-        outline_line_color=None,
-    )
-    for axis in (plot.xaxis, plot.yaxis):
-        axis.axis_line_color = axis.major_tick_line_color = axis.minor_tick_line_color = QUIET
-        axis.axis_label_text_color = axis.major_label_text_color = QUIET
-        axis.axis_label_text_font_style = "normal"
-    plot.xaxis.formatter = NumeralTickFormatter(format="0.[0]a")
-    plot.grid.grid_line_color, plot.grid.grid_line_alpha = QUIET, 0.2
-    plot.title.text_color = QUIET
-    return plot
-
-
 def _with_legend(plot: figure, curves: int) -> figure:
     for legend in plot.legend:
         legend.visible = curves > 1
-        assert isinstance(legend, Legend)
+        assert isinstance(legend, models.Legend)
         legend.background_fill_alpha, legend.border_line_color = 0.0, None
         legend.label_text_color, legend.label_text_font_size = QUIET, "11px"
         legend.click_policy, legend.spacing, legend.padding = "hide", 8, 2
@@ -118,14 +59,16 @@ def shaded_curves(
     legend: bool = False,
 ) -> figure:
     """Mean curves with their intervals; each carries its name. None keeps a line's look for another plot."""
-    plot = _blank(title, x, y)
+    plot = blank(title, x, y)
     points: dict[str, list[Any]] = {"x": [], "y": [], "name": [], "shown": [], "colour": []}
     # Many shades on top of each other would hide the curves.
     alpha = 0.18 if len(curves) <= 3 else 0.08
     heights = np.full(len(marks), np.nan)
     for (colour, dash), (name, curve) in zip(lines(len(curves)), curves.items(), strict=True):
         if curve is None:
-            plot.add_layout(Span(location=0, dimension="width", line_color=colour, line_width=1.5, line_dash=dash))
+            plot.add_layout(
+                models.Span(location=0, dimension="width", line_color=colour, line_width=1.5, line_dash=dash)
+            )
             continue
         interval = ["" for _ in curve.x]
         if curve.low is not None and curve.high is not None:
@@ -141,26 +84,28 @@ def shaded_curves(
         plot.line(curve.x, curve.y, color=colour, line_width=2, line_dash=dash, name=name, **named)
         heights = np.where(np.isnan(heights), np.interp([mark.iteration for mark in marks], curve.x, curve.y), heights)
     # All points in one, so that those which lie near each other are told below each other.
-    source = ColumnDataSource(points | {"height": points["y"]}, tags=[POINTS])
+    source = models.ColumnDataSource(points | {"height": points["y"]}, tags=[POINTS])
     dots = plot.scatter("x", "y", source=source, color="colour", size=4)
-    plot.add_tools(HoverTool(renderers=[dots], tooltips=[("", "@name"), (x, "@x{0,0}"), (y, "@shown")]))
+    plot.add_tools(models.HoverTool(renderers=[dots], tooltips=[("", "@name"), (x, "@x{0,0}"), (y, "@shown")]))
     _marked(plot, marks, heights)
     return _with_legend(plot, len(curves))
 
 
 def intervals(title: str, x: str, found: Mapping[str, Paired | None], digits: int) -> figure:
     """Differences to the first arm, one below the other: each seed's, their mean, its interval; None for the first."""
-    plot = _blank(title, x, "")
-    plot.xaxis.formatter = BasicTickFormatter()
+    plot = blank(title, x, "")
+    plot.xaxis.formatter = models.BasicTickFormatter()
     plot.ygrid.grid_line_color = None
     plot.y_range.update(start=-len(found) + 0.4, end=0.6)
-    plot.yaxis.ticker = FixedTicker(ticks=[-i for i in range(len(found))])
+    plot.yaxis.ticker = models.FixedTicker(ticks=[-i for i in range(len(found))])
     plot.yaxis.major_label_overrides = {-i: _shortened(name) for i, name in enumerate(found)}
     plot.yaxis.major_tick_line_color = None
     means = []
     for i, ((colour, dash), (name, paired)) in enumerate(zip(lines(len(found)), found.items(), strict=True)):
         if paired is None:
-            plot.add_layout(Span(location=0, dimension="height", line_color=colour, line_width=1.5, line_dash=dash))
+            plot.add_layout(
+                models.Span(location=0, dimension="height", line_color=colour, line_width=1.5, line_dash=dash)
+            )
             continue
         plot.scatter(paired.seeds, [-i] * len(paired.seeds), color=colour, size=5, alpha=0.45, name=name)
         d = paired.difference
@@ -168,9 +113,9 @@ def intervals(title: str, x: str, found: Mapping[str, Paired | None], digits: in
         if d.low is not None and d.high is not None:
             plot.segment([d.low], [-i], [d.high], [-i], color=colour, line_width=2.5, name=name)
             shown += f" [{d.low:+.{digits}f}, {d.high:+.{digits}f}]"
-        source = ColumnDataSource({"x": [d.mean], "y": [-i], "name": [name], "shown": [shown]})
+        source = models.ColumnDataSource({"x": [d.mean], "y": [-i], "name": [name], "shown": [shown]})
         means.append(plot.scatter("x", "y", source=source, marker="diamond", color=colour, size=13, name=name))
-    plot.add_tools(HoverTool(renderers=means, tooltips=[("", "@name"), ("difference", "@shown")]))
+    plot.add_tools(models.HoverTool(renderers=means, tooltips=[("", "@name"), ("difference", "@shown")]))
     return plot
 
 
@@ -193,11 +138,11 @@ def step_curves(
 
     A step of a grown batch makes several iterations, so `iterations` says what each step ended at.
     """
-    plot = _blank(title, "iteration", y, log=log)
+    plot = blank(title, "iteration", y, log=log)
     drawn = {name: thinned(values) for name, values in curves.items()}
     _spread_ticks(plot, np.concatenate([*(curve for _, curve in drawn.values()), np.empty(0)]), log=log)
     if format is not None:
-        plot.yaxis.formatter = PrintfTickFormatter(format=format)
+        plot.yaxis.formatter = models.PrintfTickFormatter(format=format)
     heights = np.full(len(marks), np.nan)
     for (colour, _), (name, (ends, curve)) in zip(lines(len(curves)), drawn.items(), strict=True):
         x = iterations[ends - 1]
@@ -219,10 +164,10 @@ def _spread_ticks(plot: figure, values: np.ndarray, *, log: bool) -> None:
         decades = np.log10(values.max() / values.min())
         mantissas = FINE if decades < 1 else MEDIUM if decades < 3 else (1.0,)
         powers = range(int(np.floor(np.log10(values.min()))), int(np.ceil(np.log10(values.max()))) + 1)
-        plot.yaxis.ticker = FixedTicker(ticks=[m * 10.0**power for power in powers for m in mantissas])
-        plot.yaxis.formatter = BasicTickFormatter()
+        plot.yaxis.ticker = models.FixedTicker(ticks=[m * 10.0**power for power in powers for m in mantissas])
+        plot.yaxis.formatter = models.BasicTickFormatter()
     elif (values == values.round()).all():
-        plot.yaxis.ticker = BasicTicker(min_interval=1)
+        plot.yaxis.ticker = models.BasicTicker(min_interval=1)
 
 
 def thinned(values: np.ndarray, points: int = 600) -> tuple[np.ndarray, np.ndarray]:
@@ -251,8 +196,10 @@ def _marked(plot: figure, marks: Sequence[Mark], heights: np.ndarray) -> None:
     """A dashed line at each decision, and a point on the first curve that tells it when the pointer comes near."""
     if marks:
         what, why = [mark.what for mark in marks], [mark.why for mark in marks]
-        source = ColumnDataSource({"x": [mark.iteration for mark in marks], "y": heights, "what": what, "why": why})
+        source = models.ColumnDataSource(
+            {"x": [mark.iteration for mark in marks], "y": heights, "what": what, "why": why}
+        )
         plot.vspan(x="x", source=source, line_color=QUIET, line_alpha=0.5, line_dash="dashed")
         points = plot.scatter("x", "y", source=source, marker="diamond", size=11, fill_color=MARKED, line_color=None)
         tips = [("iteration", "@x{0,0}"), ("decision", "@what"), ("why", "@why")]
-        plot.add_tools(HoverTool(renderers=[points], tooltips=tips))
+        plot.add_tools(models.HoverTool(renderers=[points], tooltips=tips))

@@ -12,9 +12,9 @@ from paragonsr.config import Config
 from paragonsr.errors import UserError
 from paragonsr.evidence.crops import crops
 from paragonsr.evidence.curves import Shaded
-from paragonsr.evidence.page import Page
 from paragonsr.evidence.plots import Mark, shaded_curves, step_curves
 from paragonsr.evidence.runs import Run
+from paragonsr.html.page import Page
 from paragonsr.training.checkpoint.run_folder import flat
 from paragonsr.training.reporting.loggers import shown
 from paragonsr.training.reporting.record import read_forecasts
@@ -88,7 +88,7 @@ def _validation(page: Page, run: Run, marks: list[Mark]) -> None:
             f"between {last_one.low:.3f} and {last_one.high:.3f} in four runs of five."
         )
     page.table(("set", "metric", "last", "best", "at iteration", "protocol"), rows)
-    page.plots(plots)
+    page.charts(plots)
 
 
 def _training(page: Page, run: Run, marks: list[Mark]) -> None:
@@ -102,7 +102,7 @@ def _training(page: Page, run: Run, marks: list[Mark]) -> None:
     with np.errstate(divide="ignore", invalid="ignore"):
         rate = np.diff(at, prepend=0) / steps["seconds"]
         wait = steps["data_wait"] / steps["seconds"]
-    page.plots(
+    page.charts(
         [
             *(step_curves(f"loss {n}", n, at, {n: v}, marks, log=True) for n, v in _named(steps, "loss/").items()),
             step_curves("learning rate", "lr", at, {"lr": steps["lr"]}, marks, noisy=False, format="%.1e"),
