@@ -13,7 +13,7 @@ from bokeh.layouts import row
 
 from paragonsr.evidence.curves import difference_curve, mean_curve
 from paragonsr.evidence.plots import shaded_curves
-from paragonsr.evidence.runner import carried_out
+from paragonsr.evidence.runner import finished_runs
 
 
 def main() -> None:
@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--first", help="what to call the first arm")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
-    runs = carried_out(given.comparison)
+    runs = finished_runs(given.comparison)
     (first, base), *others = runs.items()
     label = given.first or first
     means = {label if arm == first else arm: mean_curve(of_arm, "psnr", given.set) for arm, of_arm in runs.items()}

@@ -10,7 +10,7 @@ import argparse
 import json
 from pathlib import Path
 
-from paragonsr.evidence.runner import carried_out
+from paragonsr.evidence.runner import finished_runs
 from paragonsr.evidence.runs import Run
 from paragonsr.evidence.statistics import paired_difference
 from paragonsr.inference.benchmark import benchmark
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     found: dict[str, list[float]] = {}
-    for arm, runs in carried_out(given.comparison).items():
+    for arm, runs in finished_runs(given.comparison).items():
         tables = [benchmark(load(last_weights(run)), given.hr) for run in runs]
         found[arm] = [table.mean().network["psnr_y"] for table in tables]
     first, result = next(iter(found)), {}

@@ -132,7 +132,7 @@ def test_an_override_takes_a_key_out(tmp_path: Path) -> None:
     config = _load(
         tmp_path, text, "datasets.train.type=singleimagedataset", "datasets.train.dataroot_lq=~", "manual_seed=~"
     ).config
-    assert config.train_set.lr_roots is None
+    assert config.train_set.lq_roots is None
     assert config.manual_seed == 0
 
 

@@ -212,9 +212,9 @@ def test_the_shipped_file_makes_the_folders_that_training_reads() -> None:
     for path in trained:
         sets = load_config(path).config.datasets
         assert sets["train"].hr_roots == [made["train"]["hr"]]
-        assert sets["train"].lr_roots == [made["train"]["lr"][2]]
+        assert sets["train"].lq_roots == [made["train"]["lr"][2]]
         assert sets["val"].hr_roots == [made["val"]["hr"]]
-        assert sets["val"].lr_roots == [made["val"]["lr"][2]]
+        assert sets["val"].lq_roots == [made["val"]["lr"][2]]
     assert made["train"]["where"] == "complexity >= 0.5"
 
 

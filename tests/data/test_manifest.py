@@ -58,7 +58,7 @@ def test_lr_images_of_others_are_passed_over(images: WriteImages) -> None:
     hr, lr = images("hr", _noise(6)), images("lr", _noise(5))
     manifest = str(_manifest(hr, {0: 1, 2: 1}))
     pairs = find_pairs(PairedOptions(dataroot_gt=manifest, dataroot_lq=str(lr)), "train")
-    assert [pair.lr for pair in pairs] == [lr / "deep/0.png", lr / "deep/2.png"]
+    assert [pair.lq for pair in pairs] == [lr / "deep/0.png", lr / "deep/2.png"]
     with pytest.raises(UserError, match="1 HR image without LR image"):
         find_pairs(PairedOptions(dataroot_gt=str(_manifest(hr, {0: 1, 5: 1})), dataroot_lq=str(lr)), "train")
 

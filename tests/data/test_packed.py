@@ -59,21 +59,21 @@ def test_hr_images_alone(images: WriteImages, single: Single, scale: int) -> Non
         assert store.shapes[i] == (height, width)
         assert store.lr_shapes[i] == (height // scale, width // scale)
         np.testing.assert_array_equal(store.hr(i), image[:height, :width])
-        np.testing.assert_array_equal(store.lr(i), downscale(image[:height, :width], scale))
+        np.testing.assert_array_equal(store.lq(i), downscale(image[:height, :width], scale))
 
 
 def test_pairs(images: WriteImages, paired: Paired) -> None:
     hr, lr = _hr_images(), {f"{i}.png": noise(10 + i, (12 + i) // 2, (16 + 3 * i) // 2) for i in range(4)}
     store = open_packed(paired(images("hr", hr), images("lr", lr)), 2, "train")
     for i, image in enumerate(lr.values()):
-        np.testing.assert_array_equal(store.lr(i), image)
+        np.testing.assert_array_equal(store.lq(i), image)
 
 
 def test_images_are_views_into_the_file_and_read_only(images: WriteImages, single: Single) -> None:
     store = open_packed(single(images("hr", _hr_images())), 2, "train")
     assert np.shares_memory(store.hr(0), store.hr(0))
     with pytest.raises(ValueError, match="read-only"):
-        store.lr(0)[0, 0, 0] = 1
+        store.lq(0)[0, 0, 0] = 1
 
 
 def test_a_set_is_packed_once(images: WriteImages, single: Single, cache: Path) -> None:

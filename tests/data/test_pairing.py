@@ -62,7 +62,7 @@ def test_pairs_match_by_name_whatever_the_ending(tree: Tree) -> None:
 def test_template_of_lr_names(tree: Tree) -> None:
     hr, lr = tree("hr", "0001.png", "deep/0{2}.png"), tree("lr", "LR_0001x2.png", "deep/LR_0{2}x2.png")
     pairs = find_pairs(_paired(hr, lr, "LR_{}x2"), "train")
-    assert [pair.lr for pair in pairs] == [lr / "LR_0001x2.png", lr / "deep/LR_0{2}x2.png"]
+    assert [pair.lq for pair in pairs] == [lr / "LR_0001x2.png", lr / "deep/LR_0{2}x2.png"]
 
 
 @pytest.mark.parametrize("template", ["", "x2", "{}{}", "{0}", "lr/{}"])
@@ -81,7 +81,7 @@ def test_each_hr_root_has_its_own_lr_root(tree: Tree) -> None:
     hr1, hr2 = tree("hr1", "a.png"), tree("hr2", "a.png")
     lr1, lr2 = tree("lr1", "a.png"), tree("lr2", "a.png")
     options = PairedOptions(dataroot_gt=[str(hr1), str(hr2)], dataroot_lq=[str(lr1), str(lr2)])
-    assert [pair.lr for pair in find_pairs(options, "train")] == [lr1 / "a.png", lr2 / "a.png"]
+    assert [pair.lq for pair in find_pairs(options, "train")] == [lr1 / "a.png", lr2 / "a.png"]
     with pytest.raises(ValidationError, match="dataroot_gt names 2 folders and dataroot_lq 1"):
         PairedOptions(dataroot_gt=[str(hr1), str(hr2)], dataroot_lq=str(lr1))
 
@@ -152,8 +152,8 @@ def test_wrong_keys_and_types_are_refused(keys: dict[str, object], where: str) -
 
 
 def test_patch_size_in_lr_pixels() -> None:
-    assert SingleOptions(dataroot_gt="hr", lq_size=48).lr_patch(3) == 48
-    assert SingleOptions(dataroot_gt="hr", gt_size=96).lr_patch(3) == 32
-    assert SingleOptions(dataroot_gt="hr").lr_patch(3) is None
+    assert SingleOptions(dataroot_gt="hr", lq_size=48).lq_patch(3) == 48
+    assert SingleOptions(dataroot_gt="hr", gt_size=96).lq_patch(3) == 32
+    assert SingleOptions(dataroot_gt="hr").lq_patch(3) is None
     with pytest.raises(ValueError, match="gt_size 100 is not a multiple of the scale 3; the nearest below is 99"):
-        SingleOptions(dataroot_gt="hr", gt_size=100).lr_patch(3)
+        SingleOptions(dataroot_gt="hr", gt_size=100).lq_patch(3)

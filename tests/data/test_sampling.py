@@ -250,7 +250,7 @@ def test_no_patch_size(store: PackedDataset) -> None:
 def test_a_patch_may_be_as_large_as_the_smallest_image(store: PackedDataset) -> None:
     batch = _sampler(store, lq_size=8, use_hflip=False, use_rot=False).batch(0, 5)
     smallest = batch.images.index(2)
-    np.testing.assert_array_equal(batch.lq[smallest], store.lr(2))
+    np.testing.assert_array_equal(batch.lq[smallest], store.lq(2))
 
 
 def test_cutting_costs_far_less_than_training(store: PackedDataset) -> None:

@@ -50,7 +50,7 @@ class CriticLoss(LearnedLoss):
 
     def __init__(self, options: CriticLossOptions) -> None:
         super().__init__()
-        self._lr = options.lr
+        self._lq = options.lr
         self.critic = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.LeakyReLU(0.2), nn.Conv2d(8, 1, 3, 1, 1))
 
     @property
@@ -58,7 +58,7 @@ class CriticLoss(LearnedLoss):
         return self.critic
 
     def build_optimiser(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.critic.parameters(), lr=self._lr)
+        return torch.optim.Adam(self.critic.parameters(), lr=self._lq)
 
     def measure(self, sr: Tensor, hr: Tensor) -> Tensor:
         return (self.critic(sr) - 1).square().mean()

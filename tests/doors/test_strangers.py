@@ -90,10 +90,10 @@ def test_the_stranger_logger_is_told_everything(tiny_config: Configure) -> None:
 def test_no_lr_images_are_packed_where_they_are_made_while_training(tiny_config: Configure) -> None:
     config = load_config(tiny_config({"plugins": [STRANGERS]} | EACH["degradation"])).config
     packed = config.train_set.open(config.scale, "train")
-    assert not packed.holds_lr
+    assert not packed.holds_lq
     with pytest.raises(ValueError, match="made while training"):
-        packed.lr(0)
-    assert config.datasets["val"].open(config.scale, "val").holds_lr
+        packed.lq(0)
+    assert config.datasets["val"].open(config.scale, "val").holds_lq
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from paragonsr.config import load_config
 from paragonsr.errors import UserError
 from paragonsr.evidence.arms import check_comparable, differing_keys, make_arms, said_once, write_config
 from paragonsr.evidence.options import Kind
-from paragonsr.evidence.runner import legs
+from paragonsr.evidence.runner import planned_runs
 
 Configure = Callable[..., Path]
 
@@ -24,7 +24,7 @@ def test_a_resolved_configuration_loads_to_the_same(tiny_config: Configure, tmp_
 def test_arms_take_turns(tiny_config: Configure, tmp_path: Path) -> None:
     arms = make_arms([tiny_config()], vary=["manual_seed=1,2", "scale=2,3"])
     assert [arm.name for arm in arms][:2] == ["manual_seed=1 scale=2", "manual_seed=1 scale=3"]
-    order = [(leg.seed, leg.arm.name) for leg in legs(arms[:2], range(5, 7), tmp_path)]
+    order = [(planned.seed, planned.arm.name) for planned in planned_runs(arms[:2], range(5, 7), tmp_path)]
     first, second = (arm.name for arm in arms[:2])
     assert order == [(5, second), (5, first), (6, first), (6, second)]
 

@@ -18,7 +18,7 @@ from paragonsr.evidence.compare_page import compare_page
 from paragonsr.evidence.curves import aligned, difference_curve, in_seconds, mean_curve
 from paragonsr.evidence.progress import remaining
 from paragonsr.evidence.results import Results, as_json, results
-from paragonsr.evidence.runner import Leg, carried_out, legs
+from paragonsr.evidence.runner import PlannedRun, finished_runs, planned_runs
 from paragonsr.evidence.runs import Run
 from paragonsr.evidence.statistics import paired_difference
 from paragonsr.evidence.tables import lines
@@ -30,9 +30,9 @@ EVERY = 10
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
-def write_run(leg: Leg, psnr: Sequence[float], seconds: float = 0.5, data: str = "abc") -> Run:
+def write_run(planned: PlannedRun, psnr: Sequence[float], seconds: float = 0.5, data: str = "abc") -> Run:
     """The record of a run that ended and was validated every 10 iterations."""
-    run, total = leg.run, EVERY * len(psnr)
+    run, total = planned.run, EVERY * len(psnr)
     run.folder.mkdir(parents=True)
     recorder = MetricsRecord(run.folder, ["iteration", "seconds", "batch_size", "peak_memory", "lr"])
     values = {"iteration": np.arange(1.0, total + 1), "seconds": np.full(total, seconds), "lr": np.ones(total)}
@@ -46,7 +46,7 @@ def write_run(leg: Leg, psnr: Sequence[float], seconds: float = 0.5, data: str =
         "metric": "psnr",
         "parameters": 1,
         "environment": {},
-        "config": leg.arm.config.model_dump(),
+        "config": planned.arm.config.model_dump(),
         "data": {"train": "t", "val": data},
     }
     (run.folder / "run.json").write_text(json.dumps(description))
@@ -54,21 +54,21 @@ def write_run(leg: Leg, psnr: Sequence[float], seconds: float = 0.5, data: str =
 
 
 @pytest.fixture
-def two(tiny_config: Configure, tmp_path: Path) -> tuple[list[Arm], list[Leg]]:
+def two(tiny_config: Configure, tmp_path: Path) -> tuple[list[Arm], list[PlannedRun]]:
     """Two arms, "lr=1e-3" and "lr=1e-4", with three seeds."""
     arms = make_arms([tiny_config()], vary=["train.optim_g.lr=1e-3,1e-4"])
-    return arms, list(legs(arms, range(3), tmp_path / "out"))
+    return arms, list(planned_runs(arms, range(3), tmp_path / "out"))
 
 
-def _found(arms: list[Arm], of: list[Leg], seeds: int = 3) -> Results:
+def _found(arms: list[Arm], of: list[PlannedRun], seeds: int = 3) -> Results:
     return results(arms, of, differing_keys(arms), seeds)
 
 
-def test_a_run_that_stopped_early_keeps_its_last_figure(two: tuple[list[Arm], list[Leg]]) -> None:
+def test_a_run_that_stopped_early_keeps_its_last_figure(two: tuple[list[Arm], list[PlannedRun]]) -> None:
     arms, todo = two
-    for leg in todo:
-        first = leg.arm is arms[0]
-        write_run(leg, [30, 31, 32] if first else [30, 33, 34][: 2 + leg.seed % 2], 0.5 if first else 1.0)
+    for planned in todo:
+        first = planned.arm is arms[0]
+        write_run(planned, [30, 31, 32] if first else [30, 33, 34][: 2 + planned.seed % 2], 0.5 if first else 1.0)
     found = _found(arms, todo)
     one, other = found.outcomes
     assert (one.finals, other.finals) == ((32, 32, 32), (33, 34, 33))
@@ -80,7 +80,7 @@ def test_a_run_that_stopped_early_keeps_its_last_figure(two: tuple[list[Arm], li
     assert [cost.iterations for cost in found.costs] == [30, pytest.approx(70 / 3)]
     assert [cost.samples_per_second for cost in found.costs] == [8, 4]
     assert [cost.peak_memory for cost in found.costs] == [2**20, 2**20]
-    runs = {arm.name: [leg.run for leg in todo if leg.arm is arm] for arm in arms}
+    runs = {arm.name: [planned.run for planned in todo if planned.arm is arm] for arm in arms}
     mean = mean_curve(runs["lr=1e-4"], "psnr", "val")
     assert mean.x.tolist() == [10, 20, 30]
     assert mean.y == pytest.approx([30, 33, (33 + 34 + 33) / 3])
@@ -90,7 +90,7 @@ def test_a_run_that_stopped_early_keeps_its_last_figure(two: tuple[list[Arm], li
     assert difference.low is not None
     assert difference.low[-1] == pytest.approx(paired_difference([33, 34, 33], [32, 32, 32]).low)
     (todo[0].folder / "plan.json").write_text(json.dumps({"arms": dict.fromkeys(runs)}))
-    assert carried_out(todo[0].folder) == runs
+    assert finished_runs(todo[0].folder) == runs
     assert "never" not in "\n".join(lines(found))
 
 
@@ -100,10 +100,10 @@ def test_curves_of_other_points_meet_between_them() -> None:
     assert y.tolist() == [[2, 3, 3], [5, 5, 6]]
 
 
-def test_a_figure_that_is_not_finite_is_told_and_is_null(two: tuple[list[Arm], list[Leg]]) -> None:
+def test_a_figure_that_is_not_finite_is_told_and_is_null(two: tuple[list[Arm], list[PlannedRun]]) -> None:
     arms, todo = two
-    for leg in todo:
-        write_run(leg, [30, 31] if leg.arm is arms[0] else [30, math.nan if leg.seed == 1 else 29])
+    for planned in todo:
+        write_run(planned, [30, 31] if planned.arm is arms[0] else [30, math.nan if planned.seed == 1 else 29])
     found = _found(arms, todo)
     assert found.outcomes[1].difference is None
     assert "not finite" in "\n".join(lines(found))
@@ -117,10 +117,10 @@ def test_a_figure_that_is_not_finite_is_told_and_is_null(two: tuple[list[Arm], l
     assert "not finite" in compare_page(found, arms, todo)
 
 
-def test_images_that_changed_between_two_runs_are_refused(two: tuple[list[Arm], list[Leg]]) -> None:
+def test_images_that_changed_between_two_runs_are_refused(two: tuple[list[Arm], list[PlannedRun]]) -> None:
     arms, todo = two
-    for leg in todo:
-        write_run(leg, [30, 31], data="other" if leg.seed == 2 else "abc")
+    for planned in todo:
+        write_run(planned, [30, 31], data="other" if planned.seed == 2 else "abc")
     with pytest.raises(UserError, match=r"the images of datasets.val are not those that lr=1e-[34]_seed"):
         _found(arms, todo)
 
@@ -129,13 +129,13 @@ def test_different_validation_sets_are_held_to_each_other_where_they_were_allowe
     tiny_config: Configure, tmp_path: Path
 ) -> None:
     arms = make_arms([tiny_config()], vary=["datasets.val.dataroot_gt=a,b"])
-    todo = list(legs(arms, range(1), tmp_path / "out"))
-    for leg in todo:
-        write_run(leg, [30, 31], data=leg.arm.name)
+    todo = list(planned_runs(arms, range(1), tmp_path / "out"))
+    for planned in todo:
+        write_run(planned, [30, 31], data=planned.arm.name)
     assert _found(arms, todo, 1).outcomes[1].difference == paired_difference([31], [31])
 
 
-def test_what_is_left_takes_as_long_as_what_was_done(two: tuple[list[Arm], list[Leg]]) -> None:
+def test_what_is_left_takes_as_long_as_what_was_done(two: tuple[list[Arm], list[PlannedRun]]) -> None:
     _, todo = two
     first, second = todo[:2]
     # Nothing is known of the second arm yet: as long for each iteration as the first. Two and three runs are left.
@@ -148,11 +148,11 @@ def eight(tiny_config: Configure, tmp_path: Path) -> str:
     """The page of ten arms with names as users give them, two of three seeds so far."""
     more = [f"arm {i} <of> a name that is rather long: train.optim_g.lr={i}e-5" for i in range(1, 10)]
     arms = make_arms([tiny_config()], more=more)
-    todo = list(legs(arms, range(3), tmp_path / "out"))
+    todo = list(planned_runs(arms, range(3), tmp_path / "out"))
     random = np.random.default_rng(0)
-    for leg in todo:
-        level = 30 + 0.1 * arms.index(leg.arm) + random.normal(0, 0.02)
-        write_run(leg, list(level + np.log(np.arange(1, 21)) + random.normal(0, 0.01, 20)))
+    for planned in todo:
+        level = 30 + 0.1 * arms.index(planned.arm) + random.normal(0, 0.02)
+        write_run(planned, list(level + np.log(np.arange(1, 21)) + random.normal(0, 0.01, 20)))
     return compare_page(_found(arms, todo, 5), arms, todo)
 
 

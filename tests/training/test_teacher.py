@@ -55,7 +55,7 @@ def test_the_targets_are_what_the_teacher_makes_of_the_lr_images(tiny_config: Co
     teacher = load(weights)
     assert packed.teacher is not None
     for index in range(len(packed)):
-        np.testing.assert_array_equal(packed.teacher.image(index), teacher.upscale(packed.lr(index)))
+        np.testing.assert_array_equal(packed.teacher.image(index), teacher.upscale(packed.lq(index)))
 
 
 def test_a_run_learns_from_it_and_resumes_to_the_bit(tiny_config: Configure, tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ class Config(Options):
         train = self.datasets["train"]
         if train.batch_size_per_gpu is None:
             raise MismatchError("needs batch_size_per_gpu, the number of samples in a batch", "datasets", "train")
-        if train.lr_patch(self.scale) is None:
+        if train.lq_patch(self.scale) is None:
             raise MismatchError("needs lq_size or gt_size, the side of a training patch", "datasets", "train")
         self._check_teacher()
         self._check_names()
@@ -159,7 +159,7 @@ class Config(Options):
     @property
     def patch(self) -> int:
         """Side of a training patch, in LR pixels."""
-        side = self.train_set.lr_patch(self.scale)
+        side = self.train_set.lq_patch(self.scale)
         assert side is not None
         return side
 

@@ -32,7 +32,7 @@ class Problem:
         return f"{self.name}: {self.reason}"
 
 
-def lr_size(pair: Pair, scale: int) -> tuple[int, int]:
+def lq_size(pair: Pair, scale: int) -> tuple[int, int]:
     """Height and width of a pair's LR image, from the files' headers.
 
     Raises:
@@ -42,13 +42,13 @@ def lr_size(pair: Pair, scale: int) -> tuple[int, int]:
     expected = (height // scale, width // scale)
     if min(expected) < 1:
         raise UserError(f"{width} x {height} is smaller than the scale {scale}", where=str(pair.hr))
-    if pair.lr is not None:
-        found = image_size(pair.lr)
+    if pair.lq is not None:
+        found = image_size(pair.lq)
         if found != expected:
             raise UserError(
                 f"is {found[1]} x {found[0]}, but HR {width} x {height} at scale {scale} "
                 f"needs LR {expected[1]} x {expected[0]}",
-                where=str(pair.lr),
+                where=str(pair.lq),
             )
     return expected
 
@@ -60,10 +60,10 @@ def load_pair(pair: Pair, scale: int) -> tuple[Image, Image]:
         HR (s h x s w x 3) and LR (h x w x 3), uint8 RGB.
 
     Raises:
-        UserError: as `lr_size`, or a file is damaged.
+        UserError: as `lq_size`, or a file is damaged.
     """
     hr = load_hr(pair, scale)
-    lr = downscale(hr, scale) if pair.lr is None else read_image(pair.lr)
+    lr = downscale(hr, scale) if pair.lq is None else read_image(pair.lq)
     return hr, lr
 
 
@@ -71,9 +71,9 @@ def load_hr(pair: Pair, scale: int) -> Image:
     """Decode the HR image of a pair, cropped at the right and bottom to a multiple of the scale.
 
     Raises:
-        UserError: as `lr_size`, or the file is damaged.
+        UserError: as `lq_size`, or the file is damaged.
     """
-    height, width = lr_size(pair, scale)
+    height, width = lq_size(pair, scale)
     return read_image(pair.hr)[: height * scale, : width * scale]
 
 

@@ -65,7 +65,7 @@ def check_dataset(options: DatasetOptions, scale: int, phase: str, progress: Pro
     problems += broken
     problems += [Problem(found.pairs[i].name, look.mismatch) for i, look in sorted(looks.items()) if look.mismatch]
     try:
-        patch = options.lr_patch(scale) or 0
+        patch = options.lq_patch(scale) or 0
     except ValueError as error:
         problems.insert(0, Problem(f"datasets.{phase}.gt_size", str(error)))
         patch = 0
@@ -104,5 +104,5 @@ class _Look:
 def _look(pair: Pair, scale: int) -> _Look:
     hr, lq = load_pair(pair, scale)
     digest = hashlib.blake2b(repr(hr.shape).encode() + np.ascontiguousarray(hr).tobytes(), digest_size=16).hexdigest()
-    wrong = mismatch(hr, lq, scale) if pair.lr is not None else None
+    wrong = mismatch(hr, lq, scale) if pair.lq is not None else None
     return _Look((lq.shape[0], lq.shape[1]), digest, orientation(pair.hr) != 1, wrong)

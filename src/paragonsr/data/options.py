@@ -97,11 +97,11 @@ class DatasetOptions(Variant):
         return _as_list(self.dataroot_gt)
 
     @property
-    def lr_roots(self) -> list[str] | None:
+    def lq_roots(self) -> list[str] | None:
         """The LR folders, one for each HR folder; None where LR images are made from HR ones."""
         return None
 
-    def lr_patch(self, scale: int) -> int | None:
+    def lq_patch(self, scale: int) -> int | None:
         """Side of a training patch in LR pixels, None where none is given.
 
         Raises:
@@ -147,7 +147,7 @@ class PairedOptions(DatasetOptions):
         return self
 
     @property
-    def lr_roots(self) -> list[str] | None:
+    def lq_roots(self) -> list[str] | None:
         return _as_list(self.dataroot_lq)
 
 

@@ -24,7 +24,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from paragonsr.data.decoding import Progress, for_each_pair, load_hr, load_pair, lr_size, raise_problems, require_patch
+from paragonsr.data.decoding import Progress, for_each_pair, load_hr, load_pair, lq_size, raise_problems, require_patch
 from paragonsr.data.lock import locked
 from paragonsr.data.manifest import chosen_by, read_header, read_weights
 from paragonsr.data.options import DatasetOptions
@@ -72,11 +72,11 @@ class PackedDataset:
         self._digests: list[str] = index["digests"]
         if not len(self.names) == len(self.lr_shapes) == len(self._digests):
             raise ValueError(f"{folder} has an index of lists that differ in length")
-        self._lr_offsets = _offsets(self.lr_shapes)
+        self._lq_offsets = _offsets(self.lr_shapes)
         self._hr_offsets = _offsets(self.shapes)
         self._hr = _mapped(folder / "hr.bin", self._hr_offsets[-1])
-        self.holds_lr: bool = index.get("holds_lr", True)
-        self._lr = _mapped(folder / "lr.bin", self._lr_offsets[-1]) if self.holds_lr else None
+        self.holds_lq: bool = index.get("holds_lr", True)
+        self._lq = _mapped(folder / "lr.bin", self._lq_offsets[-1]) if self.holds_lq else None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -85,15 +85,15 @@ class PackedDataset:
         """The HR image, cropped to a multiple of the scale: height x width x 3 uint8 RGB, read-only."""
         return self._hr[self._hr_offsets[index] : self._hr_offsets[index + 1]].reshape(*self.shapes[index], 3)
 
-    def lr(self, index: int) -> Image:
+    def lq(self, index: int) -> Image:
         """The LR image: height x width x 3 uint8 RGB, read-only.
 
         Raises:
             ValueError: the LR images of this set are made while training.
         """
-        if self._lr is None:
+        if self._lq is None:
             raise ValueError("this set holds no LR images: they are made while training")
-        return self._lr[self._lr_offsets[index] : self._lr_offsets[index + 1]].reshape(*self.lr_shapes[index], 3)
+        return self._lq[self._lq_offsets[index] : self._lq_offsets[index + 1]].reshape(*self.lr_shapes[index], 3)
 
     def note_choice(self, options: DatasetOptions) -> None:
         """Take manifests and weights from the options.
@@ -126,7 +126,7 @@ class PackedDataset:
         return [name for i, name in enumerate(self.names) if self._digest(i) != self._digests[i]]
 
     def _digest(self, index: int) -> str:
-        return _digest(self.hr(index), self.lr(index) if self.holds_lr else None)
+        return _digest(self.hr(index), self.lq(index) if self.holds_lq else None)
 
 
 def open_packed(options: DatasetOptions, scale: int, phase: str, progress: Progress | None = None) -> PackedDataset:
@@ -145,7 +145,7 @@ def open_packed(options: DatasetOptions, scale: int, phase: str, progress: Progr
             than the patch (all of them in one message), or the store cannot be written.
     """
     try:
-        patch = options.lr_patch(scale)
+        patch = options.lq_patch(scale)
     except ValueError as error:
         raise UserError(str(error), where=f"datasets.{phase}.gt_size") from error
     pairs = find_pairs(options, phase)
@@ -182,7 +182,7 @@ class Recipe:
     scale: int
     degradation: Degradation | DeviceDegradation | None = None
     """Makes it from the HR image; None where it is a file, or made by the bicubic resize."""
-    packs_lr: bool = True
+    packs_lq: bool = True
     """False where LR images are made while training."""
     described: str = ""
     """The degradation in words that two equal ones share."""
@@ -194,12 +194,12 @@ class Recipe:
         if chosen is None:
             return cls(scale)
         if phase == "train":
-            return cls(scale, packs_lr=False)
+            return cls(scale, packs_lq=False)
         return cls(scale, chosen.build(scale=scale, seed=0), described=chosen.model_dump_json())
 
     def images(self, index: int, pair: Pair) -> tuple[Image, Image | None]:
         """HR and LR image of a pair; None for an LR image that is made while training."""
-        if self.packs_lr and self.degradation is None:
+        if self.packs_lq and self.degradation is None:
             return load_pair(pair, self.scale)
         hr = load_hr(pair, self.scale)
         return hr, degraded(self.degradation, hr, index) if self.degradation is not None else None
@@ -218,10 +218,10 @@ def degraded(degradation: Degradation | DeviceDegradation, hr: Image, sample: in
 
 
 def _key(pairs: Sequence[Pair], recipe: Recipe) -> str:
-    lr = recipe.described if recipe.packs_lr else "no LR"
+    lr = recipe.described if recipe.packs_lq else "no LR"
     outside = hashlib.sha256(f"format {FORMAT}, scale {recipe.scale}{lr}".encode())
     for pair in pairs:
-        for file in (pair.hr, pair.lr):
+        for file in (pair.hr, pair.lq):
             seen: list[str | int] = [pair.name]
             if file is not None:
                 stat = file.stat()
@@ -255,7 +255,7 @@ def _packed(
 ) -> PackedDataset:
     """Pack all pairs into a new folder; the caller holds the lock."""
     scale = recipe.scale
-    sizes, problems = for_each_pair(lambda _, pair: lr_size(pair, scale), pairs)
+    sizes, problems = for_each_pair(lambda _, pair: lq_size(pair, scale), pairs)
     if problems:
         # Look at all samples too, so that one message names everything that must be fixed.
         _, deeper = for_each_pair(lambda _, pair: load_pair(pair, scale)[0].shape, pairs, progress)
@@ -263,7 +263,7 @@ def _packed(
     names = [pair.name for pair in pairs]
     shapes = [sizes[i] for i in range(len(pairs))]
     require_patch(names, shapes, patch, phase)
-    _require_space(folder.parent, (recipe.packs_lr + scale**2) * _offsets(shapes)[-1], phase)
+    _require_space(folder.parent, (recipe.packs_lq + scale**2) * _offsets(shapes)[-1], phase)
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
@@ -283,7 +283,7 @@ def _packed(
         index = {
             "format": FORMAT,
             "scale": scale,
-            "holds_lr": recipe.packs_lr,
+            "holds_lr": recipe.packs_lq,
             "names": names,
             "lr_shapes": shapes,
             "digests": [digests[i] for i in range(len(pairs))],
@@ -302,9 +302,9 @@ class _Writer:
     """Puts images at their places in the two files, from several threads."""
 
     def __init__(self, hr: BinaryIO, lr: BinaryIO, lr_shapes: Sequence[tuple[int, int]], scale: int) -> None:
-        self._lr_offsets = _offsets(lr_shapes)
-        self._hr_offsets = [scale**2 * offset for offset in self._lr_offsets]
-        self._hr, self._lr, self._lock = hr, lr, threading.Lock()
+        self._lq_offsets = _offsets(lr_shapes)
+        self._hr_offsets = [scale**2 * offset for offset in self._lq_offsets]
+        self._hr, self._lq, self._lock = hr, lr, threading.Lock()
 
     def write(self, index: int, hr: Image, lr: Image | None) -> None:
         hr_bytes = np.ascontiguousarray(hr).data
@@ -312,8 +312,8 @@ class _Writer:
             self._hr.seek(self._hr_offsets[index])
             self._hr.write(hr_bytes)
             if lr is not None:
-                self._lr.seek(self._lr_offsets[index])
-                self._lr.write(np.ascontiguousarray(lr).data)
+                self._lq.seek(self._lq_offsets[index])
+                self._lq.write(np.ascontiguousarray(lr).data)
 
 
 def _require_space(root: Path, needed: int, phase: str) -> None:

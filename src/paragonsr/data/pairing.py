@@ -20,7 +20,7 @@ class Pair:
     name: str
     """Path of the HR file relative to its folder, with `/`; of several folders, with the folder before it."""
     hr: Path
-    lr: Path | None
+    lq: Path | None
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,9 @@ def match(options: DatasetOptions, phase: str) -> Matching:
         UserError: a folder is missing, unreadable or holds no image.
     """
     found = Matching([], [], [], [])
-    lr_roots: list[str | None] = list(options.lr_roots) if options.lr_roots else [None] * len(options.hr_roots)
+    lq_roots: list[str | None] = list(options.lq_roots) if options.lq_roots else [None] * len(options.hr_roots)
     template = options.filename_tmpl if isinstance(options, PairedOptions) else "{}"
-    for hr_root, lr_root in zip(options.hr_roots, lr_roots, strict=True):
+    for hr_root, lr_root in zip(options.hr_roots, lq_roots, strict=True):
         before = f"{hr_root}/" if len(options.hr_roots) > 1 else ""
         chosen = image_paths(Path(hr_root)) if is_manifest(hr_root) else None
         hr_images = _images(hr_root, options, phase, "dataroot_gt") if chosen is None else chosen

@@ -64,7 +64,7 @@ class Sampler:
     """
 
     def __init__(self, store: PackedDataset, options: DatasetOptions, scale: int, seed: int) -> None:
-        patch = options.lr_patch(scale)
+        patch = options.lq_patch(scale)
         if patch is None:
             raise UserError(
                 "training cuts patches, and their size is missing",
@@ -101,7 +101,7 @@ class Sampler:
         if isinstance(degradation, DeviceDegradation):
             return Batch(None, hr, positions, names, numbers, degradation)
         if degradation is None:
-            lq = self._patches(self.store.lr, places, turned, 1)
+            lq = self._patches(self.store.lq, places, turned, 1)
         else:
             lq = np.stack([degradation.degrade(patch, n) for patch, n in zip(hr, numbers, strict=True)])
         return Batch(lq, hr, positions, names, numbers)

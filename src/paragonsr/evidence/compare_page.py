@@ -9,7 +9,7 @@ from paragonsr.evidence.arms import Arm
 from paragonsr.evidence.curves import difference_curve, in_seconds, mean_curve
 from paragonsr.evidence.plots import Paired, intervals, shaded_curves
 from paragonsr.evidence.results import Results, measured, runs_of
-from paragonsr.evidence.runner import Leg
+from paragonsr.evidence.runner import PlannedRun
 from paragonsr.evidence.runs import Run
 from paragonsr.evidence.tables import changes_of, cost_table, digits_of, no_interval, outcome_tables, seeds
 from paragonsr.html.charts import lines
@@ -23,7 +23,7 @@ READING = (
 )
 
 
-def compare_page(found: Results, arms: Sequence[Arm], legs: Sequence[Leg]) -> str:
+def compare_page(found: Results, arms: Sequence[Arm], planned_runs: Sequence[PlannedRun]) -> str:
     """The HTML."""
     so_far = seeds(found.seeds) + (f" of {found.of} so far" if found.seeds < found.of else "")
     page = Page("Comparison", f"{len(found.arms)} arms, {so_far} each, the same for all arms")
@@ -36,7 +36,7 @@ def compare_page(found: Results, arms: Sequence[Arm], legs: Sequence[Leg]) -> st
     for sentence in no_interval(found):
         page.text(f"{sentence[0].upper()}{sentence[1:]}.")
     page.text(READING)
-    runs, tables = runs_of(arms, legs), outcome_tables(found)
+    runs, tables = runs_of(arms, planned_runs), outcome_tables(found)
     page.legend(dict(zip(found.arms, lines(len(found.arms)), strict=True)))
     for set_name, metric in measured(runs):
         page.subheading(f"{set_name}: {metric}")

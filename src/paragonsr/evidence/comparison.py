@@ -12,7 +12,7 @@ from paragonsr.evidence.compare_page import compare_page
 from paragonsr.evidence.planning import planned
 from paragonsr.evidence.progress import Progress
 from paragonsr.evidence.results import Results, as_json, results
-from paragonsr.evidence.runner import Leg, carry_out, legs
+from paragonsr.evidence.runner import PlannedRun, planned_runs, run_arm
 from paragonsr.files import write_atomically
 from paragonsr.training.reporting.record import LOCK
 
@@ -35,15 +35,15 @@ def compare(arms: Sequence[Arm], seeds: Sequence[int], folder: Path, say: Callab
     with _claimed(folder):
         differing = differing_keys(arms)
         arms = planned(arms, folder, say)
-        todo = list(legs(arms, seeds, folder))
+        todo = list(planned_runs(arms, seeds, folder))
         progress = Progress(todo)
-        ended: list[Leg] = []
+        ended: list[PlannedRun] = []
         for seed in seeds:
-            of_seed = [leg for leg in todo if leg.seed == seed]
-            waiting = [leg for leg in of_seed if not leg.done]
-            for leg in waiting:
-                with progress.run(leg):
-                    carry_out(leg, arms[0], progress.tell)
+            of_seed = [run for run in todo if run.seed == seed]
+            waiting = [run for run in of_seed if not run.done]
+            for run in waiting:
+                with progress.run(run):
+                    run_arm(run, arms[0], progress.tell)
             ended += of_seed
             if waiting and seed != seeds[-1]:
                 _write(results(arms, ended, differing, len(seeds)), arms, ended, folder)
@@ -53,7 +53,7 @@ def compare(arms: Sequence[Arm], seeds: Sequence[int], folder: Path, say: Callab
         return found
 
 
-def _write(found: Results, arms: Sequence[Arm], ended: Sequence[Leg], folder: Path) -> None:
+def _write(found: Results, arms: Sequence[Arm], ended: Sequence[PlannedRun], folder: Path) -> None:
     write_atomically(folder / "compare.json", as_json(found).encode())
     write_atomically(folder / "compare.html", compare_page(found, arms, ended).encode())
 

@@ -9,21 +9,21 @@ from datetime import timedelta
 from rich.console import Console
 from rich.markup import escape
 
-from paragonsr.evidence.runner import Leg
+from paragonsr.evidence.runner import PlannedRun
 
 
 class Progress:
     """Says a line at the beginning and at the end of each run, and on a terminal what the run says meanwhile.
 
     Args:
-        legs: all runs of the comparison, in order.
+        planned_runs: all runs of the comparison, in order.
     """
 
-    def __init__(self, legs: Sequence[Leg]) -> None:
-        self._legs = legs
+    def __init__(self, planned_runs: Sequence[PlannedRun]) -> None:
+        self._runs = planned_runs
         self._console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
         self._status = self._console.status("")
-        self._took = {leg.name: leg.run.duration for leg in legs if leg.done}
+        self._took = {planned.name: planned.run.duration for planned in planned_runs if planned.done}
 
     def say(self, text: str) -> None:
         """One line."""
@@ -35,16 +35,16 @@ class Progress:
             self._status.update(escape(text))
 
     @contextmanager
-    def run(self, leg: Leg) -> Iterator[None]:
+    def run(self, planned: PlannedRun) -> Iterator[None]:
         """While open, this run is going on."""
-        number = self._legs.index(leg) + 1
-        self.say(f"run {number} of {len(self._legs)}: {leg.arm.name}, seed {leg.seed}")
+        number = self._runs.index(planned) + 1
+        self.say(f"run {number} of {len(self._runs)}: {planned.arm.name}, seed {planned.seed}")
         began = time.monotonic()
         with self._status:
             yield
-        run = leg.run
+        run = planned.run
         # A run that was resumed took longer than what was left of it.
-        self._took[leg.name] = took = max(time.monotonic() - began, run.duration)
+        self._took[planned.name] = took = max(time.monotonic() - began, run.duration)
         reached = [
             f"{name} {metric} {value.value:.4f}"
             for name, metrics in run.validations[-1].metrics.items()
@@ -53,29 +53,29 @@ class Progress:
         self.say(f"  {run.iteration} iterations in {_clock(took)}: {', '.join(reached)}{self._outlook()}")
 
     def _outlook(self) -> str:
-        left = [leg for leg in self._legs if leg.name not in self._took]
+        left = [planned for planned in self._runs if planned.name not in self._took]
         if not left:
             return ""
-        return f"; {len(left)} run{'s' * (len(left) > 1)} left, about {_clock(remaining(self._legs, self._took))}"
+        return f"; {len(left)} run{'s' * (len(left) > 1)} left, about {_clock(remaining(self._runs, self._took))}"
 
 
-def remaining(legs: Sequence[Leg], took: dict[str, float]) -> float:
+def remaining(planned_runs: Sequence[PlannedRun], took: dict[str, float]) -> float:
     """Seconds that the runs which have not ended will take.
 
     Each is expected to take as long as its arm's others did, or, before one of them has ended, as long for each
     iteration as the other arms' runs.
 
     Args:
-        legs: all runs.
+        planned_runs: all runs.
         took: seconds of those that have ended, by name; at least one.
     """
-    ended = [leg for leg in legs if leg.name in took]
-    pace = sum(took[leg.name] for leg in ended) / sum(leg.arm.config.train.total_iter for leg in ended)
+    ended = [planned for planned in planned_runs if planned.name in took]
+    pace = sum(took[planned.name] for planned in ended) / sum(planned.arm.config.train.total_iter for planned in ended)
     total = 0.0
-    for leg in legs:
-        if leg.name not in took:
-            others = [took[other.name] for other in ended if other.arm.name == leg.arm.name]
-            total += sum(others) / len(others) if others else pace * leg.arm.config.train.total_iter
+    for planned in planned_runs:
+        if planned.name not in took:
+            others = [took[other.name] for other in ended if other.arm.name == planned.arm.name]
+            total += sum(others) / len(others) if others else pace * planned.arm.config.train.total_iter
     return total
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from paragonsr.errors import UserError
 from paragonsr.evidence.arms import Arm
-from paragonsr.evidence.runner import Leg
+from paragonsr.evidence.runner import PlannedRun
 from paragonsr.evidence.runs import Run
 from paragonsr.evidence.statistics import Difference, first_reached, paired_difference
 
@@ -60,19 +60,21 @@ class Results:
     costs: tuple[Cost, ...]
 
 
-def results(arms: Sequence[Arm], legs: Sequence[Leg], differing: dict[str, list[Any]], of: int) -> Results:
+def results(
+    arms: Sequence[Arm], planned_runs: Sequence[PlannedRun], differing: dict[str, list[Any]], of: int
+) -> Results:
     """Read the values of all runs, on the sets and metrics that all arms have.
 
     Args:
         arms: the first is what the others are held to.
-        legs: all runs that have ended, of the same seeds for every arm.
+        planned_runs: all runs that have ended, of the same seeds for every arm.
         differing: what the user made different between the arms.
         of: seeds of the whole comparison.
 
     Raises:
         UserError: two runs of the same configuration saw different images.
     """
-    runs = runs_of(arms, legs)
+    runs = runs_of(arms, planned_runs)
     _check_same_images([run for of_arm in runs.values() for run in of_arm])
     first = runs[arms[0].name]
     outcomes = []
@@ -97,10 +99,10 @@ def results(arms: Sequence[Arm], legs: Sequence[Leg], differing: dict[str, list[
     return Results(tuple(runs), len(first), of, differing, protocols, tuple(outcomes), costs)
 
 
-def runs_of(arms: Sequence[Arm], legs: Sequence[Leg]) -> dict[str, list[Run]]:
+def runs_of(arms: Sequence[Arm], planned_runs: Sequence[PlannedRun]) -> dict[str, list[Run]]:
     """The runs of every arm by seed, the arms in their order."""
-    by_seed = sorted(legs, key=lambda leg: leg.seed)
-    return {arm.name: [leg.run for leg in by_seed if leg.arm.name == arm.name] for arm in arms}
+    by_seed = sorted(planned_runs, key=lambda planned: planned.seed)
+    return {arm.name: [planned.run for planned in by_seed if planned.arm.name == arm.name] for arm in arms}
 
 
 def measured(runs: Mapping[str, Sequence[Run]]) -> list[tuple[str, str]]:

@@ -25,7 +25,7 @@ def attach_teacher(config: Config, packed: PackedDataset, device_context: Device
     targets = open_targets(
         store_root(config.train_set),
         packed.content,
-        [packed.lr(index) for index in range(len(packed))],
+        [packed.lq(index) for index in range(len(packed))],
         config.scale,
         _digest(config),
         config.train.teacher_share,

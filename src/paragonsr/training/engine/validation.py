@@ -91,7 +91,7 @@ class Validator:
         self, network: nn.Module, validation_set: ValidationSet, index: int, iteration: int
     ) -> dict[str, float]:
         store = validation_set.store
-        sr = self.upscale(network, np.array(store.lr(index)))
+        sr = self.upscale(network, np.array(store.lq(index)))
         name = self._pictures[validation_set.name][index]
         if validation_set is self.sets[0] and index < self.options.pictures:
             self.show(name, sr, iteration)

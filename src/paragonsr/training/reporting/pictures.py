@@ -35,7 +35,7 @@ def comparison_picture(validator: Validator, network: nn.Module, path: Path) -> 
     store = validator.sets[0].store
     rows = []
     for index in range(min(ROWS, len(store))):
-        lr, hr = np.array(store.lr(index)), np.array(store.hr(index))
+        lr, hr = np.array(store.lq(index)), np.array(store.hr(index))
         bicubic = resize.upscale(lr, scale)
         sr = validator.upscale(network, lr)
         y, x = _busiest(bicubic, hr, scale)
