@@ -27,7 +27,7 @@ SMALL: dict[str, NetworkOptions] = {
     "compact": NanoOptions(),
     "compact, attention, content": NanoOptions(use_attention=True, use_content_aware=True, **WINDOWS),
     "compact, luma": NanoOptions(luma_body=True),
-    "compact, published base": NanoOptions(base="published"),
+    "compact, published base": NanoOptions(skip_upsampler="published"),
     "dual": NanoOptions(structure="dual", use_attention=True, use_content_aware=True, use_channel_mod=True, **WINDOWS),
     "dual, two blocks": SOptions(num_feat=16, attention_window=8, pool_window=8, structure="dual"),
     "dual, plain": NanoOptions(structure="dual"),
@@ -341,7 +341,7 @@ def names(options: NetworkOptions) -> set[str]:
 
 
 def test_R4_attention_has_factors_of_its_own() -> None:
-    added = names(PhotoOptions(base="published")) - names(PhotoOptions.published())
+    added = names(PhotoOptions(skip_upsampler="published")) - names(PhotoOptions.published())
     assert added == {f"body.{g}.blocks.{b}.attn_scale.gamma" for g in range(4) for b in range(4)}
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 from safetensors import safe_open
 from torch import nn
 
@@ -30,8 +31,8 @@ from paragonsr.errors import UserError
 OURS = {
     "nano": NanoOptions(upsampler_alpha=0.2),
     "dual": NanoOptions(structure="dual", use_attention=True, attention_window=16, use_content_aware=True),
-    "s": SOptions(num_feat=8, base="bicubic", pool_window=24, content_gain="published"),
-    "stream": StreamOptions(num_feat=8, base_padding="zero"),
+    "s": SOptions(num_feat=8, skip_upsampler="bicubic", pool_window=24, content_gain="published"),
+    "stream": StreamOptions(num_feat=8, skip_padding="zero"),
     "photo": PhotoOptions(num_feat=8, num_groups=1, num_blocks=2, window_size=8),
 }
 
@@ -77,7 +78,7 @@ def test_R5_alpha_and_window_are_in_the_file(tmp_path: Path) -> None:
 def test_options_that_are_given_win(tmp_path: Path) -> None:
     write(tmp_path / "w.safetensors", OURS["nano"])
     assert load_network(tmp_path / "w.safetensors", upsampler_alpha=0.5).options.upsampler_alpha == 0.5
-    assert load_network(tmp_path / "w.safetensors", base="published").options.base == "published"
+    assert load_network(tmp_path / "w.safetensors", skip_upsampler="published").options.skip_upsampler == "published"
 
 
 @pytest.mark.parametrize("name", [n for n in NETWORKS if n.split("_")[1] not in ("m", "l", "xl", "pro")])
@@ -101,8 +102,10 @@ def test_parts_are_found_and_given_options_win_over_legacy(tmp_path: Path) -> No
     assert load_network(tmp_path / "w.pth").options == NanoOptions.published(
         **bare, use_norm=False, use_channel_mod=False
     )
-    mended = load_network(tmp_path / "w.pth", arch="paragonsr2_nano", base="mks2021", base_padding="replicate")
-    assert (mended.options.base, mended.options.base_padding) == ("mks2021", "replicate")
+    mended = load_network(
+        tmp_path / "w.pth", arch="paragonsr2_nano", skip_upsampler="mks2021", skip_padding="replicate"
+    )
+    assert (mended.options.skip_upsampler, mended.options.skip_padding) == ("mks2021", "replicate")
     published(tmp_path / "s.pth", SOptions.published(num_feat=8, fast_body_mode=False))
     assert load_network(tmp_path / "s.pth", arch="paragonsr2_s", num_feat=8).options.body_size == (3, 4)
 
@@ -249,5 +252,22 @@ def test_starting_options_are_the_files_or_the_published_ones(tmp_path: Path) ->
     started = starting_options(NanoOptions(upsampler_alpha=0.2), tmp_path / "ours.safetensors")
     assert (started.upsampler_alpha, started.num_feat) == (0.2, 24)  # type: ignore[attr-defined]
     published(tmp_path / "theirs.pth", NanoOptions.published())
-    started = starting_options(NanoOptions(base_padding="replicate"), tmp_path / "theirs.pth")
-    assert started == NanoOptions.published(base_padding="replicate")
+    started = starting_options(NanoOptions(skip_padding="replicate"), tmp_path / "theirs.pth")
+    assert started == NanoOptions.published(skip_padding="replicate")
+
+
+def test_earlier_names_of_options(tmp_path: Path) -> None:
+    """Weights and configurations of before say `base` and `base_padding`."""
+    expected = NanoOptions(skip_upsampler="bicubic", skip_padding="zero")
+    assert NanoOptions(base="bicubic", base_padding="zero") == expected  # type: ignore[call-arg]
+    metadata = save_metadata(expected, 2)
+    metadata["options"]["base"] = metadata["options"].pop("skip_upsampler")
+    metadata["options"]["base_padding"] = metadata["options"].pop("skip_padding")
+    save_weights(tmp_path / "w.safetensors", expected.build(scale=2).state_dict(), metadata)
+    assert load_network(tmp_path / "w.safetensors").options == expected
+    changed = load_network(tmp_path / "w.safetensors", base="mks2021")
+    assert changed.options == NanoOptions(skip_upsampler="mks2021", skip_padding="zero")
+    started = starting_options(NanoOptions(skip_padding="replicate"), tmp_path / "w.safetensors")
+    assert started == NanoOptions(skip_upsampler="bicubic", skip_padding="replicate")
+    with pytest.raises(ValidationError, match="base"):
+        NanoOptions(base="bicubic", skip_upsampler="mks2021")  # type: ignore[call-arg]

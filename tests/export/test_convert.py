@@ -44,7 +44,7 @@ def test_published_weights_say_afterwards_what_they_are(tmp_path: Path, wrapper:
     metadata = read_metadata(converted)
     assert metadata is not None
     assert (metadata["arch"], metadata["scale"], metadata["name"]) == ("paragonsr2_realtime", 4, "Realtime")
-    assert metadata["options"]["base"] == "published"
+    assert metadata["options"]["skip_upsampler"] == "published"
     same(load_network(converted), network)
 
 

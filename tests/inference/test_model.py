@@ -54,9 +54,9 @@ def test_tiles_of_a_network_with_window_attention_are_the_whole_image() -> None:
 
 
 def test_the_file_restores_the_options_that_change_the_function(weights: Callable[..., Path]) -> None:
-    path = weights(base="bicubic", upsampler_alpha=0.0)
+    path = weights(skip_upsampler="bicubic", upsampler_alpha=0.0)
     network = paragonsr.load(path).network
-    assert network.options.base == "bicubic"
+    assert network.options.skip_upsampler == "bicubic"
     assert network.options.upsampler_alpha == 0.0
     assert paragonsr.load(path, upsampler_alpha=0.25).network.options.upsampler_alpha == 0.25
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(find_spec("spandrel") is None, reason="needs the
 
 OURS: dict[str, tuple[Any, int]] = {
     "nano": (NanoOptions(), 2),
-    "nano without sharpening": (NanoOptions(upsampler_alpha=0, base="bicubic"), 3),
+    "nano without sharpening": (NanoOptions(upsampler_alpha=0, skip_upsampler="bicubic"), 3),
     "s with everything": (
         SOptions(structure="dual", num_feat=8, use_attention=True, attention_window=8, use_content_aware=True),
         4,

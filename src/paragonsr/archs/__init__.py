@@ -1,1 +1,1 @@
-"""Networks: small fixed-base, learned-detail super-resolvers of the ParagonSR2 families."""
+"""Networks: small super-resolvers, a fixed upscaling plus learned detail, of the ParagonSR2 families."""

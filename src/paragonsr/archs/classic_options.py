@@ -53,7 +53,7 @@ class ClassicOptions(ParagonOptions):
     """Length of the horizontal and vertical filters of a dual block, odd."""
     upsampler_alpha: float = Field(0.35, ge=0, le=1)
     detail_gain: float = Field(0.1, gt=0)
-    """The last convolution starts this much smaller than usual, so that training starts near the base."""
+    """The last convolution starts this much smaller than usual, so that training starts near the skip upsampler."""
     layer_scale: float = Field(0.1, gt=0)
     """A10. Start of the factors on the branches of a dual block; the published 1e-5 starves their gradient."""
     use_norm: bool = Field(default_factory=_by_structure(compact=False, dual=True))
@@ -86,8 +86,8 @@ class ClassicOptions(ParagonOptions):
     subpixel_init: Literal["icnr", "published"] = "icnr"
     """A3. Start of the sub-pixel convolution: icnr (1707.02937) makes all sub-pixels equal, so free of checkerboard."""
     luma_body: bool = False
-    """The body of a compact network sees and makes luma alone; colour comes from the base. At equal cost the body is
-    deeper or wider by what three colours would take: +0.06 dB of PSNR-Y in Nano (docs/evidence.md)."""
+    """The body of a compact network sees and makes luma alone; colour comes from the skip upsampler. At equal cost
+    the body is deeper or wider by what three colours would take: +0.06 dB of PSNR-Y in Nano (docs/evidence.md)."""
     use_channels_last: bool = False
     """Accepted from older configurations; memory layout is chosen by the training's own `use_channels_last`."""
 

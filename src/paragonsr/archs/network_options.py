@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from pydantic import model_validator
+
 from paragonsr.errors import UserError
 from paragonsr.options import Variant
 from paragonsr.registry import Registry
@@ -28,10 +30,23 @@ class NetworkOptions(Variant):
     legacy: ClassVar[dict[str, Any]] = {}
     """Values of the options under which it is the published network."""
 
+    renamed: ClassVar[dict[str, str]] = {}
+    """Earlier name -> name of an option, for configurations and weights of before."""
+
+    @classmethod
+    def current(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Values under today's names of the options; an earlier name beside today's stays, and is then refused."""
+        return {name if (name := cls.renamed.get(key, key)) not in values else key: v for key, v in values.items()}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _earlier_names(cls, given: Any) -> Any:
+        return cls.current(given) if isinstance(given, dict) else given
+
     @classmethod
     def published(cls, **given: Any) -> Self:
         """The options of the published network; those given win."""
-        return cls(**(cls.legacy | given))
+        return cls(**(cls.legacy | cls.current(given)))
 
     def given(self) -> dict[str, Any]:
         """The options that were written out, without those left at their default."""

@@ -1,6 +1,6 @@
 """The classic family: paragonsr2_nano ... paragonsr2_xl.
 
-SR image = fixed base(LR) + learned detail(LR). All learned work before the sub-pixel convolution is at LR size.
+SR image = skip_upsampler(LR) + learned detail(LR). All learned work before the sub-pixel convolution is at LR size.
 """
 
 import math
@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from paragonsr.archs.base import build_base
 from paragonsr.archs.blocks import ContentGain, ResidualGroup, icnr_, make_attention, published_icnr_
 from paragonsr.archs.classic_options import ClassicOptions
+from paragonsr.archs.skip_upsampler import build_skip_upsampler
 
 
 class SubPixelUpsampler(nn.Module):
@@ -53,8 +53,8 @@ class ParagonSR2(nn.Module):
         self.conv_fuse = nn.Conv2d(channels, channels, 3, padding=1)
         self.upsampler_net = SubPixelUpsampler(channels, scale)
         self.conv_out = nn.Conv2d(channels, 3, 3, padding=1)
-        self.magic_upsampler = build_base(
-            options.base, scale, options.upsampler_alpha, options.base_padding, naming="classic"
+        self.magic_upsampler = build_skip_upsampler(
+            options.skip_upsampler, scale, options.upsampler_alpha, options.skip_padding, naming="classic"
         )
         self._initialise()
         block = options.band // 2 + 1 if options.band > 3 else 2
@@ -81,8 +81,8 @@ class ParagonSR2(nn.Module):
         detail: Tensor = self.conv_out(self.upsampler_net(self.conv_fuse(body) + body))
         if self.options.use_content_aware:
             detail = _amplify(detail, self.content_processor(x), self.scale)
-        base: Tensor = self.magic_upsampler(x)
-        return base + detail
+        skip: Tensor = self.magic_upsampler(x)
+        return skip + detail
 
 
 LUMA = (torch.tensor([65.481, 128.553, 24.966], device="cpu") / 219).view(1, 3, 1, 1)
@@ -118,7 +118,9 @@ class CompactParagonSR2(nn.Module):
         self.body = nn.Sequential(*layers)
         self.attention = make_attention(channels, options, 0)
         self.conv_out = nn.Conv2d(channels, colours * scale**2, 3, padding=1)
-        self.base = build_base(options.base, scale, options.upsampler_alpha, options.base_padding, naming="classic")
+        self.base = build_skip_upsampler(
+            options.skip_upsampler, scale, options.upsampler_alpha, options.skip_padding, naming="classic"
+        )
         self._initialise()
         detail = 1 + options.num_blocks + 1 + (options.attention_window - 1 if options.use_attention else 0)
         self.receptive_field = _receptive_field(options, detail, self.base.radius)
@@ -146,8 +148,8 @@ class CompactParagonSR2(nn.Module):
         detail = F.pixel_shuffle(self.conv_out(features), self.scale)
         if self.options.use_content_aware:
             detail = _amplify(detail, self.content_processor(x), self.scale)
-        base: Tensor = self.base(x)
-        return base + detail
+        skip: Tensor = self.base(x)
+        return skip + detail
 
 
 def build(options: ClassicOptions, *, scale: int) -> ParagonSR2 | CompactParagonSR2:
@@ -163,14 +165,14 @@ def _amplify(detail: Tensor, gain: Tensor, scale: int) -> Tensor:
     return detail * gain
 
 
-def _receptive_field(options: ClassicOptions, detail: int, base: int) -> int | None:
+def _receptive_field(options: ClassicOptions, detail: int, skip: int) -> int | None:
     pools = options.use_content_aware or (options.structure == "dual" and options.use_channel_mod)
     if pools and options.pooling == "global":
         return None
     if options.use_attention and options.attention_windows == "overlapping":
         return None  # which windows there are depends on the size of the image
     content = 6 + options.pool_window if options.use_content_aware else 0
-    return max(detail, base, content)
+    return max(detail, skip, content)
 
 
 def _grid(options: ClassicOptions) -> int:

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from paragonsr.archs.base import build_base
 from paragonsr.archs.release_blocks import BLOCKS
 from paragonsr.archs.release_options import ReleaseOptions
+from paragonsr.archs.skip_upsampler import build_skip_upsampler
 
 CONV_REACH = {"nano": 1, "stream": 4, "photo": 1, "pro": 1}
 """LR pixels that the convolutions of one block reach."""
@@ -29,7 +29,7 @@ class BlockGroup(nn.Module):
 
 
 class ParagonSR2Release(nn.Module):
-    """SR image = fixed base(LR) + detail_gain * detail(LR); tensors as published.
+    """SR image = skip_upsampler(LR) + detail_gain * detail(LR); tensors as published.
 
     Args:
         options: of one network of the release family.
@@ -46,7 +46,9 @@ class ParagonSR2Release(nn.Module):
         self.options, self.scale = options, scale
         channels = options.num_feat
         self.detail_gain = nn.Parameter(torch.tensor(options.detail_gain))
-        self.base = build_base(options.base, scale, options.upsampler_alpha, options.base_padding, naming="release")
+        self.base = build_skip_upsampler(
+            options.skip_upsampler, scale, options.upsampler_alpha, options.skip_padding, naming="release"
+        )
         self.conv_in = nn.Conv2d(3, channels, 3, padding=1)
         self.body = nn.Sequential(*(BlockGroup(options, g * options.num_blocks) for g in range(options.num_groups)))
         self.conv_mid = nn.Conv2d(channels, channels, 3, padding=1)
@@ -72,8 +74,8 @@ class ParagonSR2Release(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) in [0, 1] -> (N, 3, scale H, scale W), not clamped."""
         detail: Tensor = self.conv_out(self.up(self.conv_mid(self.body(self.conv_in(x)))))
-        base: Tensor = self.base(x)
-        return base + self.detail_gain * detail
+        skip: Tensor = self.base(x)
+        return skip + self.detail_gain * detail
 
 
 def build(options: ReleaseOptions, *, scale: int) -> ParagonSR2Release:

@@ -32,14 +32,15 @@ def recognise(
     scale = scale or _scale(state) or 2
     parts = _parts(state)
     for kind in [NETWORKS[arch]] if arch else NETWORKS.values():
-        if set(options) - set(kind.model_fields) and arch is None:
+        given = kind.current(options)
+        if set(given) - set(kind.model_fields) and arch is None:
             continue
         known = kind.legacy | {part: value for part, value in parts.items() if part in kind.model_fields}
         bodies: list[dict[str, Any]] = [{}]
         if kind.family == "classic":  # whose body may be halved
             bodies += [{"fast_body_mode": True}, {"fast_body_mode": False}]
         for body in bodies:
-            made = make_options(where, kind, known | body | options)
+            made = make_options(where, kind, known | body | given)
             with torch.device("meta"), _Unfilled():
                 network = made.build(scale=scale)
             if shapes(with_taps_of(network, state)) == shapes(network.state_dict()):
@@ -73,7 +74,7 @@ def make_options(where: str, kind: type[Kind], values: dict[str, Any]) -> Kind:
 
 
 def with_taps_of(network: nn.Module, state: State) -> State:
-    """The tensors with the fixed taps of this network's base: only a published base keeps taps in files."""
+    """The tensors with the fixed taps of this network's skip upsampler: only a published one keeps taps in files."""
     prefixes = ("magic_upsampler.", "base.")
     taps = {name: tensor for name, tensor in network.state_dict().items() if name.startswith(prefixes)}
     if not taps:

@@ -97,7 +97,7 @@ def starting_options(options: NetworkOptions, path: Path | str, key: str | None 
         return type(options).published(**options.given())
     if metadata.get("arch") != options.tag():
         return options
-    return make_options(str(path), type(options), metadata.get("options", {}) | options.given())
+    return make_options(str(path), type(options), options.current(metadata.get("options", {})) | options.given())
 
 
 def load_into(
@@ -175,7 +175,9 @@ def _recorded(
                 where=where,
                 fix=f"Leave {name} out: the file says what it is.",
             )
-    return make_options(where, kind, metadata.get("options", {}) | options), metadata["scale"]
+    return make_options(where, kind, kind.current(metadata.get("options", {})) | kind.current(options)), metadata[
+        "scale"
+    ]
 
 
 def _build_and_load(where: str, options: NetworkOptions, scale: int, state: State) -> nn.Module:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from paragonsr.archs.base import PhaseUpsampler
+from paragonsr.archs.skip_upsampler import PhaseUpsampler
 from paragonsr.archs.weights import load_network
 from paragonsr.errors import UserError
 from paragonsr.inference.ensemble import Ensemble

@@ -10,7 +10,14 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paragonsr.archs.base import PhaseUpsampler, PublishedUpsampler, bicubic, build_base, mks2021, phase_taps
+from paragonsr.archs.skip_upsampler import (
+    PhaseUpsampler,
+    PublishedUpsampler,
+    bicubic,
+    build_skip_upsampler,
+    mks2021,
+    phase_taps,
+)
 
 
 def wave(frequency: float) -> torch.Tensor:
@@ -19,7 +26,7 @@ def wave(frequency: float) -> torch.Tensor:
 
 
 def amplitude(kind: str, alpha: float) -> float:
-    sr = build_base(kind, 2, alpha, "replicate", "classic")(wave(math.pi / 2))
+    sr = build_skip_upsampler(kind, 2, alpha, "replicate", "classic")(wave(math.pi / 2))
     return float(sr[..., 40:88].std())
 
 
@@ -69,7 +76,7 @@ def test_bicubic_is_that_of_pillow_inside() -> None:
 def test_A2_a_constant_image_stays_constant(
     kind: str, scale: int, alpha: float, height: int, width: int, level: float
 ) -> None:
-    sr = build_base(kind, scale, alpha, "replicate", "classic")(torch.full((1, 3, height, width), level))
+    sr = build_skip_upsampler(kind, scale, alpha, "replicate", "classic")(torch.full((1, 3, height, width), level))
     assert sr.shape == (1, 3, scale * height, scale * width)
     torch.testing.assert_close(sr, torch.full_like(sr, level), atol=1e-5, rtol=0)
 
@@ -84,7 +91,7 @@ def test_A2_legacy_zero_padding_darkens_the_border(alpha: float, corner: float, 
 @pytest.mark.parametrize("kind", ["mks2021", "bicubic", "published"])
 @pytest.mark.parametrize("scale", [2, 3, 4, 8])
 def test_radius_is_what_a_pixel_reaches(kind: str, scale: int) -> None:
-    base = build_base(kind, scale, 0.4, "replicate", "classic").double()
+    base = build_skip_upsampler(kind, scale, 0.4, "replicate", "classic").double()
     image = torch.rand(1, 3, 21, 21, dtype=torch.float64)
     other = image.clone()
     other[..., 10, 10] += 1
@@ -101,7 +108,7 @@ def test_the_base_has_no_gradient_and_no_tensors_in_files() -> None:
 
 @pytest.mark.parametrize("kind", ["mks2021", "published"])
 def test_mixed_precision_leaves_the_base_alone(kind: str) -> None:
-    base = build_base(kind, 2, 0.3, "replicate", "classic")
+    base = build_skip_upsampler(kind, 2, 0.3, "replicate", "classic")
     image = torch.rand(1, 3, 9, 9)
     with torch.autocast("cpu", torch.bfloat16):
         mixed = base(image.bfloat16().float())

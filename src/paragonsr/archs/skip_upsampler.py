@@ -71,7 +71,7 @@ def phase_taps(kernel: str, scale: int, alpha: float) -> Tensor:
 
 
 class FixedUpsampler(nn.Module, ABC):
-    """What the bases share: mixed precision leaves them alone, or their rounding would be the floor of the whole."""
+    """What all skip upsamplers share: full precision, since their rounding would limit the whole network."""
 
     radius: int
     """LR pixels on each side that an SR pixel depends on."""
@@ -143,7 +143,7 @@ class SeparableFilter(nn.Module):
 
 
 class PublishedUpsampler(FixedUpsampler):
-    """The published base: a blend with LOW_PASS by alpha, nearest neighbour, BINOMIAL at HR size.
+    """The published one: a blend with LOW_PASS by alpha, nearest neighbour, BINOMIAL at HR size.
 
     Same arguments as `PhaseUpsampler`; the larger alpha, the blurrier.
     """
@@ -165,8 +165,8 @@ class PublishedUpsampler(FixedUpsampler):
         return upscaled
 
 
-def build_base(kind: str, scale: int, alpha: float, padding: Padding, naming: Naming) -> FixedUpsampler:
-    """The base that the options `base`, `upsampler_alpha` and `base_padding` name."""
+def build_skip_upsampler(kind: str, scale: int, alpha: float, padding: Padding, naming: Naming) -> FixedUpsampler:
+    """The module that the options `skip_upsampler`, `upsampler_alpha` and `skip_padding` name."""
     if kind == "published":
         return PublishedUpsampler(scale, alpha, padding, naming)
     return PhaseUpsampler(kind, scale, alpha, padding)
