@@ -14,7 +14,7 @@ train: $(VENV)/.installed
 	$(BIN)/paragonsr demo
 
 test: $(VENV)/.installed-tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 test-browser: $(VENV)/.installed-tests
 	$(BIN)/python -m pytest -m browser

@@ -9,9 +9,9 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "paragonsr"
 
-GROUND = {"archs", "losses", "metrics", "optim", "degradation"}
+GROUND = ("archs", "losses", "metrics", "optim", "degradation")
 """Packages that know nothing of each other."""
-BELOW_TRAINING = GROUND | {"models", "data", "automation", "loggers", "inference", "config"}
+BELOW_TRAINING = set(GROUND) | {"models", "data", "automation", "loggers", "inference", "config"}
 MAY_USE = {
     **{package: set[str]() for package in GROUND},
     "models": set(),
@@ -24,7 +24,7 @@ MAY_USE = {
     "export": {"archs", "inference", "models"},
     "serve": {"archs", "data", "inference", "models"},
     "curation": {"data", "html"},
-    "config": GROUND | {"data", "automation", "loggers"},
+    "config": set(GROUND) | {"data", "automation", "loggers"},
     "training": BELOW_TRAINING,
     "evidence": BELOW_TRAINING | {"html", "training"},
     "cli": BELOW_TRAINING | {"training", "evidence", "export", "serve", "curation"},

@@ -87,7 +87,7 @@ def test_an_ensemble_is_another_teacher(tiny_config: Configure, tmp_path: Path) 
     assert any((a != b).any() for a, b in zip(plain, ensemble, strict=True))
     config = load_config(path).config
     with open_device_context(config) as device_context:
-        lr = open_data(config, device_context).train.lr(0)
+        lr = open_data(config, device_context).train.lq(0)
     np.testing.assert_array_equal(ensemble[0], load(weights, ensemble=True).upscale(lr))
 
 
@@ -101,7 +101,7 @@ def test_a_teacher_that_does_not_say_what_it_is_is_named_by_the_configuration(
     taught = _taught(tiny_config(changes))
     config = load_config(tiny_config(changes)).config
     with open_device_context(config) as device_context:
-        lr = open_data(config, device_context).train.lr(0)
+        lr = open_data(config, device_context).train.lq(0)
     network.eval()
     with torch.inference_mode():
         sr = network(torch.from_numpy(lr.copy()).permute(2, 0, 1)[None].float() / 255)
