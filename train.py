@@ -1,5 +1,9 @@
 """The classic command: python train.py CONFIG.yml [key=value ...]"""
 
-from paragonsr.cli import train_main
+import sys
 
-train_main()
+from paragonsr.__main__ import main
+
+if __name__ == "__main__":
+    sys.argv.insert(1, "train")
+    main()

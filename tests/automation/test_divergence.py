@@ -39,7 +39,7 @@ def test_the_rate_falls_with_each_rollback_and_then_it_gives_up() -> None:
         ("lr_factor/divergence", 0.5),
         ("rollback", True),
         ("lr_factor/divergence", 0.25),
-        ("stop", True),
+        ("give_up", True),
     ]
 
 

@@ -124,7 +124,7 @@ def test_check_of_a_sound_configuration(tiny_config: Configure, capsys: pytest.C
     assert "6 images" in out
     assert "ready to train" in out
     assert "GiB at the peak" in out
-    assert re.search(r"divergence_guard +may change rollback, lr_factor/divergence, stop", out)
+    assert re.search(r"divergence_guard +may change rollback, lr_factor/divergence, give_up", out)
 
 
 def test_check_fits_a_budget_of_seconds(tiny_config: Configure, capsys: pytest.CaptureFixture[str]) -> None:

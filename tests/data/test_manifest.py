@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from paragonsr.data.manifest import read_header, write_manifest
+from paragonsr.data.manifest import read_header, read_images, read_weights, write_manifest
 from paragonsr.data.options import PairedOptions, SingleOptions
 from paragonsr.data.packed import open_packed
 from paragonsr.data.pairing import find_pairs
@@ -159,3 +159,40 @@ def test_weights_that_are_none(images: WriteImages) -> None:
     assert "complexity" in caught.value.fix
     with pytest.raises(ValidationError, match="needs manifests"):
         SingleOptions(dataroot_gt=str(folder), sample_weight="complexity")
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ({"path": "../outside.png", "bytes": 3}, "leads out of the folder"),
+        ({"path": "deep/../../outside.png", "bytes": 3}, "leads out of the folder"),
+        ({"path": "/etc/passwd", "bytes": 3}, "leads out of the folder"),
+        ({"path": "C:/x.png", "bytes": 3}, "leads out of the folder"),
+        ({"path": "a\0b.png", "bytes": 3}, "leads out of the folder"),
+        ({"bytes": 3}, "has no path"),
+        ({"path": 7, "bytes": 3}, "has no path"),
+        ({"path": "a.png"}, "has no size in bytes"),
+    ],
+)
+def test_a_line_that_is_no_image_of_the_folder(tmp_path: Path, line: dict[str, object], what: str) -> None:
+    (tmp_path / "hr").mkdir()
+    write_manifest(tmp_path / "m.jsonl", tmp_path / "hr", [line], {})
+    with pytest.raises(UserError, match=what):
+        list(read_images(tmp_path / "m.jsonl"))
+
+
+@pytest.mark.parametrize(
+    "header",
+    ['{"format": 1}', '{"format": 1, "root": 3, "images": 1, "fingerprint": ""}', "[1]", "[" * 100_000, "", "\0", "5"],
+)
+def test_a_first_line_that_is_no_header(tmp_path: Path, header: str) -> None:
+    (tmp_path / "m.jsonl").write_text(header + "\n", encoding="utf-8")
+    with pytest.raises(UserError, match="is not a manifest"):
+        read_header(tmp_path / "m.jsonl")
+
+
+@pytest.mark.parametrize("score", [float("nan"), float("inf"), -1.0])
+def test_scores_that_are_not_weights(images: WriteImages, score: float) -> None:
+    folder = images("hr", _noise(2))
+    with pytest.raises(UserError, match="is not a weight"):
+        read_weights([str(_manifest(folder, {0: score, 1: 1.0}))], "complexity")

@@ -65,7 +65,7 @@ def ended(tiny_config: Configure, photographs: Callable[..., Path]) -> TrainResu
 def test_the_report_of_an_ended_run(ended: TrainResult) -> None:
     html = report_page(Run(ended.folder))
     text = _text(html)
-    assert "ended at iteration 60 of 60" in text
+    assert "completed at iteration 60 of 60" in text
     assert "plateau" in text
     journal = [json.loads(line) for line in (ended.folder / "journal.jsonl").read_text().splitlines()]
     assert journal

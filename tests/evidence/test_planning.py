@@ -36,7 +36,10 @@ def arms_of(tiny_config: Configure) -> Make:
     return lambda *more, budget=None: make_arms([path], more=more, budget=budget)
 
 
-RATE, STOP = "rate: train.optim_g.lr=1e-4", "stop: train.training_automations.early_stopping.patience=50"
+RATE, STOP = (
+    "rate: train.optim_g.lr=1e-4",
+    "stop: train.training_automations.early_stopping={enabled: true, patience: 50}",
+)
 DATA, LARGE = "data: datasets.train.dataroot_gt=elsewhere", "large: datasets.train.batch_size_per_gpu=8"
 
 

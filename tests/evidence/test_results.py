@@ -41,7 +41,7 @@ def write_run(planned: PlannedRun, psnr: Sequence[float], seconds: float = 0.5, 
         recorder.observe(Validation(EVERY * i, {"val": {"psnr": MetricValue(value, "higher", "psnr_y", 0)}}, 1.0))
     recorder.close()
     description = {
-        "state": "ended",
+        "state": "completed",
         "format": FORMAT,
         "metric": "psnr",
         "parameters": 1,

@@ -39,7 +39,7 @@ def _shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 def test_a_run_without_its_process_was_killed(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = {row["name"]: row for row in json.loads(_shown(capsys, str(root), "--json"))}
-    assert rows["tiny"]["state"] == "ended"
+    assert rows["tiny"]["state"] == "completed"
     assert rows["gone"]["state"] == "killed"
     assert rows["gone"]["best"] == rows["tiny"]["best"], "known from its validations"
     assert rows["gone"]["iteration"] == 12

@@ -13,9 +13,10 @@ import torch
 
 from paragonsr.archs.classic_options import NanoOptions
 from paragonsr.archs.release_options import RealtimeOptions
-from paragonsr.archs.weights import load_network, read_metadata
+from paragonsr.archs.weights import load_network, read_metadata, save_metadata, save_weights
 from paragonsr.cli import main
 from paragonsr.config import load_config
+from paragonsr.export.source import open_source
 from paragonsr.training.run import train
 
 
@@ -115,3 +116,14 @@ def test_openmodeldb_is_told_what_the_run_knows(tmp_path: Path, tiny_config: Cal
     assert (resource["platform"], resource["type"]) == ("pytorch", "safetensors")
     assert resource["size"] == converted.stat().st_size
     assert resource["sha256"] == hashlib.sha256(converted.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [("2xNano", "Nano"), ("2x_Mine", "Mine"), ("4x-2xNano", "Nano"), ("Nano", "Nano"), ("2xl", "2xl"), ("12", "12")],
+)
+def test_the_scale_stands_once_in_an_exported_name(tmp_path: Path, name: str, plain: str) -> None:
+    options = NanoOptions(num_feat=4, num_blocks=1)
+    file = tmp_path / "w.safetensors"
+    save_weights(file, options.build(scale=2).state_dict(), save_metadata(options, 2) | {"name": name})
+    assert open_source(file).name == f"2x-{plain}"

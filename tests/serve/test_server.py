@@ -3,6 +3,7 @@
 import http.client
 import io
 import json
+import shutil
 import socket
 import threading
 from collections.abc import Callable
@@ -182,3 +183,14 @@ def test_what_serve_cannot_use_is_told(tmp_path: Path, server: Server, photograp
         serve(tmp_path / "absent", 0, 1, 1, 1, "cpu")
     with pytest.raises(UserError, match="cannot be used"):
         serve(tmp_path, server.server_port, 1, 1, 1, "cpu")
+
+
+def test_a_model_that_was_replaced_is_read_again(folder: Path) -> None:
+    models = Models(folder, device="cpu")
+    before = models.get("x3.safetensors")
+    assert models.get("x3.safetensors") is before
+    shutil.copy(folder / "run" / "models" / "best.safetensors", folder / "x3.safetensors")
+    assert models.get("x3.safetensors").scale == 2
+    (folder / "x3.safetensors").unlink()
+    with pytest.raises(UserError, match="unknown model"):
+        models.get("x3.safetensors")

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -221,3 +222,33 @@ def test_two_processes_by_torchrun_train_as_one(tiny_config: Configure, optimise
         np.testing.assert_allclose(one[value][:3], other[value][:3], rtol=rounding)
     values = [read_validations(alone.parent / "experiments" / name)[-1] for name in ("alone", "together")]
     assert values[0].deciding("psnr").value == pytest.approx(values[1].deciding("psnr").value, abs=0.02)
+
+
+def test_a_process_that_is_lost_is_named_by_the_other(tiny_config: Configure) -> None:
+    path = tiny_config({"train.total_iter": 100_000, "val.val_enabled": False})
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command += [str(Path(__file__).parents[2] / "train.py"), str(path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+    log = path.parent / "experiments" / "tiny" / "observations.bin"
+    _wait_for(lambda: log.exists() and log.stat().st_size > 0, process)
+    workers = {int(child.environ()["RANK"]): child for child in psutil.Process(process.pid).children()}
+    workers[1].kill()
+    _, error = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert f"rank 1 of 2 (pid {workers[1].pid} on " in error
+
+
+@pytest.mark.parametrize("after", [0.05, 0.6, 1.2, 2.0, 3.0])
+def test_ctrl_c_during_the_start_ends_it_without_a_traceback(tiny_config: Configure, after: float) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "paragonsr", "train", str(tiny_config({"train.total_iter": 100_000}))],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+    )
+    time.sleep(after)
+    process.send_signal(signal.SIGINT)
+    out, error = process.communicate(timeout=60)
+    assert process.returncode in (130, 0)
+    assert "Traceback" not in out + error

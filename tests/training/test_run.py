@@ -47,7 +47,7 @@ def test_d28_what_a_run_writes_and_under_which_names(tiny_config: Configure) -> 
     ]
     assert sorted(path.name for path in (folder / "training_states").iterdir()) == ["12.state", "6.state"]
     described = json.loads((folder / "run.json").read_text())
-    assert described["state"] == "ended"
+    assert described["state"] == "completed"
     assert described["config"]["train"]["total_iter"] == 12
     assert described["environment"]["torch"] == torch.__version__
     assert set(described["data"]) == {"train", "val"}
@@ -270,7 +270,7 @@ def test_every_image_of_every_set_has_a_picture(tiny_config: Configure, photogra
         changes[f"datasets.{phase}"] = {"type": "singleimagedataset", "dataroot_gt": str(photographs(folders[0], 2))}
     outcome = _train(tiny_config(changes))
     pictures = {path.name for path in (outcome.folder / "visualization").rglob("*_000001.png")}
-    names = "photo_00_val_0000 photo_00_val_0001 photo_00_val_2_0000 photo_01_val_0002 photo_01_val_2_0001".split()
+    names = "photo_00_a_0000 photo_00_a_0001 photo_00_b_0000 photo_01_a_0002 photo_01_b_0001".split()
     assert pictures == {f"{name}_000001.png" for name in names}
 
 

@@ -11,8 +11,8 @@ from paragonsr.automation.protocol import Decision, Observation, Steps
 class DivergenceGuard:
     """Asks for a rollback at a lower rate once `tolerance` consecutive updates had a non-finite gradient.
 
-    The training step itself skips such an update; this decides what follows. After `attempts` rollbacks it asks to
-    stop: a network that keeps diverging needs its owner.
+    The training step itself skips such an update; this decides what follows. After `attempts` rollbacks it gives
+    up, and the run has failed: a network that keeps diverging needs its owner.
 
     Args:
         tolerance: consecutive non-finite steps before the weights are taken back.
@@ -22,7 +22,7 @@ class DivergenceGuard:
 
     name = "divergence_guard"
     watches = "whether the gradients are finite"
-    may_change = "rollback, lr_factor/divergence, stop"
+    may_change = "rollback, lr_factor/divergence, give_up"
 
     def __init__(self, tolerance: int = 5, factor: float = 0.5, attempts: int = 5) -> None:
         self.tolerance, self.factor, self.attempts = tolerance, factor, attempts
@@ -46,7 +46,7 @@ class DivergenceGuard:
         self.consecutive = 0
         if self.rollbacks >= self.attempts:
             gave_up = f"{reason}, after {self.rollbacks} rollbacks"
-            return (Decision(self.name, "stop", True, gave_up, values),)
+            return (Decision(self.name, "give_up", True, gave_up, values),)
         self.rollbacks += 1
         lower = self.factor**self.rollbacks
         return (

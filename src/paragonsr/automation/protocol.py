@@ -123,11 +123,14 @@ class Decision:
     automation: str
     setting: str
     """lr (the base rate), lr_factor/<owner> (a number or a Decay), learner_lr/<label> (of a learned loss), micro_batch,
-    loss_weight/<label>, batch_size, grad_clip, total_iter, rollback or stop."""
+    loss_weight/<label>, batch_size, grad_clip, total_iter, rollback, stop or give_up (the run ends
+    and has failed)."""
     value: float | int | bool | Decay
     reason: str
     values: Mapping[str, float] = field(default_factory=dict)
     dry_run: bool = False
+    minor: bool = False
+    """Whether it corrects a little what was said before: it is journalled and not said."""
     probe: bool = False
     """Whether it may end the process (a size that may not fit into memory): it is on the disk before it is tried."""
 

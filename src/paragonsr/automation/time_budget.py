@@ -11,6 +11,8 @@ CHANGE_OF_REMAINING = 0.05
 """Share of the remaining iterations by which a new plan must differ."""
 CHANGE_OF_ALL = 0.015
 """Share of all iterations by which a new plan must differ."""
+CHANGE_SAID = 0.25
+"""Share by which a new plan must differ from the one that was last said to be said."""
 RECENT = 0.05
 """Share of the budget whose steps tell the present speed."""
 
@@ -33,7 +35,7 @@ class TimeBudget:
 
     def __init__(self, seconds: float, total: int, validate_every: int) -> None:
         self.seconds, self.validate_every = seconds, validate_every
-        self.total = total
+        self.total = self.said = total
         self.elapsed = 0.0
         self.validation = 0.0
         self.recent: list[list[float]] = []
@@ -76,11 +78,13 @@ class TimeBudget:
         reason = (
             f"{self.seconds - self.elapsed:.0f} s of {self.seconds:.0f} s are left, an iteration takes {each:.4f} s"
         )
-        return (Decision(self.name, "total_iter", self.total, reason, values),)
+        minor = abs(self.total - self.said) < CHANGE_SAID * self.said
+        self.said = self.said if minor else self.total
+        return (Decision(self.name, "total_iter", self.total, reason, values, minor=minor),)
 
     def state_dict(self) -> dict[str, Any]:
         """Time spent, the present plan, and the speed of the last windows."""
-        names = ("total", "elapsed", "validation", "recent")
+        names = ("total", "said", "elapsed", "validation", "recent")
         return {name: getattr(self, name) for name in names} | {"before": self._before}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -91,8 +91,3 @@ def _failed(error: Exception) -> NoReturn:
     print(f"failed: {type(error).__name__}: {error}", file=sys.stderr)
     print("  this is a bug in paragonsr; rerun with --debug for a traceback", file=sys.stderr)
     sys.exit(1)
-
-
-def train_main() -> None:
-    """The command `python train.py`, which is `paragonsr train`."""
-    main(["train", *sys.argv[1:]])

@@ -13,12 +13,11 @@ def demo(
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value", show_default=False)] = None,
 ) -> None:
     """Train the main job on images that come with the installation: a minute or two on a CPU."""
-    from paragonsr.cli.train import announce, run
+    from paragonsr.cli.train import run
     from paragonsr.config import load_config
     from paragonsr.data.demo import make_demo_images
 
     folders = [f"datasets.{phase}.dataroot_gt={images / phase}" for phase in ("train", "val")]
     loaded = load_config(config, [*folders, *(overrides or [])])
     make_demo_images(images)
-    outcome = run(loaded.config, loaded.warnings, fresh=False)
-    announce(outcome, resume=shlex.join(["paragonsr", "demo", *(overrides or [])]))
+    run(loaded.config, loaded.warnings, fresh=False, command=shlex.join(["paragonsr", "demo", *(overrides or [])]))

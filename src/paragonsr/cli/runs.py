@@ -31,7 +31,8 @@ def runs(
 ) -> None:
     """All runs of a folder: state, iteration, best value, network, time.
 
-    States: running, interrupted (by Ctrl-C), crashed, killed (its process is gone), ended.
+    States: running, interrupted (by Ctrl-C), crashed, killed (its process is gone), completed, stopped (by an
+    automation), failed (it diverged).
     """
     from paragonsr.evidence.runs import find_runs
 

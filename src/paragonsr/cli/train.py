@@ -45,7 +45,9 @@ def train(
     if path is None:
         raise UserError("no configuration is given", fix="python train.py options/train/demo.yml")
     loaded = load_config(path, values)
-    announce(run(loaded.config, loaded.warnings, fresh=fresh), resume=_command([str(path), *values]))
+    command = _command([str(path), *values])
+    if run(loaded.config, loaded.warnings, fresh=fresh, command=command).failed:
+        raise typer.Exit(1)
 
 
 def _as_override(text: str) -> str:
@@ -62,12 +64,12 @@ def _command(arguments: list[str]) -> str:
     return shlex.join(["torchrun", f"--nproc-per-node={processes}", "train.py", *arguments])
 
 
-def run(config: "Config", warnings: tuple[str, ...], *, fresh: bool) -> "TrainResult":
-    """Train a checked configuration and say what became of its automations."""
+def run(config: "Config", warnings: tuple[str, ...], *, fresh: bool, command: str) -> "TrainResult":
+    """Train a checked configuration; `command` is what resumes it."""
     from paragonsr.training.run import train as run
 
     try:
-        return run(config, fresh=fresh, notes=(*warnings, *idle(config)))
+        return run(config, fresh=fresh, notes=(*warnings, *idle(config)), command=command)
     except KeyboardInterrupt:  # before training has begun, or the second one: it does not wait for the step
         typer.echo("interrupted; what was saved is kept, run the same command to continue", err=True)
         raise typer.Exit(130) from None
@@ -89,22 +91,3 @@ def idle(config: "Config") -> list[str]:
     if config.train.dynamic_loss_scheduling.enabled and len(config.train.losses) < 2:
         notes.append("dynamic_loss_scheduling is on, but there is one loss: there is nothing to balance")
     return notes
-
-
-def announce(outcome: "TrainResult", *, resume: str) -> None:
-    """Say how the run ended and where its fruits lie; of several processes the first speaks."""
-    if os.environ.get("RANK", "0") != "0":
-        return
-    if outcome.reason == "interrupted":
-        typer.echo(f"interrupted after iteration {outcome.iteration}; resume with: {resume}")
-        return
-    typer.echo(f"{outcome.reason} after iteration {outcome.iteration}")
-    if outcome.best:
-        best = outcome.best
-        typer.echo(
-            f"  best {best['metric']}  {best['value']:.4f} at iteration {best['iteration']}  ({best['protocol']})"
-        )
-    typer.echo(f"  weights      {outcome.weights}")
-    typer.echo(f"  TensorBoard  tensorboard --logdir {outcome.folder / 'tb'}")
-    if outcome.picture:
-        typer.echo(f"  comparison   {outcome.picture}")

@@ -1,5 +1,6 @@
 """From a YAML file and overrides to a `Config`, with all errors told at once."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Loaded:
     tree, lines = read_yaml(path)
     for text in overrides:
         override(tree, text, lines)
+    _drop_names_of_replaced_images(tree, lines)
     legacy = Legacy(tree, lines, str(path))
     legacy.rewrite()
     try:
@@ -50,6 +52,8 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Loaded:
     if legacy.refused:
         raise UserError("\n".join(legacy.refused))
     warnings = list(legacy.warnings)
+    config, renamed = _named_by_its_scale(config, lines)
+    warnings += renamed
     if config.fair:
         config = config.made_fair()
     if config.train.budget is not None:
@@ -58,6 +62,25 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Loaded:
             config, before = fitted(config, total), config
             warnings.append(rescaling(before, config))
     return Loaded(config, path, tuple(warnings))
+
+
+def _drop_names_of_replaced_images(tree: dict[str, Any], lines: dict[Key, int]) -> None:
+    """The name of a set in a file is that of the file's images, not of those that the command line gives."""
+    sets = tree.get("datasets")
+    for phase, options in sets.items() if isinstance(sets, dict) else ():
+        key = ("datasets", phase)
+        if lines.get((*key, "dataroot_gt")) == ON_COMMAND_LINE and lines.get((*key, "name")) != ON_COMMAND_LINE:
+            options.pop("name", None)
+
+
+def _named_by_its_scale(config: Config, lines: dict[Key, int]) -> tuple[Config, list[str]]:
+    """A run that a file calls 2x... and that has another scale is called by its scale, and its owner is told."""
+    match = re.match(r"(\d+)x", config.name)
+    if match is None or int(match[1]) == config.scale or lines.get(("name",)) == ON_COMMAND_LINE:
+        return config, []
+    name = f"{config.scale}x{config.name[match.end() :]}"
+    note = f"name: {config.name}, but the scale is {config.scale}: the run is called {name}"
+    return config.model_copy(update={"name": name}), [note]
 
 
 def override(tree: dict[str, Any], text: str, lines: dict[Key, int]) -> None:

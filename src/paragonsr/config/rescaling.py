@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from paragonsr.automation.options import AutomationOptions
 from paragonsr.config.schema import Config
 from paragonsr.options import ITERATIONS
 
@@ -23,7 +24,7 @@ def fitted(config: Config, total: int) -> Config:
 
 
 def rescaling(before: Config, after: Config) -> str:
-    """The budget's table: every key that changed, from and to."""
+    """The budget's table: every key in use that changed, from and to."""
     old, new = iteration_keys(before), iteration_keys(after)
     changed = {key: (old[key], new[key]) for key in old if old[key] != new[key]}
     width = max(map(len, changed), default=0)
@@ -32,8 +33,10 @@ def rescaling(before: Config, after: Config) -> str:
 
 
 def iteration_keys(model: BaseModel, prefix: str = "") -> dict[str, int | list[int]]:
-    """Every key that counts iterations, by its dotted name, where it has a value."""
+    """Every key that counts iterations, by its dotted name, where it has a value; none of automations that are off."""
     found: dict[str, int | list[int]] = {}
+    if isinstance(model, AutomationOptions) and not model.enabled:
+        return found
     for name, field, value in _fields(model):
         key = f"{prefix}{name}"
         if field.json_schema_extra == ITERATIONS and value is not None:

@@ -101,10 +101,11 @@ class Config(Options):
     def _check_names(self) -> None:
         phases: dict[str, str] = {}
         for phase, options in self.val_sets.items():
-            other = phases.setdefault(options.name or phase, phase)
+            title = options.title(phase)
+            other = phases.setdefault(title, phase)
             if other != phase:
                 raise MismatchError(
-                    f"{options.name} is already the name of datasets.{other}; values are stored by name",
+                    f"{title} is already the name of datasets.{other}; values are stored by name",
                     "datasets",
                     phase,
                     "name",

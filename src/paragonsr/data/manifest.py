@@ -10,9 +10,10 @@ line is one image, sorted by path:
 
 import hashlib
 import json
+import math
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -92,11 +93,16 @@ def read_header(path: Path) -> dict[str, Any]:
             header = json.loads(file.readline())
         if header["format"] != FORMAT:
             raise ValueError(f"format {header['format']} instead of {FORMAT}")
+        for key, kind in (("root", str), ("images", int), ("fingerprint", str)):
+            if not isinstance(header[key], kind):
+                raise ValueError(f"{key} is {header[key]!r}")
         return dict(header)
     except FileNotFoundError:
         fix = "Make it with: paragonsr data select EXPRESSION TILES --out MANIFEST"
         raise UserError("this manifest does not exist", where=str(path), fix=fix) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except KeyError as error:
+        raise UserError(f"is not a manifest: its first line has no {error}", where=str(path)) from None
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise UserError(f"is not a manifest: {error}", where=str(path)) from None
 
 
@@ -114,8 +120,8 @@ def read_images(path: Path) -> Iterator[dict[str, Any]]:
             content.update(line)
             count += 1
             try:
-                yield dict(json.loads(line))
-            except ValueError as error:
+                yield _image(json.loads(line))
+            except (ValueError, RecursionError) as error:
                 raise UserError(f"line {count + 1} cannot be read: {error}", where=str(path)) from None
     if (count, content.hexdigest()[:32]) != (header["images"], header["fingerprint"]):
         raise UserError(
@@ -123,6 +129,22 @@ def read_images(path: Path) -> Iterator[dict[str, Any]]:
             where=str(path),
             fix="Make it again with paragonsr data select; how its images were chosen is noted in it.",
         )
+
+
+def _image(entry: Any) -> dict[str, Any]:
+    """An image of a manifest, whose path stays below the root.
+
+    Raises:
+        ValueError: it is not an image, or its path leads elsewhere.
+    """
+    if not isinstance(entry, dict) or not isinstance(entry.get("path"), str):
+        raise ValueError("it has no path")
+    inside = PurePosixPath(entry["path"])
+    if inside.is_absolute() or ".." in inside.parts or PureWindowsPath(entry["path"]).drive or "\0" in entry["path"]:
+        raise ValueError(f"the path {entry['path']!r} leads out of the folder of the images")
+    if not isinstance(entry.get("bytes"), int):
+        raise ValueError(f"{entry['path']} has no size in bytes")
+    return entry
 
 
 def root_of(path: Path) -> Path:
@@ -177,7 +199,7 @@ def read_weights(manifests: Sequence[str], name: str) -> NDArray[np.float64]:
     for manifest in manifests:
         for image in read_images(Path(manifest)):
             value = image.get(name)
-            if not isinstance(value, int | float) or value < 0:
+            if not isinstance(value, int | float) or not 0 <= value < math.inf:
                 known = [key for key, other in image.items() if isinstance(other, int | float) and key != "bytes"]
                 what = f"has no {name!r}" if name not in image else f"has {name} {value}, which is not a weight"
                 raise UserError(

@@ -1,6 +1,8 @@
 """The keys of `datasets.<phase>`: where the images are and how samples are cut from them."""
 
 import importlib
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -14,6 +16,9 @@ if TYPE_CHECKING:
     from paragonsr.data.packed import PackedDataset
     from paragonsr.data.sampling import Sampler
 
+OF_HR = re.compile(r"[./\\]*|(hr|gt|original|images)(_?x?\d+x?)?|\d+", re.IGNORECASE)
+"""Folder names that say which images of a set they hold, and not which set it is."""
+
 Folders = PathText | Annotated[list[PathText], Field(min_length=1)]
 """One folder or several; the images of several count as one set, in the order of the folders."""
 
@@ -24,7 +29,7 @@ class DatasetOptions(Variant):
     registry: ClassVar[Registry[type["DatasetOptions"]]] = Registry("paragonsr.data")
 
     name: str = ""
-    """Shown instead of the phase, for example `Set5`."""
+    """What the set is called; by default as its folder of HR images is, or as the folder around `HR`."""
     dataroot_gt: Folders
     """Folder or folders of HR images, searched with all their subfolders. A manifest that `paragonsr data select` wrote
     (`.jsonl`) stands for the chosen images of its folder."""
@@ -49,6 +54,12 @@ class DatasetOptions(Variant):
     """Batches that each of these threads may be ahead."""
     store_root: PathText | None = None
     """Where the decoded images are packed; default $PARAGONSR_CACHE, else ~/.cache/paragonsr/packed."""
+
+    def title(self, phase: str) -> str:
+        """What the set is called where its values are shown."""
+        first = self.dataroot_gt if isinstance(self.dataroot_gt, str) else self.dataroot_gt[0]
+        named = [part for part in Path(first).with_suffix("").parts if not OF_HR.fullmatch(part)]
+        return self.name or (named[-1] if named else phase)
 
     target = "paragonsr.data.packed:open_packed"
     sampler_target: ClassVar[str] = "paragonsr.data.sampling:Sampler"

@@ -83,7 +83,7 @@ def run_arm(planned: PlannedRun, first: Arm, tell: Callable[[str], None]) -> Non
     file = _written(planned, first)
     log = file.with_suffix(".log")
     code = run_to_its_end([sys.executable, "-m", "paragonsr", "train", str(file)], log, tell)
-    if code or not planned.done:
+    if not planned.done:
         killed = f" (killed by signal {-code}; 9 is what Linux sends when memory runs out)" if code < 0 else ""
         said = log.read_text(encoding="utf-8", errors="replace").strip()[-2000:]
         raise UserError(

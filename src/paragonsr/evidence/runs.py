@@ -58,7 +58,7 @@ class Run:
 
     @cached_property
     def state(self) -> str:
-        """running, interrupted, crashed, killed or ended.
+        """running, interrupted, crashed, killed, completed, stopped (by an automation) or failed (it diverged).
 
         A process that is killed has no time to say so, but the system takes its claim on the folder away: a run that
         calls itself running, and that no process has claimed, was killed.
@@ -69,7 +69,7 @@ class Run:
     @property
     def ended(self) -> bool:
         """Whether nothing remains to be trained."""
-        return self.state == "ended"
+        return self.state in ("completed", "stopped", "failed")
 
     @property
     def arch(self) -> str:
@@ -78,8 +78,8 @@ class Run:
 
     @property
     def total(self) -> int:
-        """Iterations of the whole run."""
-        return int(self.config["train"]["total_iter"])
+        """Iterations of the whole run, as an automation may have changed them."""
+        return int(self.description.get("total", self.config["train"]["total_iter"]))
 
     @cached_property
     def steps(self) -> dict[str, np.ndarray]:

@@ -39,7 +39,7 @@ class Source:
 def open_source(path: Path | str, arch: str | None = None, scale: int | None = None, **options: Any) -> Source:
     """Load weights and what is known about them; arguments and errors as of `load_network`.
 
-    The name is that of the run; of weights that do not say it, the name of the file without its `2x_`.
+    The name is that of the run; of weights that do not say it, the name of the file; without its `2x_`.
     """
     path = located(path)
     network = load_network(path, arch=arch, scale=scale, **options)
@@ -49,4 +49,4 @@ def open_source(path: Path | str, arch: str | None = None, scale: int | None = N
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"^\d+x[-_ ]", "", name)
+    return re.sub(r"^(?:\d+x(?:[-_ ]|(?=[A-Z])))+", "", name)

@@ -81,7 +81,8 @@ def assemble(
         _pretrain(config, network, console)
     add_training_parts(config, network)
     if device_context.is_main_process:
-        truncate(folder.path, resumed.positions if resumed else {})
+        for lost in truncate(folder.path, resumed.positions if resumed else {}):
+            console.say(lost, "red")
 
     sampler = config.train_set.sampler(data.train, config.scale, config.manual_seed)
     batches = Prefetcher(sampler, depth=config.train_set.prefetch_factor, workers=config.train_set.num_worker_per_gpu)
@@ -317,7 +318,7 @@ def _validator(
     console: Console,
 ) -> Validator:
     return Validator(
-        [ValidationSet(config.datasets[phase].name or phase, packed) for phase, packed in data.validation.items()],
+        [ValidationSet(config.datasets[phase].title(phase), packed) for phase, packed in data.validation.items()],
         config.val,
         config.scale,
         device_context,

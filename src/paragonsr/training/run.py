@@ -34,6 +34,8 @@ class TrainResult:
 
     reason: str
     """finished, interrupted, or why an automation stopped it."""
+    failed: bool
+    """Whether an automation gave up: the weights are those of before."""
     folder: Path
     iteration: int
     best: dict[str, Any] | None
@@ -44,13 +46,14 @@ class TrainResult:
     """LR, bicubic, SR and HR side by side; None without validation images."""
 
 
-def train(config: Config, *, fresh: bool = False, notes: tuple[str, ...] = ()) -> TrainResult:
+def train(config: Config, *, fresh: bool = False, notes: tuple[str, ...] = (), command: str = "") -> TrainResult:
     """Train, resuming what the experiment's folder holds.
 
     Args:
         config: the run.
         fresh: archive an earlier run of that name and start over.
         notes: said at the beginning and written to the log.
+        command: what resumes the run, for the message of an interruption.
 
     Raises:
         UserError: the configuration and the files it names cannot be trained from.
@@ -83,6 +86,9 @@ def train(config: Config, *, fresh: bool = False, notes: tuple[str, ...] = ()) -
         outcome = _train(training, folder, description)
         if device_context.is_main_process and outcome.reason != "interrupted" and training.validator.sets:
             outcome = _with_picture(outcome, config, training)
+        console.end_bar()
+        for line in _ending(outcome, command):
+            console.say(line)
         return outcome
 
 
@@ -127,7 +133,7 @@ def _heading(config: Config, device_context: DeviceContext, data: Data, network:
     patches = f"{config.batch * device_context.world} patches of {config.patch} x {config.patch}"
     yield f"training on {len(data.train)} images, {patches} a step"
     for phase, packed in data.validation.items():
-        yield f"validation on {config.datasets[phase].name or phase}, {len(packed)} images"
+        yield f"validation on {config.datasets[phase].title(phase)}, {len(packed)} images"
     if data.validation:
         for name, metric in config.val.chosen_metrics().items():
             yield f"  {name} is {metric.build(scale=config.scale).protocol}"
@@ -154,7 +160,8 @@ def _train(training: Trainer, folder: RunFolder, description: dict[str, Any]) ->
 
     def standing() -> dict[str, Any]:
         best = vars(state.best) if state.best else None
-        return {"iteration": state.iteration, "samples": state.samples_seen, "best": best}
+        total = training.controller.settings.total_iter
+        return {"iteration": state.iteration, "total": total, "samples": state.samples_seen, "best": best}
 
     write(description | {"state": "running"} | standing())
     try:
@@ -162,10 +169,27 @@ def _train(training: Trainer, folder: RunFolder, description: dict[str, Any]) ->
     except BaseException as error:
         write(description | {"state": "crashed", "cause": f"{type(error).__name__}: {error}"} | standing())
         raise
-    ended = {"state": "interrupted" if reason == "interrupted" else "ended", "reason": reason}
-    write(description | ended | standing() | {"ended": time.strftime("%Y-%m-%dT%H:%M:%S")})
+    failed = training.controller.settings.failed
+    ending = {"finished": "completed", "interrupted": "interrupted"}.get(reason, "failed" if failed else "stopped")
+    write(description | {"state": ending, "reason": reason, "ended": time.strftime("%Y-%m-%dT%H:%M:%S")} | standing())
     weights = training.checkpoints.best_weights(state)
-    return TrainResult(reason, folder.path, state.iteration, standing()["best"], weights, None)
+    return TrainResult(reason, failed, folder.path, state.iteration, standing()["best"], weights, None)
+
+
+def _ending(outcome: TrainResult, command: str) -> Iterator[str]:
+    """How the run ended and where its results are."""
+    if outcome.reason == "interrupted":
+        resume = f"; resume with: {command}" if command else ""
+        yield f"interrupted after iteration {outcome.iteration}{resume}"
+        return
+    yield f"{'failed: ' if outcome.failed else ''}{outcome.reason} after iteration {outcome.iteration}"
+    if outcome.best:
+        best = outcome.best
+        yield f"  best {best['metric']}  {best['value']:.4f} at iteration {best['iteration']}  ({best['protocol']})"
+    yield f"  weights      {outcome.weights}"
+    yield f"  TensorBoard  tensorboard --logdir {outcome.folder / 'tb'}"
+    if outcome.picture:
+        yield f"  comparison   {outcome.picture}"
 
 
 def _with_picture(outcome: TrainResult, config: Config, training: Trainer) -> TrainResult:

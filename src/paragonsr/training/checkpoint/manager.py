@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from paragonsr.archs.branches import merged
-from paragonsr.archs.weights import read_metadata, save_weights
+from paragonsr.archs.weights import read_weights, save_weights
 from paragonsr.automation.journal import DecisionJournal
 from paragonsr.automation.protocol import Validation
+from paragonsr.errors import UserError
 from paragonsr.training.checkpoint.files import AUTOSAVE, CheckpointFiles
 from paragonsr.training.checkpoint.state import TrainingState
 from paragonsr.training.control.best import Best, better_of
@@ -106,13 +107,25 @@ class CheckpointManager:
     def best_ever(self, best: Best | None) -> Best | None:
         """The validation that the kept best weights are of, which a crash after it has left out of the checkpoint.
 
+        Where these weights are gone or damaged there is no best: the next validation saves them again.
+
         Args:
             best: what the checkpoint remembers; the file is only ever replaced by something better.
         """
         file = self._folder / "models" / "best.safetensors"
-        if not self._options.save_best or not file.exists():
+        if not self._options.save_best:
             return best
-        kept = Best(**(read_metadata(file) or {})["best"])
+        if not file.exists():
+            if best is not None:
+                self._loggers.say(f"{file} is missing: the search for the best weights starts over", "red")
+            return None
+        try:
+            kept = Best(**(read_weights(file)[1] or {})["best"])
+        except (UserError, KeyError, TypeError):
+            self._loggers.say(
+                f"{file}: damaged, or not of this run: the search for the best weights starts over", "red"
+            )
+            return None
         comparable = best is None or (best.metric, best.protocol) == (kept.metric, kept.protocol)
         return kept if comparable else best
 

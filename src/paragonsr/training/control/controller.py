@@ -50,6 +50,8 @@ class Hyperparameters:
     """Label of a learned loss -> what the learning rate of its own network is multiplied by."""
     stop: str = ""
     """Why training ends now; empty while it continues."""
+    failed: bool = False
+    """Whether it ends because it cannot succeed."""
 
     @classmethod
     def of(cls, config: Config, world: int) -> "Hyperparameters":
@@ -81,7 +83,7 @@ def _lr_factor(value: Any) -> str:
         return _number(0.0, 16.0)(value)
     if value.start < value.end and 0 < value.floor < 1:
         return ""
-    return f"refused: a decay from {value.start:g} to {value.end:g} down to {value.floor:g}is not valid"
+    return f"refused: a decay from {value.start:g} to {value.end:g} down to {value.floor:g} is not valid"
 
 
 class Controller:
@@ -111,6 +113,7 @@ class Controller:
             "total_iter": _number(1, 1 << 40),
             "rollback": lambda value: "" if value is True else "refused: the only value of rollback is true",
             "stop": lambda value: "" if value is True else "refused: the only value of stop is true",
+            "give_up": lambda value: "" if value is True else "refused: the only value of give_up is true",
         }
 
     def on(self, event: Event, callback: Callable[[Any], None]) -> None:
@@ -159,7 +162,7 @@ class Controller:
             return self.settings.loss_factors.get(owner, 1.0)
         if setting == "learner_lr":
             return self.settings.learner_factors.get(owner, 1.0)
-        if setting in ("rollback", "stop"):
+        if setting in ("rollback", "stop", "give_up"):
             return False
         return getattr(self.settings, setting, None)
 
@@ -168,8 +171,9 @@ class Controller:
         before = self.settings
         if setting == "rollback":
             self._tell("rollback", entry)
-        elif setting == "stop":
-            self.settings = replace(before, stop=f"{entry.decision.automation}: {entry.decision.reason}")
+        elif setting in ("stop", "give_up"):
+            reason = f"{entry.decision.automation}: {entry.decision.reason}"
+            self.settings = replace(before, stop=reason, failed=setting == "give_up")
         elif setting == "lr_factor":
             if isinstance(value, Decay) and not any(isinstance(f, Decay) for f in before.lr_factors.values()):
                 self._tell("first_decay", entry)
@@ -203,4 +207,5 @@ class Controller:
             state |= {"total_iter": self._planned_total, "pace": asdict(Pace())}
             state["lr_factors"] = {o: f for o, f in state["lr_factors"].items() if not isinstance(f, dict)}
         factors = {o: Decay(**f) if isinstance(f, dict) else f for o, f in state["lr_factors"].items()}
-        self.settings = Hyperparameters(**state | {"stop": "", "pace": Pace(**state["pace"]), "lr_factors": factors})
+        continued = {"stop": "", "failed": False, "pace": Pace(**state["pace"]), "lr_factors": factors}
+        self.settings = Hyperparameters(**state | continued)

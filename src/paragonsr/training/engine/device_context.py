@@ -12,6 +12,7 @@ import torch.distributed as dist
 from paragonsr.config import Config
 from paragonsr.errors import UserError
 from paragonsr.inference.precision import has_fast_bf16
+from paragonsr.training.engine.peers import find_peers, naming_lost_peers
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def open_device_context(config: Config) -> Iterator[DeviceContext]:
     """Choose device and precision, and join the other processes if torchrun started several.
 
     Raises:
-        UserError: more processes than GPUs.
+        UserError: more processes than GPUs, or a process was lost.
     """
     world, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
     local = int(os.environ.get("LOCAL_RANK", 0))
@@ -126,7 +127,9 @@ def open_device_context(config: Config) -> Iterator[DeviceContext]:
     if world > 1:
         dist.init_process_group("nccl" if cuda else "gloo")
     try:
-        yield DeviceContext(device, dtype, config.use_channels_last, rank, world, tuple(notes))
+        peers = find_peers(rank, world) if world > 1 else []
+        with naming_lost_peers(peers):
+            yield DeviceContext(device, dtype, config.use_channels_last, rank, world, tuple(notes))
     finally:
         if world > 1:
             dist.destroy_process_group()

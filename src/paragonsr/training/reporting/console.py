@@ -52,10 +52,17 @@ class Console:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._shows_bar:
-            self._live.stop()
+        self.end_bar()
+        if kind is not None:
+            self._write(f"ended by {kind.__name__}: {value}")
         if self._log:
             self._log.close()
+
+    def end_bar(self) -> None:
+        """Stop drawing; messages can still be said."""
+        if self._shows_bar:
+            self._live.stop()
+            self._shows_bar = False
 
     def say(self, text: str, style: str | None = None) -> None:
         """One message above the bar."""

@@ -75,6 +75,8 @@ class LoggerGroup:
         for logger in self._loggers:
             logger.decision(entry)
         decision = entry.decision
+        if decision.minor:
+            return
         change = decision.setting
         if not isinstance(decision.value, bool):
             change += f" {shown(entry.before)} -> {shown(decision.value)}"

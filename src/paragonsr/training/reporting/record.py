@@ -125,11 +125,22 @@ def positions(folder: Path) -> dict[str, int]:
     return {file.relative_to(folder).as_posix(): file.stat().st_size for file in files if file.exists()}
 
 
-def truncate(folder: Path, sizes: dict[str, int]) -> None:
-    """Take the append-only files back to what they were at a checkpoint; files begun later are removed."""
-    for name in positions(folder):
+def truncate(folder: Path, sizes: dict[str, int]) -> list[str]:
+    """Take the append-only files back to what they were at a checkpoint; files begun later are removed.
+
+    Returns:
+        a sentence for each file that is shorter than it was, or missing: part of the run's record is lost.
+    """
+    now = positions(folder)
+    lost = [
+        f"{name}: {now.get(name, 0)} of {size} bytes are left of the record up to this checkpoint"
+        for name, size in sizes.items()
+        if now.get(name, 0) < size
+    ]
+    for name in now:
         file = folder / name
         if name not in sizes:
             file.unlink()
         elif file.stat().st_size > sizes[name]:
             os.truncate(file, sizes[name])
+    return lost
