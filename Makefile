@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: install train test test-browser test-slow lint docs references experiments benchmarks clean
+.PHONY: install train test test-browser test-slow lint docs references experiments fuzz benchmarks clean
 
 install: $(VENV)/.installed
 
@@ -41,6 +41,10 @@ references: $(VENV)/.installed-tests
 # Hours: the experiments of docs/evidence.md; PHOTOS and BENCH say where the photographs are.
 experiments: $(VENV)/.installed-tests
 	PATH="$(CURDIR)/$(BIN):$$PATH" benchmarks/experiments.sh
+
+# Seven thousand damaged files, in about two minutes.
+fuzz: $(VENV)/.installed-tests
+	$(BIN)/python -m benchmarks.fuzz
 
 benchmarks: $(VENV)/.installed-tests
 	$(BIN)/python benchmarks/train_step.py

@@ -1,5 +1,6 @@
 """Loading configurations as users have them, and what they are told when something is wrong."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -358,3 +359,31 @@ def test_two_validation_sets_of_one_name(tmp_path: Path) -> None:
 def test_prodigy_needs_no_trial_of_rates(tmp_path: Path) -> None:
     text = MINIMAL.replace("AdamW\n    lr: 1e-4", "Prodigy\n    lr: auto")
     assert "Prodigy finds its rate itself" in _complaint(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "!!float ''", "!!bool perhaps", "!!timestamp soon", "!!int []", "!!int one", "!!binary '?'", "!!omap 5",
+        "!!float 5000x",
+    ],
+)  # fmt: skip
+def test_a_value_that_does_not_fit_its_tag(tiny_config: Callable[..., Path], text: str) -> None:
+    path = tiny_config()
+    path.write_text(path.read_text() + f"\nmanual_seed: {text}\n")
+    with pytest.raises(UserError, match=rf"{path.name}:\d+: "):
+        load_config(path)
+    with pytest.raises(UserError, match="command line"):
+        load_config(tiny_config(), [f"manual_seed={text}"])
+
+
+@pytest.mark.parametrize("section", ["~", "5", "[]", "text"])
+def test_old_keys_beside_sections_that_are_none(tiny_config: Callable[..., Path], section: str) -> None:
+    """A key that has moved finds its new section empty, or of another kind."""
+    old = {"training_automations": {"early_stopping": {"enabled": False, "metric": "psnr"}}}
+    path = tiny_config(old | {"train.losses": None, "train.pixel_opt": {"type": "l1loss", "loss_weight": 1.0}})
+    for key in ("val", "path", "logger", "train.losses"):
+        try:
+            load_config(path, [f"{key}={section}"])
+        except UserError:
+            assert section != "~"

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from paragonsr.archs.weights import read_weights, save_weights
 from paragonsr.config import load_config
 from paragonsr.data.images import write_png
 from paragonsr.errors import UserError
+from paragonsr.training.engine.validation import Validator
 from paragonsr.training.reporting.record import read_steps, read_validations
 from paragonsr.training.run import TrainResult, train
 
@@ -399,3 +401,25 @@ def test_a_damaged_description_of_the_run(tiny_config: Configure) -> None:
     with pytest.raises(UserError, match="is damaged"):
         _train(path)
     assert _train(path, fresh=True).iteration == 12
+
+
+def test_the_first_validation_is_rehearsed_on_the_largest_image(
+    tiny_config: Configure, photographs: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = photographs("mixed", 2)
+    photographs("mixed/deep", 1, height=200, width=208)
+    measured: list[tuple[int, ...]] = []
+    whole = Validator._values
+
+    def values(self: Validator, *given: Any) -> dict[str, float]:
+        measured.append(given[2].shape)
+        if given[2].shape[0] == 200:
+            raise RuntimeError("no memory for that")
+        return whole(self, *given)
+
+    monkeypatch.setattr(Validator, "_values", values)
+    path = tiny_config({"datasets.val.dataroot_gt": str(folder)})
+    with pytest.raises(RuntimeError, match="no memory"):
+        _train(path)
+    assert measured == [(200, 208, 3)], "before the first step, and the largest"
+    assert not (path.parent / "experiments").exists()

@@ -218,9 +218,11 @@ class Legacy:
             if train[key] is None:
                 del train[key]
             elif isinstance(train[key], dict) and "type" in train[key]:
-                losses = train.setdefault("losses", [])
-                self._move(("train", key), ("train", "losses", len(losses)))
-        for index, loss in enumerate(train.get("losses") or []):
+                losses = train["losses"] = train.get("losses") or []
+                if isinstance(losses, list):
+                    self._move(("train", key), ("train", "losses", len(losses)))
+        losses = train.get("losses")
+        for index, loss in enumerate(losses if isinstance(losses, list) else []):
             if isinstance(loss, dict):
                 if loss.get("reduction") == "mean":
                     del loss["reduction"]  # every loss here is a mean
@@ -239,8 +241,9 @@ class Legacy:
         at: Key = ("train", "training_automations", "early_stopping")
         for section, old in ((stopping, at), (train.get("scheduler"), ("train", "scheduler"))):
             for key in ("metric", "save_best"):
-                if isinstance(section, dict) and key in section:
-                    self.tree.setdefault("val", {}).setdefault(key, section.pop(key))
+                home = _parent(self.tree, ("val", key))
+                if isinstance(section, dict) and key in section and isinstance(home, dict):
+                    home.setdefault(key, section.pop(key))
                     self.lines.setdefault(("val", key), self.lines.get((*old, key), 0))
         val = self.tree.get("val")
         if isinstance(val, dict) and isinstance(val.get("metric"), str):
@@ -268,9 +271,14 @@ def _mappings(tree: Any) -> list[tuple[str, Tree]]:
 
 
 def _parent(tree: Tree, at: Key) -> Any:
+    """What holds the place, made where it is absent or empty; what is no mapping has no places."""
     here: Any = tree
     for part in at[:-1]:
-        here = here.setdefault(part, {}) if isinstance(here, dict) else None
+        if not isinstance(here, dict):
+            return None
+        if here.get(part) is None:
+            here[part] = {}
+        here = here[part]
     return here
 
 

@@ -29,6 +29,14 @@ class _Loader(yaml.SafeLoader):
         value: float = super().construct_yaml_float(node)
         return int(value) if value.is_integer() else value
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """A value; one that does not fit its tag (`!!bool perhaps`, `!!float ''`) is an error with its line."""
+        try:
+            return super().construct_object(node, deep)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            said = f"{node.value!r:.60} is not a {node.tag.rpartition(':')[2]}"
+            raise yaml.constructor.ConstructorError(None, None, said, node.start_mark) from error
+
 
 _Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_yaml_float)
 
@@ -77,7 +85,7 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
         raise UserError(f"invalid YAML: {error.problem}", where=f"{path}:{line}", fix="Fix this line.") from None
     except yaml.YAMLError as error:
         raise UserError(f"invalid YAML: {error}", where=str(path)) from None
-    except (ValueError, RecursionError, OverflowError) as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"invalid YAML: {error}", where=str(path)) from None
 
 

@@ -95,8 +95,11 @@ def _bmp(path: Path) -> Any:
     import pyvips
     from PIL import Image
 
-    with Image.open(path, formats=("BMP",)) as file:
-        return pyvips.Image.new_from_array(np.asarray(file.convert("RGB"))).copy(interpretation="srgb")
+    try:
+        with Image.open(path, formats=("BMP",)) as file:
+            return pyvips.Image.new_from_array(np.asarray(file.convert("RGB"))).copy(interpretation="srgb")
+    except Image.DecompressionBombError as error:
+        raise ValueError(str(error)) from error
 
 
 def unreadable(path: Path, error: BaseException) -> UserError:

@@ -7,9 +7,11 @@ import numpy as np
 
 from paragonsr.data.decoding import Problem, Progress, for_each_pair, load_pair
 from paragonsr.data.image_file import orientation
+from paragonsr.data.manifest import read_weights
 from paragonsr.data.mismatch import mismatch
 from paragonsr.data.options import DatasetOptions
 from paragonsr.data.pairing import Pair, match
+from paragonsr.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,11 @@ def check_dataset(options: DatasetOptions, scale: int, phase: str, progress: Pro
     problems += [Problem(name, "has no HR image") for name in found.without_hr]
     problems += broken
     problems += [Problem(found.pairs[i].name, look.mismatch) for i, look in sorted(looks.items()) if look.mismatch]
+    if options.sample_weight is not None:
+        try:
+            read_weights(options.hr_roots, options.sample_weight)
+        except UserError as error:
+            problems.append(Problem(str(error.where), error.what))
     try:
         patch = options.lq_patch(scale) or 0
     except ValueError as error:

@@ -47,13 +47,13 @@ from paragonsr.training.engine.objective import Objective
 from paragonsr.training.engine.rate_trials import try_rates
 from paragonsr.training.engine.signals import Interruption
 from paragonsr.training.engine.step import lq_images, to_device
-from paragonsr.training.engine.validation import ValidationSet, Validator
+from paragonsr.training.engine.validation import Validator
 from paragonsr.training.loop import Trainer
 from paragonsr.training.reporting.console import Console
 from paragonsr.training.reporting.loggers import LoggerGroup
 from paragonsr.training.reporting.record import MetricsRecord, truncate
 from paragonsr.training.reporting.recorded_stats import RecordedSystemStats
-from paragonsr.training.run_data import Data, image_statistics
+from paragonsr.training.run_data import Data, image_statistics, validation_sets
 
 
 def assemble(
@@ -318,7 +318,7 @@ def _validator(
     console: Console,
 ) -> Validator:
     return Validator(
-        [ValidationSet(config.datasets[phase].title(phase), packed) for phase, packed in data.validation.items()],
+        validation_sets(config, data),
         config.val,
         config.scale,
         device_context,

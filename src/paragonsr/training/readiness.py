@@ -9,8 +9,10 @@ import numpy as np
 from paragonsr.archs.weights import load_into, read_weights, starting_options
 from paragonsr.config import Config
 from paragonsr.errors import UserError
-from paragonsr.training.checkpoint.files import read_state
-from paragonsr.training.checkpoint.resume import require_format
+from paragonsr.run_description import has_description
+from paragonsr.training.checkpoint.files import CheckpointFiles, read_state
+from paragonsr.training.checkpoint.resume import require_format, require_own
+from paragonsr.training.time_plan import as_begun
 
 SMALL = 128
 """Side in pixels below which an image is measured for a try: what is larger can be measured."""
@@ -38,10 +40,35 @@ def _start_weights(config: Config) -> None:
         read_weights(config.path.pretrain_network_d)
 
 
+def with_start_options(config: Config) -> tuple[Config, str | None]:
+    """The configuration with the network's options that the weights to start from were trained with, and a note."""
+    path = config.path.pretrain_network_g
+    if path is None:
+        return config, None
+    options = starting_options(config.network, path, config.path.param_key_g)
+    changed = [name for name in type(options).model_fields if getattr(options, name) != getattr(config.network, name)]
+    if not changed:
+        return config, None
+    shown = ", ".join(f"{name}: {getattr(options, name)}" for name in changed)
+    return config.model_copy(update={"network_g": options}), f"network_g as {path} was trained: {shown}"
+
+
 def _resume_state(config: Config) -> None:
-    if config.path.resume_state is not None:
-        _, rest = read_state(Path(config.path.resume_state))
-        require_format(rest, config.path.resume_state)
+    """The state that is named, or those of an earlier run in the folder, are readable and of this run."""
+    named, folder = config.path.resume_state, Path(config.path.experiments_root) / config.name
+    if named is not None:
+        where, found = named, read_state(Path(named))
+    elif has_description(folder):
+        newest = CheckpointFiles(folder, config.logger.keep_last).newest()
+        if newest is None:
+            return
+        where, found = str(folder), newest[:2]
+    else:
+        return
+    require_format(found[1], where)
+    config, _ = with_start_options(config)
+    config = as_begun(config, folder) or config
+    require_own(found[1], config, found[1].get("images", ""), where)
 
 
 def _experiments(config: Config) -> None:

@@ -12,19 +12,19 @@ from torch import nn
 
 from paragonsr.archs.branches import merged
 from paragonsr.archs.complexity import count_parameters
-from paragonsr.archs.weights import load_into, starting_options
+from paragonsr.archs.weights import load_into
 from paragonsr.config import Config
 from paragonsr.errors import UserError
 from paragonsr.training.assembly import assemble
 from paragonsr.training.checkpoint.run_folder import RunFolder, environment
 from paragonsr.training.engine.device_context import DeviceContext, open_device_context
 from paragonsr.training.engine.factory import build_network
-from paragonsr.training.engine.validation import sanity
+from paragonsr.training.engine.validation import Validator, sanity
 from paragonsr.training.loop import Trainer
-from paragonsr.training.readiness import shared_images, shared_note, validation_problems
+from paragonsr.training.readiness import shared_images, shared_note, validation_problems, with_start_options
 from paragonsr.training.reporting.console import Console
 from paragonsr.training.reporting.pictures import comparison_picture
-from paragonsr.training.run_data import Data, open_data
+from paragonsr.training.run_data import Data, open_data, validation_sets
 from paragonsr.training.time_plan import planned
 
 
@@ -60,12 +60,12 @@ def train(config: Config, *, fresh: bool = False, notes: tuple[str, ...] = (), c
     """
     with ExitStack() as stack:
         device_context = stack.enter_context(open_device_context(config))
-        config, beginning = _from_where_it_begins(config)
+        config, beginning = with_start_options(config)
         torch.manual_seed(config.manual_seed)
         network = build_network(config, device_context)
         sanity(network, device_context)
         data = open_data(config, device_context)
-        warnings = _before_the_first_step(config, data)
+        warnings = _before_the_first_step(config, device_context, data, network)
         with device_context.main_process_first():
             folder = RunFolder(config, fresh=fresh, is_main_process=device_context.is_main_process)
             stack.callback(folder.release)
@@ -92,8 +92,8 @@ def train(config: Config, *, fresh: bool = False, notes: tuple[str, ...] = (), c
         return outcome
 
 
-def _before_the_first_step(config: Config, data: Data) -> list[str]:
-    """Refuse what would fail at the first validation; warn of what would be measured wrongly.
+def _before_the_first_step(config: Config, device_context: DeviceContext, data: Data, network: nn.Module) -> list[str]:
+    """Refuse what would fail at the first validation, which is rehearsed; warn of what would be measured wrongly.
 
     Raises:
         UserError: naming each validation image that a metric cannot measure.
@@ -106,20 +106,9 @@ def _before_the_first_step(config: Config, data: Data) -> list[str]:
         shared = shared_images(data.train.digests(), packed.digests())
         if shared:
             notes.append(shared_note(phase, shared, len(packed)))
+    sets = validation_sets(config, data)
+    Validator(sets, config.val, config.scale, device_context).rehearse(network)
     return notes
-
-
-def _from_where_it_begins(config: Config) -> tuple[Config, str | None]:
-    """The configuration with the network's options that the weights to start from were trained with."""
-    path = config.path.pretrain_network_g
-    if path is None:
-        return config, None
-    options = starting_options(config.network, path, config.path.param_key_g)
-    changed = [name for name in type(options).model_fields if getattr(options, name) != getattr(config.network, name)]
-    if not changed:
-        return config, None
-    shown = ", ".join(f"{name}: {getattr(options, name)}" for name in changed)
-    return config.model_copy(update={"network_g": options}), f"network_g as {path} was trained: {shown}"
 
 
 def _heading(config: Config, device_context: DeviceContext, data: Data, network: nn.Module) -> Iterator[str]:

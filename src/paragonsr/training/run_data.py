@@ -11,6 +11,7 @@ from paragonsr.config import Config
 from paragonsr.data.packed import PackedDataset
 from paragonsr.data.statistics import statistics
 from paragonsr.training.engine.device_context import DeviceContext
+from paragonsr.training.engine.validation import ValidationSet
 from paragonsr.training.reporting.console import Console
 from paragonsr.training.teacher import attach_teacher
 
@@ -47,3 +48,8 @@ def open_data(config: Config, device_context: DeviceContext) -> Data:
 def image_statistics(images: PackedDataset) -> Measurements:
     """Describe the training images by the statistics that the loss balance is calibrated with."""
     return Measurements(0, STATISTICS, statistics(images))
+
+
+def validation_sets(config: Config, data: Data) -> list[ValidationSet]:
+    """The sets that are validated, by the names that their values have; the deciding one first."""
+    return [ValidationSet(config.datasets[phase].title(phase), packed) for phase, packed in data.validation.items()]

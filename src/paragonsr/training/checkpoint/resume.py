@@ -69,6 +69,7 @@ def find_state(
     for trouble in troubles:
         console.say(trouble, "red")
     require_format(rest, str(files.states))
+    require_own(rest, config, images, str(files.states))
     return ResumeState(tensors, rest)
 
 
@@ -88,6 +89,16 @@ def require_format(rest: dict[str, Any], where: str) -> None:
         )
 
 
+def require_own(rest: dict[str, Any], config: Config, images: str, where: str) -> None:
+    """Refuse a state of another run; `where` is for the message.
+
+    Raises:
+        UserError: naming every key that differs, or that the training images differ.
+    """
+    fix = "Undo these changes, or start a new run from its weights: path.pretrain_network_g=..."
+    require_same(rest["config"], rest["images"], config, images, where, fix)
+
+
 def _named(
     path: Path,
     files: CheckpointFiles,
@@ -99,9 +110,7 @@ def _named(
     """The state that the user names; or, when this run has been there already, the newest that goes back to it."""
     tensors, rest = read_state(path)
     require_format(rest, str(path))
-    if "config" in rest:
-        fix = "Undo these changes, or start a new run from its weights: path.pretrain_network_g=..."
-        require_same(rest["config"], rest["images"], config, images, str(path), fix)
+    require_own(rest, config, images, str(path))
     begun = files.newest(parent=rest["digest"])
     if begun is not None:
         return ResumeState(*begun[:2])

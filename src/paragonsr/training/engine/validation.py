@@ -48,9 +48,9 @@ class Validator:
         options: ValOptions,
         scale: int,
         device_context: DeviceContext,
-        folder: Path | None,
-        progress: Callable[[int, int], None],
-        show: Callable[[str, np.ndarray, int], None],
+        folder: Path | None = None,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+        show: Callable[[str, np.ndarray, int], None] = lambda name, image, iteration: None,
     ) -> None:
         self.sets, self.options, self.scale, self.device_context = list(sets), options, scale, device_context
         self.folder, self.progress, self.show = folder, progress, show
@@ -74,6 +74,16 @@ class Validator:
         network.train(was_training)
         return Validation(iteration, values)
 
+    def rehearse(self, network: nn.Module) -> None:
+        """Upscale and measure the largest image of each set, and forget it: what fails then fails before training."""
+        was_training = network.training
+        network.eval()
+        for validation_set in self.sets:
+            shapes = validation_set.store.shapes
+            largest = max(range(len(shapes)), key=lambda i: shapes[i][0] * shapes[i][1])
+            self._values(validation_set, largest, self.upscale(network, np.array(validation_set.store.lq(largest))))
+        network.train(was_training)
+
     def upscale(self, network: nn.Module, lr_image: np.ndarray) -> np.ndarray:
         """One LR image, uint8 h x w x 3, to the SR image, uint8."""
         with self.device_context.autocast():
@@ -90,14 +100,17 @@ class Validator:
     def _measure(
         self, network: nn.Module, validation_set: ValidationSet, index: int, iteration: int
     ) -> dict[str, float]:
-        store = validation_set.store
-        sr = self.upscale(network, np.array(store.lq(index)))
+        sr = self.upscale(network, np.array(validation_set.store.lq(index)))
         name = self._pictures[validation_set.name][index]
         if validation_set is self.sets[0] and index < self.options.pictures:
             self.show(name, sr, iteration)
         if self.folder is not None:
             write_png(self.folder / name / f"{name}_{iteration:06d}.png", sr)
-        return {name: metric.measure(sr, store.hr(index)) for name, metric in self.metrics.items()}
+        return self._values(validation_set, index, sr)
+
+    def _values(self, validation_set: ValidationSet, index: int, sr: np.ndarray) -> dict[str, float]:
+        hr = validation_set.store.hr(index)
+        return {name: metric.measure(sr, hr) for name, metric in self.metrics.items()}
 
     def _gather(self, mine: dict[int, dict[str, float]]) -> list[dict[str, float]]:
         if self.device_context.world == 1:
