@@ -269,7 +269,7 @@ def test_a_whole_number_is_a_count_however_it_is_written(text: str, tiny_config:
         ("? [a, b]\n: 3", "a key must be a word"),
         ("? {a: b}\n: 3", "a key must be a word"),
         ("train: [1, 2]", "train"),
-        ("name: " + "9" * 5000, "digits"),
+        ("name: " + "9" * 5000, "is not an int"),
         ("a: &x 1\na: 2", "duplicate key"),
         ("datasets:\n  train: 7", "datasets.train"),
         ("[" * 3000, "YAML"),

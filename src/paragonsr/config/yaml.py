@@ -34,7 +34,8 @@ class _Loader(yaml.SafeLoader):
         try:
             return super().construct_object(node, deep)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            said = f"{node.value!r:.60} is not a {node.tag.rpartition(':')[2]}"
+            tag = node.tag.rpartition(":")[2]
+            said = f"{node.value!r:.60} is not {'an' if tag == 'int' else 'a'} {tag}"
             raise yaml.constructor.ConstructorError(None, None, said, node.start_mark) from error
 
 

@@ -27,6 +27,8 @@ class Interruption:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         for number, handler in self._previous.items():
+            if value is not None and number == signal.SIGTERM and self._hardware.world > 1:
+                continue  # torchrun ends all when one is lost: this one is ending, and has still to say why
             signal.signal(number, handler)  # type: ignore[arg-type]
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
