@@ -80,7 +80,7 @@ def test_check_opens_the_state_to_resume_from(
     kept = state.read_bytes()
     for command in ("check", "train"):
         code, text = _run(capsys, command, tiny_config({"path.resume_state": str(state)}))
-        assert (code, "of another trainer" in text, "delete" in text) == (2, True, False), text
+        assert (code, "by another trainer" in text, "delete" in text) == (2, True, False), text
     assert state.read_bytes() == kept
 
 
@@ -107,10 +107,10 @@ def test_validation_images_that_are_trained_on_are_counted(
     shutil.copy(tmp_path / "hr" / "photo_00.png", tmp_path / "val" / "another_name.png")
     code, text = _run(capsys, "check", path, "--no-measure")
     assert code == 0
-    assert "1 of 3 images of datasets.val are training images (another_name.png)" in text
+    assert "1 of 3 images of datasets.val are also training images (another_name.png)" in text
     code, text = _run(capsys, "train", path)
     assert code == 0
-    assert "1 of 3 images of datasets.val are training images" in text
+    assert "1 of 3 images of datasets.val are also training images" in text
 
 
 @pytest.mark.parametrize(

@@ -162,7 +162,7 @@ def test_a_run_that_goes_on_from_another_ones_state_says_that_it_cannot_be_repla
     state = _train(tiny_config(name="first")).folder / "training_states" / "12.state"
     other = _train(tiny_config({"path.resume_state": str(state), "train.total_iter": 16}, name="second"))
     main_exits(["replay", str(other.folder)], 2)
-    assert "its record begins at iteration 12, in the middle of another run" in capsys.readouterr().err
+    assert "the record begins at iteration 12, in the middle of another run" in capsys.readouterr().err
 
 
 def main_exits(arguments: list[str], code: int) -> None:

@@ -34,12 +34,12 @@ def test_a_record_that_is_shorter_than_its_checkpoint_is_named(
     size = file.stat().st_size
     file.write_bytes(file.read_bytes()[:left])
     result, said = _resumed(path)
-    assert f"{file.relative_to(before.folder)}: {left} of {size} bytes are left of the record" in said
+    assert f"{file.relative_to(before.folder)}: only {left} of the {size} bytes recorded up to this" in said
     assert result.iteration == 12
 
 
 def test_a_whole_record_is_not_named(half: tuple[Path, TrainResult]) -> None:
-    assert "bytes are left" not in _resumed(half[0])[1]
+    assert "bytes recorded" not in _resumed(half[0])[1]
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated", "one bit", "another run's"])

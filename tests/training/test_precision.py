@@ -78,9 +78,9 @@ def _failing(network: nn.Module) -> nn.Module:
 @pytest.mark.parametrize(
     ("fake", "seconds", "said"),
     [
-        (_failing, {}, "the compiler failed (RuntimeError: no compiler): training eager"),
+        (_failing, {}, "the compiler failed (RuntimeError: no compiler): training in eager mode"),
         (_Half, {}, "output differs by"),
-        (nn.Sequential, {"Sequential": 2.0}, "takes 2.00 times as long: training eager"),
+        (nn.Sequential, {"Sequential": 2.0}, "takes 2.00 times as long: training in eager mode"),
         (nn.Sequential, {"Sequential": 0.5}, "2.00 times as fast (output differs by 0.0e+00): in use"),
     ],
 )

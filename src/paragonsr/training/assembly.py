@@ -1,4 +1,4 @@
-"""From a configuration to the parts of a run: everything is made here, once, and handed to the loop."""
+"""Build every part of a run from its configuration, once, and hand the parts to the training loop."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -65,16 +65,16 @@ def assemble(
     console: Console,
     stack: ExitStack,
 ) -> Trainer:
-    """Make the parts of a run, and bring them to where an earlier session of it stopped.
+    """Build the parts of a run and, when resuming, restore the state that an earlier session saved.
 
     Args:
         config: the run.
         device_context: device, precision, processes.
-        network: with its initial weights, on the device.
+        network: the network with its initial weights, on the device.
         data: the images.
         folder: the run's folder.
-        console: is told what the user should know.
-        stack: closes what must be closed at the end.
+        console: receives the messages for the user.
+        stack: closes files, processes and loggers at the end.
     """
     resumed = find_state(config, data.train.fingerprint, folder, device_context, console)
     if resumed is None and config.path.pretrain_network_g:
@@ -152,7 +152,7 @@ def assemble(
 
 
 def learning_rate(config: Config) -> Callable[[float, float], float]:
-    """(position, base rate) -> rate of the next update, before any automation's factor."""
+    """Schedule of the learning rate: (position, base lr) -> lr of the next update, before any automation's factor."""
     options = config.train
 
     @lru_cache(maxsize=8)
@@ -236,7 +236,7 @@ def _first_measurements(
     sampler: Sampler,
     console: Console,
 ) -> list[Measurements]:
-    """What automations want to know before the first step."""
+    """Measurements that the automations need before the first step."""
     found = []
     if config.train.dynamic_loss_scheduling.enabled:
         found.append(image_statistics(data.train))
@@ -259,14 +259,14 @@ def _pretrain(config: Config, network: nn.Module, console: Console) -> None:
 
 
 def _pretrain_learned(path: str, objective: Objective, console: Console) -> None:
-    """Start the network of the one learned loss from weights.
+    """Load pretrained weights into the network of the only learned loss.
 
     Raises:
-        UserError: there is not one learned loss, or the tensors are not those of its network.
+        UserError: there is not exactly one learned loss, or the tensors do not fit its network.
     """
     if len(objective.learned) != 1:
         raise UserError(
-            f"the losses have {len(objective.learned)} networks that learn, and these weights are for one",
+            f"these weights are for one learned loss, but the configuration has {len(objective.learned)}",
             where="path.pretrain_network_d",
             fix="Remove the key.",
         )
@@ -282,7 +282,8 @@ def _pretrain_learned(path: str, objective: Objective, console: Console) -> None
 def _forward(
     config: Config, network: nn.Module, device_context: DeviceContext, sampler: Sampler, console: Console
 ) -> nn.Module:
-    """The network as the step calls it: compiled where that pays, and one of several processes."""
+    """Network as the step calls it: compiled if that is faster, wrapped in DistributedDataParallel if there are
+    several processes."""
     forward = network
     if config.use_compile:
         with torch.random.fork_rng():
@@ -293,7 +294,7 @@ def _forward(
         forward = DistributedDataParallel(
             forward,
             device_ids=[device_context.device] if device_context.device.type == "cuda" else None,
-            # Buffers are constants here; a process that repeats a micro-batch must not wait for one that does not.
+            # Buffers are constants here, and a process that retries a micro-batch must not wait for the others.
             broadcast_buffers=False,
         )
     return forward

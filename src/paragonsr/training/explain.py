@@ -1,4 +1,4 @@
-"""What the automations of a configuration are about to do, in words and values."""
+"""Explanation of what the automations of a configuration will do, in words and values."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -14,13 +14,13 @@ from paragonsr.training.engine.device_context import open_device_context
 from paragonsr.training.run_data import image_statistics, open_data
 
 WIDTH = 80
-"""Characters of a line."""
+"""Maximum line width, in characters."""
 INDENT = 14
-"""Column at which the text after a title begins."""
+"""Column where the text after a title begins."""
 
 
 def acting(config: Config) -> Iterator[str]:
-    """One line for each automation that would act, and what it may change; `explanation` says more."""
+    """One line per active automation, with what it may change; `explanation` gives the details."""
     parameters = count_parameters(config.network.build(scale=config.scale))
     automations = make_automations(config, run_context(config, parameters, world=1))
     width = max(len(automation.name) for automation in automations)
@@ -28,7 +28,7 @@ def acting(config: Config) -> Iterator[str]:
 
 
 def explanation(config: Config) -> Iterator[str]:
-    """Lines for a person: network and images, calibration, then one paragraph for each automation."""
+    """Human-readable lines: network and images, calibration, then one paragraph per automation."""
     with open_device_context(config) as device_context:
         network = config.network.build(scale=config.scale)
         parameters = count_parameters(network)
@@ -55,11 +55,11 @@ def explanation(config: Config) -> Iterator[str]:
 
 
 def _rates(config: Config) -> Iterator[str]:
-    """The learning rate at five places of the run."""
+    """Learning rate at five points of the run."""
     rate, total = learning_rate(config), config.train.total_iter
     base = config.train.optim_g.first_lr
     points = sorted({0, total // 4, total // 2, total * 3 // 4, total - 1})
-    chosen = ", until the trial before the run has chosen one" if config.train.optim_g.lr == "auto" else ""
+    chosen = ", until the trials before the run have chosen one" if config.train.optim_g.lr == "auto" else ""
     yield f"learning rate by the schedule alone{chosen}"
     yield from _row("iteration", [f"{point:<8}" for point in points], "  ")
     yield from _row("rate", [f"{rate(point, base):<8.2e}" for point in points], "  ")
@@ -71,7 +71,7 @@ def _sections(config: Config) -> dict[str, AutomationOptions]:
 
 
 def _keys(options: AutomationOptions) -> Iterator[str]:
-    """The keys that the user wrote, and those left at their defaults, spelt as in YAML."""
+    """Keys set by the user, then those left at their defaults, spelled as in YAML."""
     names = [name for name in type(options).model_fields if name not in ("enabled", "dry_run")]
     for title, given in (("as written", True), ("by default", False)):
         chosen = [name for name in names if (name in options.model_fields_set) == given]
@@ -84,7 +84,7 @@ def _yaml(value: Any) -> str:
 
 
 def _row(title: str, parts: Iterable[str], gap: str) -> Iterator[str]:
-    """A title and what belongs to it, in as many lines as that takes; lines break between parts."""
+    """A title followed by its parts; lines break only between parts."""
     line = f"  {title:{INDENT - 2}}"
     for part in parts:
         if len(line) > INDENT and len(line) + len(part) > WIDTH:

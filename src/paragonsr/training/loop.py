@@ -24,7 +24,7 @@ from paragonsr.training.reporting.loggers import LoggerGroup
 
 @dataclass
 class Trainer:
-    """What the loop brings together; each part knows its own business and none of the others'."""
+    """Training loop. It connects the parts of a run; the parts do not know each other."""
 
     calendar: Calendar
     reference_batch: int
@@ -45,13 +45,13 @@ class Trainer:
     size_probe: SizeProbe
     forecaster: Forecaster
     measurements: Sequence[Measurements] = ()
-    """What is known before the first step."""
+    """Measurements made before the first step."""
 
     def run(self) -> str:
-        """Train to the end of the plan, or until a decision or a signal stops it.
+        """Train to the end of the plan, or until a decision or a signal stops the run.
 
         Returns:
-            why training ended: "finished", "interrupted", or the reason of a stop.
+            why training ended: "finished", "interrupted", or the reason for the stop.
         """
         state, settings, stopped = self.state, self._begin(), False
         while state.iteration < settings.total_iter and not stopped:
@@ -78,7 +78,7 @@ class Trainer:
         return settings.stop or ("interrupted" if stopped else "finished")
 
     def _step(self, settings: Hyperparameters) -> tuple[StepResult, float]:
-        """One optimisation step on the next samples, and the position that it was made at."""
+        """Run one optimisation step on the next samples; returns its result and its position in the plan."""
         state = self.state
         batch, iterations = self._batch(settings)
         position = settings.pace.position_at(state.iteration)
@@ -99,7 +99,7 @@ class Trainer:
         return step, position
 
     def _begin(self) -> Hyperparameters:
-        """Let the automations act on what is known before the first step."""
+        """Let the automations act on the measurements made before the first step."""
         nothing_due = Due()
         decisions = [
             decision for measurements in self.measurements for decision in self._observe(measurements, nothing_due)
@@ -107,7 +107,8 @@ class Trainer:
         return self.controller.apply(decisions, self.state.iteration)
 
     def _batch(self, settings: Hyperparameters) -> tuple[Batch, int]:
-        """This process' share of the next samples, and how many iterations they make; the run does not end late."""
+        """This process' share of the next samples, and how many iterations they count for; never past the end of the
+        run."""
         left = settings.total_iter - self.state.iteration
         iterations = min(settings.batch_size // self.reference_batch, left)
         share = iterations * self.reference_batch // self.device_context.world
@@ -126,7 +127,7 @@ class Trainer:
         return decisions
 
     def _observe(self, observation: Observation, due: Due) -> list[Decision]:
-        """Record an observation, show it to everyone, and collect what the automations make of it."""
+        """Log an observation, pass it to all automations and collect their decisions."""
         self.loggers.observe(observation, self.state.best, line=due.line)
         if isinstance(observation, Steps):
             bad = diagnosis.bad_steps(observation)

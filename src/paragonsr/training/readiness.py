@@ -1,4 +1,4 @@
-"""What would stop a run, or make it train something else, found before its first step."""
+"""Checks before the first step: what would stop a run, or make it train something else."""
 
 import tempfile
 from collections.abc import Mapping
@@ -15,11 +15,11 @@ from paragonsr.training.checkpoint.resume import require_format, require_own
 from paragonsr.training.time_plan import as_begun
 
 SMALL = 128
-"""Side in pixels below which an image is measured for a try: what is larger can be measured."""
+"""Shorter side, in pixels, above which every metric can measure an image; smaller images are tried."""
 
 
 def start_problems(config: Config) -> list[str]:
-    """What is wrong with the weights and states that a run begins from, and with the place it writes to."""
+    """Problems with the weights and states that a run starts from, and with the folder it writes to."""
     problems = []
     for work in (_start_weights, _resume_state, _experiments):
         try:
@@ -41,7 +41,7 @@ def _start_weights(config: Config) -> None:
 
 
 def with_start_options(config: Config) -> tuple[Config, str | None]:
-    """The configuration with the network's options that the weights to start from were trained with, and a note."""
+    """Configuration with the network options taken from the pretrained weights, and a note on what changed."""
     path = config.path.pretrain_network_g
     if path is None:
         return config, None
@@ -54,7 +54,7 @@ def with_start_options(config: Config) -> tuple[Config, str | None]:
 
 
 def _resume_state(config: Config) -> None:
-    """The state that is named, or those of an earlier run in the folder, are readable and of this run."""
+    """Check that the named resume state, or the newest in the run's folder, is readable and belongs to this run."""
     named, folder = config.path.resume_state, Path(config.path.experiments_root) / config.name
     if named is not None:
         where, found = named, read_state(Path(named))
@@ -72,7 +72,7 @@ def _resume_state(config: Config) -> None:
 
 
 def _experiments(config: Config) -> None:
-    """A file can be made in the folder of experiments, or in the nearest one that exists above it."""
+    """Check that a file can be created in the run's folder, or in its nearest existing parent."""
     folder = (Path(config.path.experiments_root) / config.name).absolute()
     while not folder.exists():
         folder = folder.parent
@@ -86,11 +86,11 @@ def _experiments(config: Config) -> None:
 
 
 def validation_problems(config: Config, phase: str, shapes: Mapping[str, tuple[int, int]]) -> list[str]:
-    """Validation images that a metric cannot measure.
+    """Find validation images that a metric cannot measure.
 
     Args:
         config: the run.
-        phase: of the validation set.
+        phase: phase of the validation set.
         shapes: name -> height and width of the HR image.
     """
     metrics = {name: options.build(scale=config.scale) for name, options in config.val.chosen_metrics().items()}
@@ -108,7 +108,7 @@ def validation_problems(config: Config, phase: str, shapes: Mapping[str, tuple[i
 
 
 def shared_images(train: Mapping[str, str], validation: Mapping[str, str]) -> list[str]:
-    """Names of the validation images that are training images too.
+    """Names of the validation images that are also training images.
 
     Args:
         train, validation: name -> hash of the decoded image.
@@ -118,9 +118,9 @@ def shared_images(train: Mapping[str, str], validation: Mapping[str, str]) -> li
 
 
 def shared_note(phase: str, shared: list[str], count: int) -> str:
-    """The warning about validation images that are trained on."""
+    """Warning about validation images that are also training images."""
     shown = ", ".join(shared[:3]) + (f" and {len(shared) - 3} more" if len(shared) > 3 else "")
     return (
-        f"{len(shared)} of {count} images of datasets.{phase} are training images ({shown}): "
-        "their values say nothing about other images"
+        f"{len(shared)} of {count} images of datasets.{phase} are also training images ({shown}): "
+        "their metric values say nothing about unseen images"
     )

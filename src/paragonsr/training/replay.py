@@ -1,4 +1,4 @@
-"""Making a run's decisions again from what it observed."""
+"""Replay of a run's decisions from its recorded observations."""
 
 import json
 import math
@@ -17,17 +17,17 @@ from paragonsr.training.control.controller import Controller, Hyperparameters
 from paragonsr.training.reporting.record import read_observations
 
 Line = dict[str, Any]
-"""What stands in one line of journal.jsonl."""
+"""One line of journal.jsonl."""
 
 
 def replay(folder: Path) -> "Replay":
-    """Feed a run's recorded observations to fresh automations, and hold their decisions against its journal.
+    """Feed a run's recorded observations to fresh automations, and compare their decisions with its journal.
 
     Args:
         folder: the run's folder.
 
     Raises:
-        UserError: it is not the folder of a run, it is of another version, or one whose record begins in the middle.
+        UserError: not the folder of a run, a run of another version, or a run whose record begins in the middle.
     """
     try:
         description = read_description(folder)
@@ -45,36 +45,36 @@ def replay(folder: Path) -> "Replay":
 
 
 class Replay:
-    """Decisions made again, beside those of the journal.
+    """Replayed decisions, compared with those of the journal.
 
     Args:
-        again: the lines that the journal should have.
-        journal: those that it has.
+        again: the replayed lines.
+        journal: the lines of the journal.
     """
 
     def __init__(self, again: Sequence[Line], journal: Sequence[Line]) -> None:
         self.again, self.journal = again, journal
 
     def differences(self) -> Iterator[str]:
-        """One sentence for each place where the two differ."""
+        """One sentence for each line that differs."""
         for number in range(max(len(self.again), len(self.journal))):
             now = self.again[number] if number < len(self.again) else None
             then = self.journal[number] if number < len(self.journal) else None
-            # As text, in which not-a-number is itself.
+            # Compared as text, where NaN equals NaN.
             if json.dumps(now, sort_keys=True) != json.dumps(then, sort_keys=True):
                 yield f"decision {number + 1}: the journal has {_shown(then)}, the replay {_shown(now)}"
 
 
 @dataclass(frozen=True)
 class _Session:
-    """A part of a run that was trained with one configuration."""
+    """Part of a run that was trained with one configuration."""
 
     until: float
-    """Iteration from which on another one held."""
+    """Iteration at which the next configuration took over."""
     config: Config
 
     def is_over(self, observation: Observation) -> bool:
-        """Whether an observation belongs to a later session. Facts are found at the beginning of one."""
+        """Whether an observation belongs to a later session. Measurements are made at the beginning of a session."""
         after = observation.iteration - self.until
         return after > 0 or (after == 0 and isinstance(observation, Measurements))
 
@@ -82,7 +82,7 @@ class _Session:
 def _again(
     sessions: Sequence[_Session], parameters: int, world: int, observations: Iterable[Observation]
 ) -> Iterator[Line]:
-    """The journal's lines, made again."""
+    """Replayed journal lines."""
     current, *later = sessions
     entries: list[Entry] = []
     automations, controller = _parts(current.config, parameters, world, entries)
@@ -98,14 +98,14 @@ def _again(
                     automation.load_state_dict(json.loads(json.dumps(earlier[automation.name])))
         for automation in automations:
             controller.apply(automation.observe(observation), observation.iteration)
-    # Through JSON, as the journal went: tuples become lists.
+    # Through JSON like the journal itself, so that tuples become lists.
     return (json.loads(json.dumps(entry.as_dict())) for entry in entries)
 
 
 def _parts(
     config: Config, parameters: int, world: int, entries: list[Entry]
 ) -> tuple[Sequence[Automation], Controller]:
-    """Automations as they begin, and controls that change nothing but the settings, and tell each entry."""
+    """Automations in their initial state, and a controller that changes only the settings and collects each entry."""
     controller = Controller(
         Hyperparameters.of(config, world),
         DecisionJournal(None),
@@ -119,7 +119,7 @@ def _require_beginning(observations: Sequence[Observation], folder: Path) -> Non
     first = next((o for o in observations if isinstance(o, Steps)), None)
     if first is not None and first.values["position"][0] > 0:
         raise UserError(
-            f"its record begins at iteration {first.values['position'][0]:.0f}, in the middle of another run",
+            f"the record begins at iteration {first.values['position'][0]:.0f}, in the middle of another run",
             where=str(folder),
             fix="Replay the run that path.resume_state came from.",
         )

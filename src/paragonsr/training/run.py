@@ -1,4 +1,4 @@
-"""One training run, from its configuration to its end."""
+"""One training run, from configuration to result."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -33,30 +33,30 @@ class TrainResult:
     """How a run ended."""
 
     reason: str
-    """finished, interrupted, or why an automation stopped it."""
+    """"finished", "interrupted", or why an automation stopped the run."""
     failed: bool
-    """Whether an automation gave up: the weights are those of before."""
+    """Whether an automation gave up: the weights are then the last good ones."""
     folder: Path
     iteration: int
     best: dict[str, Any] | None
-    """metric, value, iteration and protocol of the best validation."""
+    """Metric, value, iteration and protocol of the best validation."""
     weights: Path
-    """The best weights, or the last where nothing was validated."""
+    """File of the best weights, or of the last ones if nothing was validated."""
     picture: Path | None
     """LR, bicubic, SR and HR side by side; None without validation images."""
 
 
 def train(config: Config, *, fresh: bool = False, notes: tuple[str, ...] = (), command: str = "") -> TrainResult:
-    """Train, resuming what the experiment's folder holds.
+    """Train; resumes an earlier run found in the experiment's folder.
 
     Args:
         config: the run.
-        fresh: archive an earlier run of that name and start over.
-        notes: said at the beginning and written to the log.
-        command: what resumes the run, for the message of an interruption.
+        fresh: archive an earlier run of the same name and start over.
+        notes: messages shown at the start and written to the log.
+        command: command that resumes the run, shown when it is interrupted.
 
     Raises:
-        UserError: the configuration and the files it names cannot be trained from.
+        UserError: the configuration or a file it names cannot be used for training.
     """
     with ExitStack() as stack:
         device_context = stack.enter_context(open_device_context(config))
@@ -93,7 +93,7 @@ def train(config: Config, *, fresh: bool = False, notes: tuple[str, ...] = (), c
 
 
 def _before_the_first_step(config: Config, device_context: DeviceContext, data: Data, network: nn.Module) -> list[str]:
-    """Refuse what would fail at the first validation, which is rehearsed; warn of what would be measured wrongly.
+    """Rehearse the first validation, so that it cannot fail later, and warn about misleading validation images.
 
     Raises:
         UserError: naming each validation image that a metric cannot measure.
@@ -112,7 +112,7 @@ def _before_the_first_step(config: Config, device_context: DeviceContext, data: 
 
 
 def _heading(config: Config, device_context: DeviceContext, data: Data, network: nn.Module) -> Iterator[str]:
-    """What is trained, where, on what, and by which protocol each value is measured."""
+    """Network, device, images, and the protocol of each metric."""
     parameters = count_parameters(network)
     precision = str(device_context.dtype or torch.float32).removeprefix("torch.")
     where = f"on {device_context.device} in {precision}" + (
@@ -120,7 +120,7 @@ def _heading(config: Config, device_context: DeviceContext, data: Data, network:
     )
     yield f"{config.network.tag()} x{config.scale}, {parameters} parameters, {where}"
     patches = f"{config.batch * device_context.world} patches of {config.patch} x {config.patch}"
-    yield f"training on {len(data.train)} images, {patches} a step"
+    yield f"training on {len(data.train)} images, {patches} per step"
     for phase, packed in data.validation.items():
         yield f"validation on {config.datasets[phase].title(phase)}, {len(packed)} images"
     if data.validation:
@@ -141,7 +141,7 @@ def _description(config: Config, data: Data, network: nn.Module) -> dict[str, An
 
 
 def _train(training: Trainer, folder: RunFolder, description: dict[str, Any]) -> TrainResult:
-    """Train, and keep run.json true at the beginning, at the end and after a crash."""
+    """Train, and update run.json at the start, at the end and after a crash."""
     write: Callable[[dict[str, Any]], None] = (
         folder.write if training.device_context.is_main_process else lambda _: None
     )
@@ -166,7 +166,7 @@ def _train(training: Trainer, folder: RunFolder, description: dict[str, Any]) ->
 
 
 def _ending(outcome: TrainResult, command: str) -> Iterator[str]:
-    """How the run ended and where its results are."""
+    """Lines that say how the run ended and where its results are."""
     if outcome.reason == "interrupted":
         resume = f"; resume with: {command}" if command else ""
         yield f"interrupted after iteration {outcome.iteration}{resume}"

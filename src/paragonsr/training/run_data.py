@@ -1,4 +1,4 @@
-"""The images of a run: opened together, packed where they are new."""
+"""Images of a run: all sets are opened together, and packed if they are new."""
 
 import os
 from dataclasses import dataclass, field
@@ -18,13 +18,13 @@ from paragonsr.training.teacher import attach_teacher
 
 @dataclass(frozen=True)
 class Data:
-    """The images of a run."""
+    """Images of a run."""
 
     train: PackedDataset
     validation: dict[str, PackedDataset] = field(default_factory=dict)
 
     def fingerprints(self) -> dict[str, str]:
-        """Phase -> hash of the decoded images; phase_manifests -> those of the manifests that chose them."""
+        """Phase -> hash of the decoded images; <phase>_manifests -> hashes of the manifests that selected them."""
         sets = {"train": self.train} | self.validation
         chosen = {f"{name}_manifests": " ".join(packed.manifests) for name, packed in sets.items() if packed.manifests}
         taught = {"teacher": self.train.teacher.digest} if self.train.teacher else {}
@@ -32,7 +32,7 @@ class Data:
 
 
 def open_data(config: Config, device_context: DeviceContext) -> Data:
-    """Open all sets, packing those that are new; the main process packs, the others wait for it."""
+    """Open all sets and pack the new ones; the main process packs while the others wait."""
     log = Path(os.devnull) if device_context.is_main_process else None
     with Console(log) as console, device_context.main_process_first():
 
@@ -46,10 +46,10 @@ def open_data(config: Config, device_context: DeviceContext) -> Data:
 
 
 def image_statistics(images: PackedDataset) -> Measurements:
-    """Describe the training images by the statistics that the loss balance is calibrated with."""
+    """Statistics of the training images that calibrate the loss balance."""
     return Measurements(0, STATISTICS, statistics(images))
 
 
 def validation_sets(config: Config, data: Data) -> list[ValidationSet]:
-    """The sets that are validated, by the names that their values have; the deciding one first."""
+    """Validation sets, named as in the reported values; the first one decides which weights are best."""
     return [ValidationSet(config.datasets[phase].title(phase), packed) for phase, packed in data.validation.items()]

@@ -1,4 +1,4 @@
-"""The network that a run learns from: what it makes of the training images is packed once, before the first step."""
+"""Distillation: a teacher network's output on the training images is packed once, before the first step."""
 
 import hashlib
 import json
@@ -15,10 +15,10 @@ from paragonsr.training.engine.device_context import DeviceContext
 
 
 def attach_teacher(config: Config, packed: PackedDataset, device_context: DeviceContext, progress: Progress) -> None:
-    """Let the training set be learned from the configured teacher's output; does nothing where there is none.
+    """Add the configured teacher's output to the training set; does nothing without a teacher.
 
     Raises:
-        UserError: the weights cannot be read, or are of another scale.
+        UserError: the weights cannot be read, or are for another scale.
     """
     if config.path.pretrain_network_g_teacher is None:
         return
@@ -36,10 +36,10 @@ def attach_teacher(config: Config, packed: PackedDataset, device_context: Device
 
 
 def _load(config: Config, device_context: DeviceContext) -> Upscale:
-    """The teacher, on the device.
+    """Load the teacher onto the device; returns its upscaling function.
 
     Raises:
-        UserError: as `attach_teacher`.
+        UserError: as in `attach_teacher`.
     """
     path, options = config.path.pretrain_network_g_teacher, config.network_g_teacher
     assert path is not None
@@ -49,13 +49,13 @@ def _load(config: Config, device_context: DeviceContext) -> Upscale:
         raise UserError(
             f"this teacher upscales by {teacher.scale}, not by {config.scale}",
             where=path,
-            fix="Give the weights of a network of the same scale.",
+            fix="Give the weights of a network for the same scale.",
         )
     return teacher.upscale
 
 
 def _digest(config: Config) -> str:
-    """Hash of all that the teacher's output depends on, beside the LR images."""
+    """Hash of everything but the LR images that the teacher's output depends on."""
     assert config.path.pretrain_network_g_teacher is not None
     path = located(config.path.pretrain_network_g_teacher)
     if not path.is_file():

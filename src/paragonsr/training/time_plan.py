@@ -1,4 +1,4 @@
-"""A budget of seconds, turned into iterations by the measured speed of a step."""
+"""Conversion of a time budget into iterations, from the measured speed of a step."""
 
 import math
 from pathlib import Path
@@ -13,15 +13,15 @@ from paragonsr.training.engine.device_context import DeviceContext
 from paragonsr.training.engine.estimate import measured_step
 
 MEASURED_SHARE = 0.02
-"""Share of the budget that measuring the speed takes."""
+"""Share of the budget that is spent on measuring the speed."""
 LONGEST_SECONDS = 20.0
-"""Most seconds that it takes."""
+"""Upper limit of that time, in seconds."""
 
 
 def planned(config: Config, folder: RunFolder, device_context: DeviceContext) -> tuple[Config, str | None]:
-    """The configuration that fits a budget of seconds, and what changed in it; any other is left as it is.
+    """Fit the configuration to a budget in seconds, and say what changed; without such a budget nothing changes.
 
-    A resumed run keeps the plan that it was begun with, whatever the machine would do today.
+    A resumed run keeps the plan it was started with, even if the machine is faster or slower now.
     """
     budget = config.train.budget
     if budget is None or budget.unit != "seconds":
@@ -36,7 +36,7 @@ def planned(config: Config, folder: RunFolder, device_context: DeviceContext) ->
 
 
 def as_begun(config: Config, folder: Path) -> Config | None:
-    """The plan that an earlier session of the run has made of the same budget of seconds; None where there is none."""
+    """Plan that an earlier session of the run made from the same time budget; None if there is none."""
     budget = config.train.budget
     if budget is None or budget.unit != "seconds" or not has_description(folder):
         return None

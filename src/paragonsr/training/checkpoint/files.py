@@ -1,4 +1,4 @@
-"""Checkpoints on disk: written whole or not at all, verified when read, the last k and the best kept."""
+"""Checkpoints on disk: written atomically, verified when read; the last k and the best are kept."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ AUTOSAVE = "autosave"
 def write_state(path: Path, tensors: dict[str, Tensor], rest: dict[str, Any]) -> None:
     """Write a resume state: a safetensors file whose header also holds JSON and a digest of both.
 
-    The file appears under its name only when it is complete and on the disk.
+    The file appears under its name only when it is complete and flushed to disk.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(rest)
@@ -32,16 +32,16 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read and verify what `write_state` wrote. Nothing in the file is executed.
 
     Returns:
-        the tensors, and the rest with the state's own `digest`, by which it is known.
+        the tensors, and the rest, including the `digest` that identifies the state.
 
     Raises:
-        UserError: missing, truncated, damaged, or no resume state.
+        UserError: the file is missing, truncated, damaged, or not a resume state.
     """
     if _is_foreign(path):
         raise UserError(
-            "this is not a resume state of paragonsr but of another trainer; only its weights can be used",
+            "this resume state was written by another trainer; only its weights can be used",
             where=str(path),
-            fix="Give the weights that were saved with it: path.pretrain_network_g=...",
+            fix="Start from the weights that were saved with it: path.pretrain_network_g=...",
         )
     try:
         with safe_open(path, framework="pt") as file:
@@ -60,7 +60,7 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def _is_foreign(path: Path) -> bool:
-    """Whether a file is a PyTorch archive or a pickle, as the states of BasicSR and redux are."""
+    """Whether a file is a PyTorch archive or a pickle, like the states of BasicSR and traiNNer-redux."""
     try:
         with path.open("rb") as file:
             head = file.read(4)
@@ -73,7 +73,7 @@ def _damaged(path: Path, why: str) -> UserError:
     return UserError(
         f"this resume state is truncated or damaged ({why})",
         where=str(path),
-        fix="Move it away to resume from the state before it, or start over with --fresh.",
+        fix="Move the file away to resume from an earlier state, or start over with --fresh.",
     )
 
 
@@ -88,12 +88,12 @@ def _digest(tensors: dict[str, Tensor], text: str) -> str:
 class CheckpointFiles:
     """The checkpoints of one run.
 
-    `training_states/<iteration>.state` are kept (the last k), those of other names are overwritten; a run continues
-    from the newest of the numbered ones and `autosave.state`.
+    The last k of `training_states/<iteration>.state` are kept; states with other names are overwritten. A run resumes
+    from the newest of the numbered states and `autosave.state`.
 
     Args:
         folder: the run's folder.
-        keep_last: how many numbered states (and weights of the same number) stay.
+        keep_last: number of numbered states, and of weights with the same numbers, to keep.
     """
 
     def __init__(self, folder: Path, keep_last: int) -> None:
@@ -101,7 +101,7 @@ class CheckpointFiles:
         self._keep_last = keep_last
 
     def save_state(self, name: str, tensors: dict[str, Tensor], rest: dict[str, Any]) -> Path:
-        """Write a state; one named by its iteration makes the oldest beyond `keep_last` go."""
+        """Write a state; if it is named by its iteration, numbered states beyond the last `keep_last` are deleted."""
         path = self.states / f"{name}.state"
         write_state(path, tensors, rest)
         if name.isdigit():
@@ -116,16 +116,16 @@ class CheckpointFiles:
         return sorted(int(path.stem) for path in self.states.glob("*.state") if path.stem.isdigit())
 
     def archive(self, after: int, kept: Path) -> Path | None:
-        """Move what a run made after an iteration that it goes back to, with its best weights, into a folder apart.
+        """Move everything a run saved after an iteration, and its best weights, to an archive folder.
 
-        Nothing is lost, and a later resume does not take the abandoned states for those of the continued run.
+        Nothing is lost, and a later resume does not mistake the abandoned states for those of the continued run.
 
         Args:
-            after: the iteration.
-            kept: the state that it goes back to, which stays where it is.
+            after: the iteration that the run returns to.
+            kept: the state that it returns to; it is not moved.
 
         Returns:
-            the folder; None where there was nothing to move.
+            the archive folder; None if there was nothing to move.
         """
         abandoned = [self.states / f"{number}.state" for number in self._numbers() if number > after]
         abandoned += [self.states / f"{AUTOSAVE}.state", self.models / "best.safetensors"]
@@ -139,13 +139,13 @@ class CheckpointFiles:
         return place
 
     def newest(self, parent: str | None = None) -> tuple[dict[str, Tensor], dict[str, Any], list[str]] | None:
-        """The most advanced readable state, and a sentence for each unreadable one; None if there is no state.
+        """Most advanced readable state, and a sentence for each unreadable one; None if there is no state.
 
         Args:
-            parent: digest of a state; only those that go back to it count.
+            parent: digest of a state; only states that descend from it are considered.
 
         Raises:
-            UserError: there are states, and none can be read.
+            UserError: there are states, but none can be read.
         """
         paths = [self.states / f"{number}.state" for number in reversed(self._numbers())]
         if (self.states / f"{AUTOSAVE}.state").exists():

@@ -1,4 +1,4 @@
-"""What a run keeps: resume states, the averaged weights, the best of them."""
+"""Checkpoint manager: saves resume states, the averaged weights and the best weights."""
 
 import time
 from collections.abc import Callable
@@ -20,27 +20,27 @@ from paragonsr.training.reporting.loggers import LoggerGroup
 
 @dataclass(frozen=True)
 class SavingOptions:
-    """What is saved, and how."""
+    """Options of what is saved, and how."""
 
     metric: str
-    """Name of the metric that decides which weights are the best."""
+    """Name of the metric that decides which weights are best."""
     save_best: bool
     autosave_seconds: float
-    """Time between two rolling states."""
+    """Time between two rolling states (autosaves), in seconds."""
     averaged: bool
-    """Whether the saved weights are a moving average; their name says it."""
+    """Whether the saved weights are a moving average; this determines their file names."""
 
 
 class CheckpointManager:
-    """Saves a run, if this is the main process.
+    """Saves the checkpoints of a run; only the main process writes.
 
     Args:
         folder: the run's folder.
         files: its checkpoints; None in processes other than the main one.
-        options: what is saved.
-        loggers, journal: brought to the disk before each checkpoint, which remembers how far they reached.
-        metadata: what is written into the header of the weights.
-        provenance: what each state says about the run that it belongs to.
+        options: what is saved, and how.
+        loggers, journal: flushed before each checkpoint, which stores their sizes.
+        metadata: returns what is written into the header of the weights.
+        provenance: stored in each state to identify the run it belongs to.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class CheckpointManager:
         self._last = time.monotonic()
 
     def autosave_due(self) -> bool:
-        """Whether the rolling state is older than it may be."""
+        """Whether the next autosave is due."""
         return time.monotonic() - self._last > self._options.autosave_seconds
 
     def autosave(self, state: TrainingState) -> None:
@@ -69,7 +69,7 @@ class CheckpointManager:
         self._save_state(state, AUTOSAVE)
 
     def save(self, state: TrainingState) -> None:
-        """Keep the averaged weights and a resume state of this iteration."""
+        """Save the averaged weights and a resume state of this iteration."""
         if self._files is None:
             return
         self._save_weights(state, f"{self._stem}_{state.iteration}")
@@ -77,27 +77,27 @@ class CheckpointManager:
         self._save_state(state, str(state.iteration))
 
     def save_best(self, state: TrainingState) -> None:
-        """Keep the averaged weights as the best so far, and those of the first validation, to compare with."""
+        """Save the averaged weights as the best so far; those of the first validation also as a reference."""
         if self._files is not None and self._options.save_best:
             self._save_weights(state, "best")
             if not (self._folder / "models" / "first.safetensors").exists():
                 self._save_weights(state, "first")
 
     def save_before_decay(self, state: TrainingState) -> None:
-        """Keep the state that a decay of the rate begins from: a longer run can continue from there."""
+        """Save the state before the learning rate decays, from which a longer run can continue."""
         self._save_state(state, "before_decay")
 
     def best_weights(self, state: TrainingState) -> Path:
-        """The file of the best weights; of the last, where nothing was validated or the best are not kept."""
+        """File of the best weights, or of the last ones if nothing was validated or the best are not saved."""
         name = "best" if state.best and self._options.save_best else f"{self._stem}_{state.iteration}"
         return self._folder / "models" / f"{name}.safetensors"
 
     def note(self, validation: Validation, state: TrainingState) -> None:
-        """Take in a validation; one that beats all before is remembered, and its weights are saved.
+        """Process a validation: if it is the best so far, record it and save its weights.
 
         Args:
-            validation: of the present weights.
-            state: learns the best.
+            validation: result of the current weights.
+            state: the training state; its `best` is updated.
         """
         best = better_of(state.best, validation, self._options.metric)
         if best is not state.best:
@@ -105,12 +105,12 @@ class CheckpointManager:
             self.save_best(state)
 
     def best_ever(self, best: Best | None) -> Best | None:
-        """The validation that the kept best weights are of, which a crash after it has left out of the checkpoint.
+        """Validation that the saved best weights belong to; after a crash, the checkpoint may not know it yet.
 
-        Where these weights are gone or damaged there is no best: the next validation saves them again.
+        If these weights are missing or damaged, there is no best: the next validation saves new ones.
 
         Args:
-            best: what the checkpoint remembers; the file is only ever replaced by something better.
+            best: the best according to the checkpoint; the saved weights can only be better.
         """
         file = self._folder / "models" / "best.safetensors"
         if not self._options.save_best:

@@ -1,4 +1,4 @@
-"""Finding the state that a run continues from."""
+"""Selection of the state that a run resumes from."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,42 +17,42 @@ from paragonsr.training.reporting.console import Console
 
 @dataclass(frozen=True)
 class ResumeState:
-    """A resume state as it was read."""
+    """Content of a resume state."""
 
     tensors: dict[str, Tensor]
     rest: dict[str, Any]
-    """Counters, parts, and what the state says about its run."""
+    """Counters, state of the registered parts, and provenance."""
 
     @property
     def iteration(self) -> int:
-        """Iterations finished."""
+        """Number of finished iterations."""
         return int(self.rest["iteration"])
 
     @property
     def positions(self) -> dict[str, int]:
-        """Sizes of the append-only files when the state was saved."""
+        """Sizes in bytes of the append-only files when the state was saved."""
         return dict(self.rest["positions"])
 
     @property
     def parent(self) -> str | None:
-        """Digest of the state, named by the user, that this one goes back to."""
+        """Digest of the user-given state that this one descends from."""
         return self.rest.get("parent")
 
 
 def find_state(
     config: Config, images: str, folder: RunFolder, device_context: DeviceContext, console: Console
 ) -> ResumeState | None:
-    """The state to continue from: the one that `path.resume_state` names, or the newest of the run's folder.
+    """Find the state to resume from: the one given by `path.resume_state`, or the newest in the run's folder.
 
     Args:
         config: the run.
         images: fingerprint of the training images.
         folder: the run's folder.
-        device_context: the main process archives what is left behind.
-        console: is told what the user should know.
+        device_context: its main process archives abandoned states.
+        console: receives the messages for the user.
 
     Returns:
-        the state; None where there is none.
+        the state; None if there is none.
 
     Raises:
         UserError: a state is damaged, of another format, or of another run.
@@ -77,7 +77,7 @@ def require_format(rest: dict[str, Any], where: str) -> None:
     """Refuse a state of another format.
 
     Raises:
-        UserError: naming both formats.
+        UserError: the formats differ; the message names both.
     """
     found = rest.get("format")
     if found != FORMAT:
@@ -90,10 +90,10 @@ def require_format(rest: dict[str, Any], where: str) -> None:
 
 
 def require_own(rest: dict[str, Any], config: Config, images: str, where: str) -> None:
-    """Refuse a state of another run; `where` is for the message.
+    """Refuse a state of another run; `where` is the location given in the message.
 
     Raises:
-        UserError: naming every key that differs, or that the training images differ.
+        UserError: the configuration or the training images differ; the message names every difference.
     """
     fix = "Undo these changes, or start a new run from its weights: path.pretrain_network_g=..."
     require_same(rest["config"], rest["images"], config, images, where, fix)
@@ -107,7 +107,7 @@ def _named(
     device_context: DeviceContext,
     console: Console,
 ) -> ResumeState:
-    """The state that the user names; or, when this run has been there already, the newest that goes back to it."""
+    """State given by the user or, if this run has already resumed from it, the newest state that descends from it."""
     tensors, rest = read_state(path)
     require_format(rest, str(path))
     require_own(rest, config, images, str(path))
@@ -117,8 +117,8 @@ def _named(
     with device_context.main_process_first():
         place = files.archive(rest["iteration"], kept=path) if device_context.is_main_process else None
     if place is not None:
-        console.say(f"what came after iteration {rest['iteration']}, and the best weights so far, are now in {place}")
+        console.say(f"moved all states after iteration {rest['iteration']}, and the best weights so far, to {place}")
     own = path.resolve().parent == files.states.resolve()
-    # The weights that were best belong to what is left behind: the best is found again.
+    # The best weights belong to the abandoned branch, so the best is determined again.
     positions = rest["positions"] if own else {}
     return ResumeState(tensors, rest | {"parent": rest["digest"], "best": None, "positions": positions})

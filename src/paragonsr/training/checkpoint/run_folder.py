@@ -1,4 +1,4 @@
-"""The folder of a run: made, claimed by one process, resumed or archived, and described in run.json."""
+"""Folder of a run: created, locked by one process, resumed or archived, and described in run.json."""
 
 import json
 import math
@@ -28,7 +28,8 @@ RUNTIME_KEYS = (
     "datasets.train.num_worker_per_gpu datasets.train.prefetch_factor datasets.train.store_root datasets.train.name "
     "datasets.train.dataroot_gt datasets.train.dataroot_lq"
 ).split()
-"""What may change when a run is resumed. The training images may move, but not change: their fingerprint is checked."""
+"""Keys that may change when a run is resumed. The training images may move but not change: their fingerprint is
+checked."""
 
 
 class RunFolder:
@@ -36,11 +37,11 @@ class RunFolder:
 
     Args:
         config: the run's configuration.
-        fresh: archive an earlier run of that name instead of resuming it.
-        leads: whether this process makes and claims the folder; the others only read it.
+        fresh: archive an earlier run of the same name instead of resuming it.
+        is_main_process: whether this process creates and locks the folder; the others only read it.
 
     Raises:
-        UserError: the folder cannot be made or written, or another process is training in it.
+        UserError: the folder cannot be created or written, or another process is training in it.
     """
 
     def __init__(self, config: Config, *, fresh: bool, is_main_process: bool) -> None:
@@ -57,13 +58,13 @@ class RunFolder:
             for name in SUBFOLDERS:
                 (self.path / name).mkdir(parents=True, exist_ok=True)
             self._claim()
-            for unfinished in self.path.rglob(".*.tmp"):  # of a process that was killed while it wrote
+            for unfinished in self.path.rglob(".*.tmp"):  # left by a process that was killed while writing
                 unfinished.unlink()
         except OSError as error:
             raise UserError(
-                f"the folder of the run cannot be written: {error.strerror}",
+                f"cannot write to the run's folder: {error.strerror}",
                 where=str(self.path),
-                fix="Give yourself the permission, or choose another place with path.experiments_root=...",
+                fix="Fix its permissions, or choose another location with path.experiments_root=...",
             ) from None
 
     def _claim(self) -> None:
@@ -72,20 +73,20 @@ class RunFolder:
             raise UserError(
                 "another process is training in this folder",
                 where=str(self.path),
-                fix="Wait for it, or give this run another name.",
+                fix="Wait until it ends, or give this run another name.",
             )
 
     def release(self) -> None:
-        """Let other processes train in the folder."""
+        """Release the lock, so that other processes can train in the folder."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
     def read(self) -> dict[str, Any] | None:
-        """run.json of an earlier session, if there was one.
+        """Read run.json of an earlier session, if there was one.
 
         Raises:
-            UserError: it is damaged, or of another version.
+            UserError: the file is damaged, or of another version.
         """
         return read_description(self.path) if has_description(self.path) else None
 
@@ -94,10 +95,10 @@ class RunFolder:
         write_description(self.path, description)
 
     def earlier(self, config: Config, iteration: int) -> list[dict[str, Any]]:
-        """What else the run was trained with up to the iteration from which it now continues with a configuration.
+        """Other configurations that the run was trained with up to the iteration from which it now continues.
 
         Returns:
-            config and until (the iteration up to which it held) of each, in order; none while there was no other.
+            `config` and `until` (the last iteration it was used for) of each, in order; empty if there was only one.
         """
         before = self.read() if iteration else None
         if before is None:
@@ -110,10 +111,10 @@ class RunFolder:
         return held
 
     def check_same(self, config: Config, fingerprint: str) -> None:
-        """Refuse to resume a run that would become another one; one that has saved nothing yet may still be changed.
+        """Refuse to resume a run with different settings, unless it has not saved anything yet.
 
         Raises:
-            UserError: naming every key that differs, or that the training images differ.
+            UserError: the configuration or the training images differ; the message names every difference.
         """
         earlier = self.read()
         saved = any(path.suffix in (".state", ".safetensors") for path in self.path.glob("*/*"))
@@ -125,17 +126,17 @@ class RunFolder:
 def require_same(
     earlier: dict[str, Any], earlier_fingerprint: str, config: Config, fingerprint: str, where: str, fix: str
 ) -> None:
-    """Refuse to continue what was started as another run.
+    """Refuse to continue a run that was started with other settings or images.
 
     Args:
-        earlier: the configuration it was begun with.
-        earlier_fingerprint: of its training images.
-        config: that of today.
-        fingerprint: of today's training images.
-        where, fix: for the message.
+        earlier: configuration that the run was started with.
+        earlier_fingerprint: fingerprint of its training images.
+        config: current configuration.
+        fingerprint: fingerprint of the current training images.
+        where, fix: location and fix given in the message.
 
     Raises:
-        UserError: naming every key that differs, or that the training images differ.
+        UserError: the configuration or the training images differ; the message names every difference.
     """
     before, now = flat(earlier), flat(config.model_dump())
     differing = [
@@ -158,7 +159,7 @@ def _may_change(key: str) -> bool:
 
 
 def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """A nested configuration as dotted keys."""
+    """Flatten a nested configuration into dotted keys."""
     if isinstance(tree, dict):
         items = tree.items()
     elif isinstance(tree, list) and any(isinstance(item, dict) for item in tree):
@@ -172,7 +173,7 @@ def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def environment() -> dict[str, Any]:
-    """Versions, machine and commit: what a value of this run depends on."""
+    """Versions, machine and commit, which the results of a run depend on."""
     return {
         "paragonsr": paragonsr.__version__,
         "torch": torch.__version__,
@@ -187,7 +188,7 @@ def environment() -> dict[str, Any]:
 
 
 def _commit() -> str | None:
-    """Git commit of the source that runs, with + when it was changed since; None outside a checkout."""
+    """Git commit of the running source, with + if it has uncommitted changes; None outside a checkout."""
     here = Path(__file__).parent
     try:
         commit = subprocess.run(

@@ -1,4 +1,4 @@
-"""Everything that training continues from: weights, EMA, optimisers, counters, automations."""
+"""Training state, everything needed to resume: weights, EMA, optimisers, counters, automations."""
 
 import json
 from dataclasses import dataclass, field
@@ -14,64 +14,64 @@ from paragonsr.training.engine.step import TrainStep
 from paragonsr.training.engine.trainable import under
 
 FORMAT = 2
-"""Version of what a resume state holds; others are refused."""
+"""Format version of resume states; other versions are refused."""
 
 
 class Stateful(Protocol):
-    """Something whose JSON-able state belongs into a checkpoint."""
+    """Object with a JSON-serialisable state that belongs in a checkpoint."""
 
     def state_dict(self) -> dict[str, Any]:
-        """All that it continues from."""
+        """State to resume from."""
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from there."""
+        """Restore `state_dict`."""
         ...
 
 
 @dataclass
 class TrainingState:
-    """The state of a run between two iterations.
+    """State of a run between two iterations.
 
-    `save` and `load` turn it into tensors and JSON; `keep` and `roll_back` hold one earlier state in memory. Counters,
-    sample position and automations only go forward: a rollback changes weights, EMA, optimisers and scalers alone,
-    or the same samples would bring the same trouble again.
+    `save` and `load` convert it to and from tensors and JSON; `keep` and `roll_back` hold one earlier state in memory.
+    A rollback restores only weights, EMA, optimisers and scalers. Counters, sample position and automations only move
+    forward, because the same samples would cause the same problem again.
     """
 
     ema: EMA
     train_step: TrainStep
     iteration: int = 0
-    """Iterations finished: samples seen / samples of the configured batch."""
+    """Number of finished iterations: samples seen / samples of the configured batch."""
     samples_seen: int = 0
-    """Samples trained on; the next batch begins with this index."""
+    """Number of samples trained on; the next batch starts at this index."""
     best: Best | None = None
     _parts: dict[str, Stateful] = field(default_factory=dict, repr=False)
     _snapshot: tuple[dict[str, Tensor], dict[str, Any]] | None = field(default=None, repr=False)
 
     @property
     def network(self) -> nn.Module:
-        """The network that is trained."""
+        """The trained network."""
         return self.train_step.main.network
 
     def register(self, name: str, part: Stateful) -> None:
-        """Save and load `part` with this state."""
+        """Include `part` in `save` and `load`."""
         self._parts[name] = part
 
     def advance(self, samples: int, iterations: int) -> None:
-        """Count one step, and let the EMA follow it."""
+        """Count one step, and update the EMA."""
         self.ema.update(self.network)
         self.iteration += iterations
         self.samples_seen += samples
 
     def ema_network(self) -> nn.Module:
-        """The network to be validated and saved: the moving average, or without one a copy of the trained network."""
+        """Network to validate and save: the moving average or, without one, a copy of the trained network."""
         if not self.ema.decay:
             with optimisers.evaluation_weights(self.train_step.main.optimiser):
                 self.ema.copy(self.network)
         return self.ema.network
 
     def keep(self) -> None:
-        """Remember the present weights as the last good ones."""
+        """Remember the current weights as the last good ones."""
         tensors, rest = self._learned()
         self._snapshot = {k: v.detach().clone() for k, v in tensors.items()}, json.loads(json.dumps(rest))
 
@@ -83,7 +83,7 @@ class TrainingState:
         self._restore({k: v.clone() for k, v in tensors.items()}, rest)
 
     def save(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """The whole state as named tensors and JSON."""
+        """Whole state as named tensors and JSON."""
         tensors, rest = self._learned()
         kept, kept_rest = self._snapshot or ({}, {})
         tensors = {f"now.{k}": v for k, v in tensors.items()} | {f"kept.{k}": v for k, v in kept.items()}
@@ -101,7 +101,7 @@ class TrainingState:
         }
 
     def load(self, tensors: dict[str, Tensor], rest: dict[str, Any]) -> None:
-        """Take over what `save` returned, bit for bit."""
+        """Restore what `save` returned, bit for bit."""
         self._restore(under("now", tensors), rest["learned"])
         kept = under("kept", tensors)
         if kept:

@@ -1,4 +1,4 @@
-"""Which automations a configuration asks for."""
+"""Builds the automations that a configuration asks for."""
 
 from collections.abc import Sequence
 
@@ -16,18 +16,18 @@ from paragonsr.config import Config
 from paragonsr.optim.options import PlateauOptions, ProdigyOptions
 
 MOST_POINTS = 10_000
-"""Points of a schedule among which its peak is looked for."""
+"""Number of points at which a schedule is sampled to find its peak."""
 HALVES_EVERY = 50
-"""Iterations between two steps that measure the gradient of half the batch, for the gradient-noise scale."""
+"""Iterations between two steps that also measure the gradient of half the batch, for the gradient noise scale."""
 
 
 def run_context(config: Config, parameters: int, world: int) -> RunContext:
-    """What the automations of a run may know about it.
+    """Facts about a run that its automations may use.
 
     Args:
         config: the run.
-        parameters: of the network.
-        world: processes that train together.
+        parameters: parameter count of the network.
+        world: number of processes that train together.
     """
     train = config.train
     return RunContext(
@@ -45,7 +45,7 @@ def run_context(config: Config, parameters: int, world: int) -> RunContext:
 
 
 def make_automations(config: Config, context: RunContext) -> list[Automation]:
-    """All automations of a run, in the order in which they are asked."""
+    """All automations of a run, in the order in which they see each observation."""
     train = config.train
     sections = train.training_automations.sections().values()
     chosen = [_built(options, context) for options in (train.dynamic_loss_scheduling,) if options.enabled]
@@ -56,7 +56,7 @@ def make_automations(config: Config, context: RunContext) -> list[Automation]:
 
 
 def _guards(config: Config, context: RunContext) -> list[Automation]:
-    """The automations that no section switches on or off."""
+    """Automations that have no section of their own to enable or disable them."""
     train, budget = config.train, config.train.budget
     guards: list[Automation] = [DivergenceGuard()]
     if isinstance(train.scheduler, PlateauOptions):
@@ -78,12 +78,12 @@ def _plateau(options: PlateauOptions, metric: str) -> ReduceOnPlateau:
 
 
 def calibration_table(config: Config, context: RunContext, measurements: Measurements) -> Sequence[str]:
-    """What the training images are like, and what follows for the balance of the losses."""
+    """Statistics of the training images, and what follows from them for the loss balance."""
     return table(config.train.dynamic_loss_scheduling, measurements.values, context.parameters)
 
 
 def schedule_end(config: Config) -> float:
-    """What the configured schedule ends with, as a share of its peak."""
+    """Last value of the configured schedule, as a share of its peak."""
     options, base = config.train, config.train.optim_g.first_lr
     if options.scheduler is None:
         return 1.0
@@ -94,18 +94,18 @@ def schedule_end(config: Config) -> float:
 
 
 def tries_rates(config: Config) -> bool:
-    """Whether learning rates are tried before the run: to choose one, or to compare the written one with."""
+    """Whether learning rates are tried before the run, to choose one or to check the configured one."""
     optimiser = config.train.optim_g
     watched = config.train.training_automations.intelligent_learning_rate_scheduler.enabled
     return optimiser.lr == "auto" or (watched and not isinstance(optimiser, ProdigyOptions))
 
 
 def validations_every(config: Config) -> int:
-    """Iterations between two validations; 0 where nothing is validated."""
+    """Iterations between two validations; 0 if nothing is validated."""
     return config.val.val_freq if config.validates else 0
 
 
 def measures_noise(config: Config) -> bool:
-    """Whether an automation needs the gradient-noise scale."""
+    """Whether an automation needs the gradient noise scale."""
     batch = config.train.training_automations.dynamic_batch_size_optimizer
     return batch.enabled and batch.mode == "maximize"

@@ -17,20 +17,20 @@ class Best:
 
     @classmethod
     def of(cls, described: dict[str, Any]) -> "Best":
-        """The one that the metadata of weights, or a checkpoint, describes."""
+        """Build from the metadata of a weights file or from a checkpoint."""
         return cls(**described)
 
 
 def better_of(best: Best | None, validation: Validation, metric: str) -> Best | None:
-    """The best validation when one more is known: `best` itself unless the deciding metric improved.
+    """Best validation after one more result: `best` itself unless the deciding metric improved.
 
     Args:
-        best: so far.
+        best: best validation so far, if any.
         validation: the new one.
         metric: name of the deciding metric, on the first validation set.
 
     Raises:
-        KeyError: it was not measured.
+        KeyError: the metric was not measured.
     """
     found = validation.deciding(metric)
     sign = 1.0 if found.better == "higher" else -1.0

@@ -1,11 +1,11 @@
-"""When things happen: what is due after which iteration."""
+"""Calendar of a run: what is due after which iteration."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Calendar:
-    """The calendar of a run, in iterations. A step may make several of them: what was passed is due."""
+    """Intervals of a run, in iterations. A step may count for several: everything passed on the way is due."""
 
     observe_every: int
     print_every: int
@@ -16,11 +16,11 @@ class Calendar:
     """Iterations between two steps that also measure the gradient of half the batch; 0 for none."""
 
     def halves(self, before: int, iterations_per_step: int) -> bool:
-        """Whether the next step, of `stride` iterations, measures half the batch too."""
+        """Whether the next step, which counts for `iterations_per_step`, also measures half the batch."""
         return self.halves_every > 0 and before % self.halves_every < iterations_per_step
 
     def after(self, before: int, now: int, total: int) -> "Due":
-        """What is due when a step has brought the run from one iteration to another."""
+        """What is due after a step that took the run from iteration `before` to `now`."""
         ended = now >= total
 
         def passed(every: int) -> bool:
@@ -38,15 +38,15 @@ class Calendar:
 
 @dataclass(frozen=True)
 class Due:
-    """What is to be done after a step."""
+    """Actions due after a step."""
 
     flush: bool = False
-    """The values of the last steps are observed."""
+    """Pass the values of the last steps to the automations and loggers."""
     line: bool = False
-    """A plain line is printed."""
+    """Print a plain line."""
     validation: bool = False
-    """The averaged network is measured."""
+    """Validate the averaged network."""
     save: bool = False
-    """A checkpoint is kept."""
+    """Save a checkpoint."""
     snapshot: bool = False
-    """The weights, if they are good, become the ones that a rollback returns to."""
+    """Remember the weights, if they are good, as the ones that a rollback returns to."""

@@ -1,4 +1,4 @@
-"""The settings that may change during a run, and the only code that changes them."""
+"""Settings that may change during a run, and the only code that changes them."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -10,12 +10,12 @@ from paragonsr.automation.protocol import Decay, Decision
 from paragonsr.config import Config
 
 Event = Literal["rollback", "first_decay", "probe", "entry"]
-"""What a callback of the controller can be told of."""
+"""Event that a callback of the controller can subscribe to."""
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How the position in the plan follows from the iteration: a straight line through one point."""
+    """Position in the plan as a linear function of the iteration: a straight line through one point."""
 
     iteration: int = 0
     position: float = 0.0
@@ -23,39 +23,39 @@ class Pace:
     """Planned iterations per iteration made."""
 
     def position_at(self, iteration: int) -> float:
-        """Position after that many iterations."""
+        """Position after `iteration` iterations."""
         return self.position + (iteration - self.iteration) * self.rate
 
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """What a training step is done with."""
+    """Settings of a training step."""
 
     batch_size: int
     """Samples per optimisation step, over all processes."""
     micro_batch: int
-    """Most samples that one process puts through the network at once."""
+    """Maximum number of samples that one process passes through the network at once."""
     grad_clip: float | None
-    """Where the gradient's norm is clipped."""
+    """Maximum gradient norm; None does not clip."""
     lr: float = 0.0
     """Base learning rate."""
     total_iter: int = 0
     """Iterations after which the run ends."""
     pace: Pace = Pace()
     lr_factors: Mapping[str, float | Decay] = field(default_factory=dict)
-    """Owner -> what it multiplies the scheduled rate by."""
+    """Owner -> its factor on the scheduled learning rate."""
     loss_factors: Mapping[str, float] = field(default_factory=dict)
-    """Loss label -> what its weight is multiplied by."""
+    """Loss label -> factor on its weight."""
     learner_factors: Mapping[str, float] = field(default_factory=dict)
-    """Label of a learned loss -> what the learning rate of its own network is multiplied by."""
+    """Label of a learned loss -> factor on the learning rate of its own network."""
     stop: str = ""
     """Why training ends now; empty while it continues."""
     failed: bool = False
-    """Whether it ends because it cannot succeed."""
+    """Whether training ends because it cannot succeed."""
 
     @classmethod
     def of(cls, config: Config, world: int) -> "Hyperparameters":
-        """What a run of a configuration begins with, in `world` processes."""
+        """Initial settings of a run in `world` processes."""
         options = config.train
         return cls(
             config.batch * world,
@@ -87,12 +87,12 @@ def _lr_factor(value: Any) -> str:
 
 
 class Controller:
-    """Carries decisions out: checks bounds, refuses the impossible, writes each to the journal, tells it once.
+    """Carries out decisions: checks bounds, refuses invalid ones, writes each to the journal and reports it once.
 
-    Whoever has to act when a setting changes is told by a callback: see `on`.
+    Code that has to act when a setting changes registers a callback: see `on`.
 
     Args:
-        settings: what the run begins with.
+        settings: initial settings of the run.
         journal: where decisions are written.
         reference_batch: samples of one iteration; a batch is a multiple of it.
     """
@@ -120,9 +120,10 @@ class Controller:
         """Call `callback` at each event of a kind.
 
         Args:
-            event: `rollback` (a decision to return to the last good weights), `first_decay` (before the first decay in
-                force), `probe` (a size that may end the process is tried from now on), `entry` (a decision was made).
-            callback: is given the journal entry.
+            event: `rollback` (return to the last good weights), `first_decay` (before the first decay
+                takes effect), `probe` (a size that may kill the process is tried from now on), `entry` (a decision was
+                made).
+            callback: receives the journal entry.
         """
         self._callbacks.setdefault(event, []).append(callback)
 
@@ -188,19 +189,19 @@ class Controller:
             self.settings = replace(before, **{setting: value})
 
     def _pace_to(self, total: int, iteration: int) -> Pace:
-        """What remains of the plan, stretched or shortened to end with the new total."""
+        """Pace that stretches or shortens the rest of the plan to end at the new total."""
         position = self.settings.pace.position_at(iteration)
         remaining = max(total - iteration, 1)
         return Pace(iteration, position, max(self._planned_total - position, 0.0) / remaining)
 
     def state_dict(self) -> dict[str, Any]:
-        """The settings in force, and the total that the plan was made with."""
+        """Current settings, and the total that the plan was made for."""
         return asdict(self.settings) | {"planned_total": self._planned_total}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue with the settings that were in force; a stop is over once the run is started again.
+        """Restore the settings; a stop does not survive a restart.
 
-        A run that was given another total by its owner continues by the schedule of that total; its decays are over.
+        If the user has changed the total, the run follows the schedule of the new total, and its decays are dropped.
         """
         state = dict(state)
         if state.pop("planned_total") != self._planned_total:

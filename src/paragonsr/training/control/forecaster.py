@@ -1,4 +1,4 @@
-"""What PSNR is to be expected of the run, after each validation."""
+"""Forecast of the final PSNR, updated after each validation."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,16 +9,16 @@ from paragonsr.training.control.controller import Hyperparameters
 
 
 class Forecaster:
-    """Collects the deciding metric of each validation and forecasts how it ends.
+    """Collects the deciding metric of each validation and forecasts its final value.
 
-    The course of the rate ahead is the schedule with the factors in force; a decay that is still to be decided is not
-    in it.
+    The future learning rate is taken from the schedule and the current factors; decays that are not yet decided are
+    not included.
 
     Args:
         metric: name of the value, on the first validation set.
-        rate: (position, base rate) -> rate by the schedule.
-        total: position of the end.
-        ema_decay, ema_power: of the averaged weights that are validated.
+        rate: (position, base lr) -> scheduled lr.
+        total: position at the end of the run.
+        ema_decay, ema_power: parameters of the EMA whose weights are validated.
     """
 
     def __init__(
@@ -27,12 +27,12 @@ class Forecaster:
         self._metric, self._rate, self._total = metric, rate, total
         self._average = ema_decay, ema_power
         self.points: list[list[float]] = []
-        """[position, value]."""
+        """Pairs [position, value]."""
 
     def after(self, validation: Validation, settings: Hyperparameters) -> Forecast | None:
-        """The forecast; None while too little is known, or where the value is not measured or is no PSNR.
+        """Forecast after one more validation; None while too little is known, or if the metric is not a PSNR.
 
-        The constants of the forecast are in dB: of another metric it would say nothing.
+        The constants of the forecast are in dB, so it is meaningless for other metrics.
         """
         first = next(iter(validation.metrics.values()), {})
         value = first.get(self._metric)
@@ -47,7 +47,7 @@ class Forecaster:
         return forecast(positions, values, rate, self._total, *self._average)
 
     def state_dict(self) -> dict[str, Any]:
-        """The values so far."""
+        """Values so far."""
         return {"points": self.points}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""torch.compile, used only where it was seen to compute the same and not slower."""
+"""torch.compile, used only if a measurement shows the same output at no lower speed."""
 
 import time
 from collections.abc import Callable
@@ -15,30 +15,31 @@ TOLERANCE = 1e-2
 def compiled_if_it_pays(
     network: nn.Module, lr_images: Tensor, device_context: DeviceContext, say: Callable[[str], None]
 ) -> nn.Module:
-    """The compiled network, or the network itself where compiling fails, differs or slows down; says which and why.
+    """Compile the network; returns the network itself if compiling fails, changes the output or is slower.
 
     Args:
         network: in training mode; its gradients are cleared.
         lr_images: one micro-batch, as in training.
-        hardware: device and precision.
-        say: told the decision in one sentence.
+        device_context: device and precision.
+        say: receives the decision as one sentence.
     """
     try:
         compiled = torch.compile(network)
         expected, eager = _measure(network, lr_images, device_context)
         got, fast = _measure(compiled, lr_images, device_context)
-    except Exception as error:  # whatever the compiler fails on, eager training continues and the user is told
-        say(f"use_compile: the compiler failed ({type(error).__name__}: {str(error).splitlines()[0]}): training eager")
+    except Exception as error:  # whatever the compiler fails on: training continues in eager mode and says so
+        reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+        say(f"use_compile: the compiler failed ({reason}): training in eager mode")
         return network
     finally:
         network.zero_grad(set_to_none=True)
     difference = float((expected - got).abs().max() / expected.abs().max().clamp_min(1e-6))
     if difference > TOLERANCE:
-        say(f"use_compile: the compiled network's output differs by {difference:.1e}: training eager")
+        say(f"use_compile: the compiled network's output differs by {difference:.1e}: training in eager mode")
         return network
     ratio = eager / fast
     if ratio < 1:
-        say(f"use_compile: a compiled step takes {1 / ratio:.2f} times as long: training eager")
+        say(f"use_compile: a compiled step takes {1 / ratio:.2f} times as long: training in eager mode")
         return network
     say(f"use_compile: a compiled step is {ratio:.2f} times as fast (output differs by {difference:.1e}): in use")
     return compiled  # type: ignore[return-value]
@@ -47,7 +48,7 @@ def compiled_if_it_pays(
 def _measure(
     network: Callable[[Tensor], Tensor], images: Tensor, device_context: DeviceContext
 ) -> tuple[Tensor, float]:
-    """Output, and the median seconds of forward and backward after two warm-up rounds."""
+    """Output, and the median time of forward and backward in seconds, after two warm-up rounds."""
     seconds = []
     for _ in range(7):
         _synchronise(device_context)

@@ -1,4 +1,4 @@
-"""Where and in what precision training runs, and what had to be decided otherwise than asked."""
+"""Device, precision and processes of a run, and notes on requests that could not be met."""
 
 import os
 from collections.abc import Iterator
@@ -17,11 +17,11 @@ from paragonsr.training.engine.peers import find_peers, naming_lost_peers
 
 @dataclass(frozen=True)
 class DeviceContext:
-    """One process' device, precision and place among the processes."""
+    """Device, precision and rank of one process."""
 
     device: torch.device
     dtype: torch.dtype | None
-    """Autocast type; None computes in float32."""
+    """Autocast dtype; None computes in float32."""
     channels_last: bool
     rank: int = 0
     world: int = 1
@@ -30,22 +30,22 @@ class DeviceContext:
 
     @property
     def is_main_process(self) -> bool:
-        """Whether this process writes files and talks."""
+        """Whether this process writes files and prints messages."""
         return self.rank == 0
 
     @property
     def memory_format(self) -> torch.memory_format:
-        """Layout of image tensors and weights."""
+        """Memory layout of image tensors and weights."""
         return torch.channels_last if self.channels_last else torch.contiguous_format
 
     def autocast(self) -> AbstractContextManager[object]:
-        """Context in which the network's forward pass runs."""
+        """Autocast context for the network's forward pass."""
         if self.dtype is None:
             return nullcontext()
         return torch.autocast(self.device.type, dtype=self.dtype)
 
     def scaler(self) -> torch.amp.GradScaler:
-        """The loss scaler; active only for float16."""
+        """Gradient scaler; enabled only for float16."""
         return torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
 
     def mean(self, values: np.ndarray) -> np.ndarray:
@@ -57,7 +57,7 @@ class DeviceContext:
         return (tensor / self.world).cpu().numpy()
 
     def max_over_processes(self, seconds: float) -> float:
-        """The longest time that any process took."""
+        """Maximum of a time over all processes, in seconds."""
         if self.world == 1:
             return seconds
         longest = torch.tensor(seconds, dtype=torch.float64, device=self.device)
@@ -65,12 +65,12 @@ class DeviceContext:
         return float(longest)
 
     def any_process(self, flag: bool) -> bool:
-        """Whether any process raises the flag."""
+        """Whether the flag is set in any process."""
         return bool(self.mean(np.array([float(flag)]))[0] > 0)
 
     @contextmanager
     def main_process_first(self) -> Iterator[None]:
-        """While open, the leading process is alone; the others follow when it is done."""
+        """Context that the main process runs alone; the others enter it afterwards."""
         if self.world > 1 and not self.is_main_process:
             dist.barrier()
         yield
@@ -88,34 +88,34 @@ def _precision(config: Config, device: torch.device) -> tuple[torch.dtype | None
             return torch.bfloat16, []
         return None, ["bf16 was requested, but this GPU does not support it: training in fp32"]
     if not config.amp_bf16:
-        return None, ["fp16 was requested, but a CPU trains in fp32"]
+        return None, ["fp16 was requested, but a CPU does not support it: training in fp32"]
     if has_fast_bf16(device):
         return torch.bfloat16, []
-    return None, ["bf16 was requested, but is many times slower on this CPU: training in fp32"]
+    return None, ["bf16 was requested, but it is much slower on this CPU: training in fp32"]
 
 
 @contextmanager
 def open_device_context(config: Config) -> Iterator[DeviceContext]:
-    """Choose device and precision, and join the other processes if torchrun started several.
+    """Choose device and precision; join the process group if torchrun started several processes.
 
     Raises:
-        UserError: more processes than GPUs, or a process was lost.
+        UserError: there are more processes than GPUs, or a process was lost.
     """
     world, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
     local = int(os.environ.get("LOCAL_RANK", 0))
     cuda = torch.cuda.is_available() and config.num_gpu != 0
     if cuda and local >= torch.cuda.device_count():
         raise UserError(
-            f"no GPU for process {local}: there are {torch.cuda.device_count()}",
+            f"no GPU for local process {local}: this machine has {torch.cuda.device_count()}",
             where="torchrun",
             fix=f"Start it with --nproc-per-node={torch.cuda.device_count()}.",
         )
     device = torch.device("cuda", local) if cuda else torch.device("cpu")
     dtype, notes = _precision(config, device)
     if isinstance(config.num_gpu, int) and config.num_gpu > world and cuda:
-        notes.append(f"num_gpu is {config.num_gpu}, but this is one process: start torchrun for several GPUs")
+        notes.append(f"num_gpu is {config.num_gpu}, but this is a single process: use torchrun for several GPUs")
     if config.num_gpu not in (0, "auto") and not cuda:
-        notes.append(f"num_gpu is {config.num_gpu}, but there is no usable GPU: training on the CPU")
+        notes.append(f"num_gpu is {config.num_gpu}, but no usable GPU was found: training on the CPU")
     if cuda:
         torch.cuda.set_device(device)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = config.fast_matmul

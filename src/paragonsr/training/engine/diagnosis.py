@@ -1,4 +1,4 @@
-"""What a non-finite step came from: the loss, the layer, the files."""
+"""Diagnosis of a non-finite step: the loss, layer and files it came from."""
 
 from collections.abc import Sequence
 
@@ -20,15 +20,15 @@ def bad_steps(window: Steps) -> np.ndarray:
 def explain(
     window: Steps, position: int, network: nn.Module, batch: Batch, files: Sequence[str], device_context: DeviceContext
 ) -> str:
-    """One sentence on a skipped step of a window.
+    """Explain a skipped step of a window in one sentence.
 
     Args:
-        window: the observation it stands in.
-        position: where in the window.
-        network: with its present weights.
+        window: the observation that contains the step.
+        position: index of the step in the window.
+        network: the network with its current weights.
         batch: the images of that step.
         files: their names.
-        hardware: device and precision.
+        device_context: device and precision.
     """
     iteration = int(window.values["iteration"][position])
     losses = [
@@ -38,7 +38,7 @@ def explain(
         and not np.isfinite(values[position])
         and window.values[f"loss_weight/{name.removeprefix('loss/')}"][position] != 0
     ]
-    loss = f"loss {', '.join(losses)} is not finite" if losses else "all losses are finite, their gradient is not"
+    loss = f"loss {', '.join(losses)} is not finite" if losses else "all losses are finite, but their gradient is not"
     shown = ", ".join(dict.fromkeys(files))
     return f"iteration {iteration}: update skipped: {loss}; {_layer(network, batch, device_context)}; batch: {shown}"
 
@@ -64,5 +64,5 @@ def _layer(network: nn.Module, batch: Batch, device_context: DeviceContext) -> s
         for handle in handles:
             handle.remove()
     if found:
-        return f"layer {found[0]} is the first whose output is not finite"
-    return "with the present weights every layer's output is finite"
+        return f"layer {found[0]} is the first with a non-finite output"
+    return "with the current weights the output of every layer is finite"

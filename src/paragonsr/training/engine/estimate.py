@@ -1,4 +1,4 @@
-"""Time and memory of a configuration's training step, measured on random images before there is a run."""
+"""Time and memory of a configuration's training step, measured on random images before the run."""
 
 import statistics
 import time
@@ -16,29 +16,29 @@ from paragonsr.training.engine.factory import add_training_parts, build_network,
 from paragonsr.training.engine.memory import PeakMemory
 
 WARM_UP = 2
-"""Steps that are not counted: the first ones allocate and choose kernels."""
+"""Steps that are not timed: the first ones allocate memory and select kernels."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a few measured steps say."""
+    """Result of a few measured steps."""
 
     parameters: int
     device: str
     seconds: float
-    """Of one step, the median of those after the warm-up."""
+    """Median time of a step after the warm-up."""
     memory: float
-    """Peak bytes: on the device, or of this process on the CPU."""
+    """Peak memory in bytes: of the GPU, or of this process on the CPU."""
 
 
 def estimate(config: Config, seconds: float = 2.0) -> Estimate:
-    """Measure steps of the configured batch, losses and optimiser on random images, for about as long as given."""
+    """Time training steps with the configured batch, losses and optimiser on random images, for about `seconds`."""
     with open_device_context(config) as device_context:
         return measured_step(config, device_context, seconds)
 
 
 def measured_step(config: Config, device_context: DeviceContext, seconds: float) -> Estimate:
-    """The same in a process that has its device already; draws no random number that training would miss."""
+    """Like `estimate`, for a process that has opened its device; leaves the random state of training untouched."""
     with torch.random.fork_rng():
         network = build_network(config, device_context)
         parameters = count_parameters(network)

@@ -1,4 +1,4 @@
-"""The one place where network, losses, optimiser and step of a configuration are made."""
+"""Factory for the network, losses, optimiser and step of a configuration."""
 
 import torch
 from torch import nn
@@ -11,19 +11,19 @@ from paragonsr.training.engine.step import TrainStep
 
 
 def build_network(config: Config, device_context: DeviceContext) -> nn.Module:
-    """The configured network with initial weights, on the device, in the memory layout of the training."""
+    """Build the configured network with initial weights, on the device, in the memory layout used for training."""
     network: nn.Module = config.network.build(scale=config.scale).to(device_context.device)
     return network.to(memory_format=device_context.memory_format)  # type: ignore[call-overload]
 
 
 def add_training_parts(config: Config, network: nn.Module) -> None:
-    """Add to a network what it has only while it is trained; `merged` is what is saved of it."""
+    """Add the training-only parts of a network; `merged` returns the network without them, for saving."""
     if config.train.branches == "edge":
         add_branches(network)
 
 
 def build_objective(config: Config, device_context: DeviceContext) -> Objective:
-    """The configured losses, on the device. Frozen networks in them are made here, once: hand the objective on."""
+    """Build the configured losses on the device. This loads their frozen networks, so share the objective."""
     return Objective(config.train.losses, device_context)
 
 
@@ -34,14 +34,14 @@ def build_step(
     objective: Objective,
     forward: nn.Module | None = None,
 ) -> TrainStep:
-    """The training step, with a new optimiser.
+    """Build the training step with a new optimiser.
 
     Args:
         config: the run.
         device_context: device, precision, processes.
-        network: what is trained.
+        network: the network to train.
         objective: the losses.
-        forward: the network as it is called, where that is not the network itself.
+        forward: the network as it is called (compiled, wrapped), if different from `network`.
     """
     optimiser: torch.optim.Optimizer = config.train.optim_g.build(
         parameters=[p for p in network.parameters() if p.requires_grad]

@@ -1,4 +1,4 @@
-"""A loss that learns: its network is trained on the micro-batches of the step, after the SR network."""
+"""Training of a learned loss: its network learns from the same micro-batches, after the SR network."""
 
 from dataclasses import dataclass
 
@@ -11,17 +11,17 @@ from paragonsr.training.engine.trainable import Trainable
 
 @dataclass(frozen=True)
 class LearnerStep:
-    """What one update of a learner measured; 0-dim tensors on the device."""
+    """Measurements of one update of a learner; 0-dim tensors on the device."""
 
     values: dict[str, Tensor]
-    """`loss`, and what the loss itself measures: means over this process' share of the batch."""
+    """`loss`, and the values that the loss itself reports: means over this process' share of the batch."""
     grad_norm: Tensor
     finite: Tensor
     """1 if the update was made, 0 if it was skipped."""
 
 
 class Learner(Trainable):
-    """The network of a learned loss, with what is accumulated over the micro-batches of a step.
+    """Network of a learned loss, with its gradient accumulated over the micro-batches of a step.
 
     Args:
         loss: the loss, on the device.
@@ -36,11 +36,11 @@ class Learner(Trainable):
 
     @property
     def names(self) -> list[str]:
-        """Names of the measured values."""
+        """Names of the reported values."""
         return ["loss", *self.loss.measured]
 
     def begin(self) -> None:
-        """Drop what an earlier attempt at the step accumulated."""
+        """Discard what an earlier attempt at the step accumulated."""
         self.zero_grad()
         self._values = {}
 
@@ -50,7 +50,7 @@ class Learner(Trainable):
         Args:
             sr: SR images; their graph is not used.
             hr: HR images.
-            share: of the batch that the micro-batch is.
+            share: size of the micro-batch as a share of the batch.
         """
         with self.device_context.autocast():
             loss, measured = self.loss.own_loss(sr.detach(), hr)
@@ -59,7 +59,7 @@ class Learner(Trainable):
             self._values[name] = self._values.get(name, 0) + value.detach().float() * share
 
     def step(self) -> LearnerStep:
-        """Update the network with what was accumulated in all processes."""
+        """Update the network with the gradient accumulated in all processes."""
         if self.device_context.world > 1:
             self.average_gradients()
         norm, finite = self.update()

@@ -1,4 +1,4 @@
-"""How much memory training takes at its peak."""
+"""Peak memory of training."""
 
 from pathlib import Path
 
@@ -8,18 +8,18 @@ import torch
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
 _RESET_PEAK = "5"
-"""Written to clear_refs, makes the kernel reset the peak of resident memory (proc(5))."""
+"""Value that, written to clear_refs, makes the kernel reset the peak of resident memory (proc(5))."""
 
 
 class PeakMemory:
-    """Peak of the device's memory since the last reading, and its size, in bytes.
+    """Peak memory of the device since the last call, and its total memory, in bytes.
 
-    On a GPU: what the allocator had reserved, and what other processes hold. On a CPU: resident memory of this
-    process; where the kernel keeps no peak (not Linux), its present value.
+    On a GPU: the memory reserved by the allocator plus what other processes hold. On a CPU: resident memory of this
+    process; its current value where the kernel keeps no peak (anything but Linux).
 
     Args:
-        device: what is trained on.
-        limit_gb: GiB that count as all there is; None for what there really is.
+        device: training device.
+        limit_gb: total memory to assume, in GiB; None for the real total.
     """
 
     def __init__(self, device: torch.device, limit_gb: float | None) -> None:
@@ -30,7 +30,7 @@ class PeakMemory:
         self._has_peak = device.type != "cuda" and _STATUS.exists() and _CLEAR.exists()
 
     def __call__(self) -> tuple[float, float]:
-        """Peak and total."""
+        """Peak and total, in bytes."""
         peak, total = self._gpu() if self._device.type == "cuda" else (self._resident(), self._total)
         return peak, total if self._limit is None else min(total, self._limit)
 

@@ -1,4 +1,4 @@
-"""From device tensors and clocks to observations: values are collected per step and flushed together."""
+"""Collects the values of each step (device tensors, clocks, memory) and flushes them together as observations."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,23 +12,23 @@ from paragonsr.training.engine.step import StepResult
 
 
 class SystemStats(Protocol):
-    """Clock and memory of a run, all that is not reproducible."""
+    """Clock and memory of a run: everything that is not reproducible."""
 
     def step(self, iteration: int) -> dict[str, float]:
         """seconds and data_wait since the last call; peak_memory and total_memory in bytes."""
         ...
 
     def validation(self, iteration: int, seconds: float) -> float:
-        """Seconds that a validation took, which was now measured; the next step's do not contain them."""
+        """Duration to report for a validation that has just taken `seconds`; the next step's time excludes it."""
         ...
 
 
 class LiveSystemStats:
-    """The readings of this machine.
+    """Clock and memory of this machine.
 
     Args:
-        waited: seconds that the data kept the last step waiting.
-        memory: peak and total bytes of the device.
+        waited: returns the seconds that the last step waited for data.
+        memory: returns peak and total memory of the device, in bytes.
     """
 
     def __init__(self, waited: Callable[[], float], memory: Callable[[], tuple[float, float]]) -> None:
@@ -36,14 +36,14 @@ class LiveSystemStats:
         self._last = time.perf_counter()
 
     def step(self, iteration: int) -> dict[str, float]:
-        """What passed since the last call."""
+        """Values since the last call."""
         now = time.perf_counter()
         seconds, self._last = now - self._last, now
         peak, total = self._memory()
         return {"seconds": seconds, "data_wait": self._waited(), "peak_memory": peak, "total_memory": total}
 
     def validation(self, iteration: int, seconds: float) -> float:
-        """The seconds as they were measured."""
+        """The measured seconds, unchanged."""
         self._last = time.perf_counter()
         return seconds
 
@@ -52,10 +52,10 @@ class Meter:
     """Collects steps and returns them as one `Steps` window.
 
     Args:
-        labels: names of the losses, which fix the columns.
+        labels: names of the losses, which determine the columns.
         system_stats: clock and memory.
-        mean: mean of an array over all processes, so that all of them observe the same.
-        learners: label of a learned loss -> names of what its own update measures.
+        mean: averages an array over all processes, so that all of them observe the same values.
+        learners: label of a learned loss -> names of the values that its own update reports.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Meter:
         self._restored: np.ndarray = np.empty((0, len(self.columns)))
 
     def add(self, step: StepResult, samples_seen: int, iteration: int, position: float) -> None:
-        """Take in one step without waiting for the device."""
+        """Add one step without waiting for the device."""
         absent = torch.full((), torch.nan, device=step.grad_norm.device)
         half = absent if step.half_grad_norm is None else step.half_grad_norm
         tensors = [step.grad_norm, half, step.finite]
@@ -98,7 +98,7 @@ class Meter:
         self._rows.append((torch.stack([t.float() for t in tensors]), numbers | self._system_stats.step(iteration)))
 
     def flush(self, iteration: int) -> Steps:
-        """Return all steps since the last flush, which end with `iteration`."""
+        """Return all steps since the last flush; the last one ended at `iteration`."""
         window = self._mean(self._pending())
         self._rows, self._restored = [], np.empty((0, len(self.columns)))
         return Steps(iteration, {name: window[:, i] for i, name in enumerate(self.columns)})
@@ -114,7 +114,7 @@ class Meter:
         return np.concatenate([self._restored, np.array(rows)])
 
     def state_dict(self) -> dict[str, Any]:
-        """The steps that were not flushed yet: a checkpoint between two flushes must not move them."""
+        """Steps not flushed yet, so that a checkpoint between two flushes does not change the windows."""
         return {"columns": self.columns, "rows": self._pending().tolist()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The training objective: each loss is differentiated at the network's output, where its gradient can be measured."""
+"""Training objective: each loss is differentiated at the network's output, so that its gradient can be measured."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -14,25 +14,25 @@ from paragonsr.training.engine.device_context import DeviceContext
 
 @dataclass(frozen=True)
 class LossGradient:
-    """The gradient of the losses of one micro-batch at its SR images."""
+    """Gradient of the losses of one micro-batch with respect to its SR images."""
 
     total: Tensor
     """d(sum of weighted losses)/dSR, shape of SR, float32."""
     values: dict[str, Tensor]
-    """Raw value of each loss, before its weight; 0-dim. A loss with weight 0 is not computed and is not here."""
+    """Unweighted value of each loss; 0-dim. A loss with weight 0 is not computed and has no entry."""
     norms: dict[str, Tensor]
-    """Squared L2 norm of dL/dSR of each loss, before its weight; 0-dim."""
+    """Squared L2 norm of dL/dSR of each unweighted loss; 0-dim."""
 
 
 class Objective:
-    """A weighted sum of losses over SR images.
+    """Weighted sum of losses over SR images.
 
     Every loss is differentiated at the detached SR image: g_i = dL_i/dSR. Propagating sum(w_i g_i) through the network
     gives the same gradient as the summed loss, with one backward pass, and the norms of g_i cost nothing.
 
     Args:
         losses: the configured losses.
-        device_context: where, and in which precision, they compute.
+        device_context: device and precision of the losses.
     """
 
     def __init__(self, losses: Sequence[LossOptions], device_context: DeviceContext) -> None:
@@ -40,10 +40,10 @@ class Objective:
         self.device_context = device_context
         self.losses: dict[str, Loss] = {loss.label: loss.build().to(device_context.device) for loss in losses}
         self.learned = {label: loss for label, loss in self.losses.items() if isinstance(loss, LearnedLoss)}
-        """The losses that learn, by their labels."""
+        """Learned losses by label."""
 
     def frozen(self) -> "Objective":
-        """The same losses, none of which learns: for trials that must leave no trace."""
+        """The same losses with learning switched off, for trials that must leave no trace."""
         other = copy.copy(self)
         other.learned = {}
         return other
@@ -54,14 +54,14 @@ class Objective:
         return list(self.losses)
 
     def weights(self, position: float, factors: Mapping[str, float]) -> dict[str, float]:
-        """Weight of each loss at a position: its ramp times the factor that an automation has set."""
+        """Weight of each loss at a position: its ramp times the factor set by an automation."""
         return {loss.label: loss.weight_at(position) * factors.get(loss.label, 1.0) for loss in self.options}
 
     def gradient(self, sr: Tensor, hr: Tensor, weights: Mapping[str, float]) -> LossGradient:
-        """Differentiate all losses that have a weight.
+        """Differentiate all losses with a non-zero weight.
 
         Args:
-            sr: SR images, N x 3 x H x W, about [0, 1]; any float type.
+            sr: SR images, N x 3 x H x W, roughly in [0, 1]; any float dtype.
             hr: HR images, same shape, float32 in [0, 1].
             weights: weight of each loss.
         """

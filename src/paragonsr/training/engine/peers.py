@@ -1,4 +1,4 @@
-"""The processes that train together: when one is lost, the others say which."""
+"""Detection of lost training processes: the remaining ones report which are gone."""
 
 import os
 import socket
@@ -13,7 +13,7 @@ import torch.distributed as dist
 from paragonsr.errors import UserError
 
 PATIENCE_SECONDS = 3.0
-"""How long a process that is ending may take to be gone."""
+"""Time that an exiting process may take to disappear."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Peer:
 
     @property
     def lost(self) -> bool:
-        """Whether it has ended; never of a process on another host."""
+        """Whether the process has ended; always False for a process on another host."""
         if self.host != socket.gethostname():
             return False
         try:
@@ -36,7 +36,7 @@ class Peer:
 
 
 def find_peers(rank: int, world: int) -> list[Peer]:
-    """All processes, this one included, once they have joined."""
+    """All processes of the group, including this one; waits until they have joined."""
     found: list[Peer | None] = [None] * world
     dist.all_gather_object(found, Peer(rank, socket.gethostname(), os.getpid()))
     return [peer for peer in found if peer is not None]
@@ -44,7 +44,7 @@ def find_peers(rank: int, world: int) -> list[Peer]:
 
 @contextmanager
 def naming_lost_peers(peers: list[Peer]) -> Iterator[None]:
-    """Turn the failure of a collective operation into a message that names the processes that are gone.
+    """Turn the failure of a collective operation into an error that names the lost processes.
 
     Raises:
         UserError: a process on this host has ended.
@@ -61,6 +61,6 @@ def naming_lost_peers(peers: list[Peer]) -> Iterator[None]:
         raise UserError(
             f"{names} has ended, and the others cannot continue without it",
             where="torchrun",
-            fix="Look for its own message, or in the system's log for the memory killer. "
+            fix="Look for its error message, or for the OOM killer in the system log. "
             "The same command continues from the last checkpoint.",
         ) from error

@@ -1,4 +1,4 @@
-"""A few learning rates, each tried for a moment from the same start on the same samples."""
+"""Short trials of a few learning rates, all from the same initial weights on the same samples."""
 
 import copy
 from collections.abc import Callable
@@ -17,16 +17,16 @@ from paragonsr.training.engine.factory import build_step
 from paragonsr.training.engine.objective import Objective
 
 SHARE = 0.03
-"""Of the run's iterations, for all trials together."""
+"""Share of the run's iterations spent on all trials together."""
 FEWEST_STEPS = 40
-"""Fewest steps of a trial: with less, chance decides. A run too short for all rates tries the first ones, one too short
-for two of them none."""
+"""Minimum steps of a trial: with fewer, the result is chance. A run too short for all rates tries only the first ones;
+a run too short for two rates tries none."""
 MOST_STEPS = 500
-"""Most steps of a trial: more say nothing new."""
+"""Maximum steps of a trial: more would add no information."""
 WARM_UP_SHARE = 0.1
-"""Share of a trial in which the rate rises."""
+"""Share of a trial that is warm-up."""
 SCORED_SHARE = 0.25
-"""Share of a trial, at its end, whose losses count."""
+"""Share of a trial, at its end, over which the loss is averaged."""
 
 
 def try_rates(
@@ -37,21 +37,21 @@ def try_rates(
     sampler: Sampler,
     progress: Callable[[int, int], None],
 ) -> Measurements:
-    """Train a copy of the network with each rate, annealed linearly to 0, and score the end of each trial.
+    """Train a copy of the network at each rate, annealed linearly to 0, and score the end of each trial.
 
-    The network itself, its samples and all random generators are left as they are.
+    The network itself, its samples and all random generators are left unchanged.
 
     Args:
-        config: the run; its losses and its optimiser are used as they are.
+        config: the run; the trials use its losses and its optimiser.
         device_context: device, precision, processes.
-        network: as the run begins with it.
-        objective: the losses; those that learn are left as they are.
+        network: the network with its initial weights.
+        objective: the losses; learned losses are not trained.
         sampler: the run's samples.
-        progress: is told the number of steps made and to be made.
+        progress: called with the number of steps done and their total.
 
     Returns:
-        mean weighted loss of the last quarter of each trial, by the rate's repr; infinite where it came apart. A rate
-        that the configuration names is among them.
+        mean weighted loss over the last quarter of each trial, keyed by the rate's repr; infinite if it diverged. The
+        configured rate, if any, is among them.
     """
     allowed = int(SHARE * config.train.total_iter)
     written, others = config.train.optim_g.lr, config.train.optim_g.rates
@@ -82,7 +82,7 @@ def _trial(
     steps: int,
     made: Callable[[int], None],
 ) -> float:
-    # One process' share of the samples: the losses of all are averaged at the end, so that all choose the same.
+    # Each process takes its share of the samples; the losses are averaged at the end, so that all choose the same rate.
     alone = DeviceContext(device_context.device, device_context.dtype, device_context.channels_last)
     train_step = build_step(config, alone, network, objective)
     options = config.train

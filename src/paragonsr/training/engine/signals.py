@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: finish the step, then stop."""
+"""Handling of SIGINT and SIGTERM: finish the step, then stop."""
 
 import signal
 from types import FrameType, TracebackType
@@ -7,14 +7,14 @@ from paragonsr.training.engine.device_context import DeviceContext
 
 
 class Interruption:
-    """While open, the first SIGINT or SIGTERM is remembered instead of ending the process; a second SIGINT ends it.
+    """Context in which the first SIGINT or SIGTERM only requests a stop; a second SIGINT ends the process.
 
     Args:
-        hardware: with several processes they agree at each hand-over, so that all stop after the same step.
+        device_context: device and processes; several processes agree at each flush, so that all stop at the same step.
     """
 
     def __init__(self, device_context: DeviceContext) -> None:
-        self._hardware = device_context
+        self._device_context = device_context
         self._signalled = False
         self._previous: dict[int, object] = {}
 
@@ -27,8 +27,8 @@ class Interruption:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         for number, handler in self._previous.items():
-            if value is not None and number == signal.SIGTERM and self._hardware.world > 1:
-                continue  # torchrun ends all when one is lost: this one is ending, and has still to say why
+            if value is not None and number == signal.SIGTERM and self._device_context.world > 1:
+                continue  # torchrun ends all processes when one is lost; this one must still report why it ends
             signal.signal(number, handler)  # type: ignore[arg-type]
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
@@ -38,6 +38,6 @@ class Interruption:
 
     def requested(self, *, at_flush: bool) -> bool:
         """Whether training should stop after this step."""
-        if self._hardware.world == 1:
+        if self._device_context.world == 1:
             return self._signalled
-        return at_flush and self._hardware.any_process(self._signalled)
+        return at_flush and self._device_context.any_process(self._signalled)

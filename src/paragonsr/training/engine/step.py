@@ -1,4 +1,4 @@
-"""One training step: micro-batches, accumulation, clipping, and no update from a gradient that is not finite."""
+"""One training step: micro-batches, accumulation, clipping; a non-finite gradient makes no update."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
@@ -22,27 +22,27 @@ from paragonsr.training.engine.trainable import Trainable
 
 @dataclass(frozen=True)
 class StepResult:
-    """What one step measured; the tensors stay on the device until they are fetched together."""
+    """Measurements of one step; the tensors stay on the device until they are fetched together."""
 
     values: dict[str, Tensor]
-    """Raw value of each computed loss, mean over the batch."""
+    """Unweighted value of each computed loss, mean over the batch."""
     norms: dict[str, Tensor]
-    """L2 norm of each loss' gradient at the SR images."""
+    """L2 norm of each loss' gradient with respect to the SR images."""
     weights: dict[str, float]
     grad_norm: Tensor
     """Norm of the parameters' gradient before clipping."""
     half_grad_norm: Tensor | None
-    """The same for the gradient of this process' first half of the batch; None where it was not measured."""
+    """The same for the first half of this process' batch; None if not measured."""
     finite: Tensor
     """1 if the update was made, 0 if it was skipped."""
     lr: float
     samples: int
     micro_batch: int
-    """Most samples that went through the network at once."""
+    """Maximum number of samples that went through the network at once."""
     out_of_memory: int
-    """How often memory ran out, and the step was repeated with micro-batches of half the size."""
+    """Number of times that memory ran out and the step was repeated with micro-batches of half the size."""
     learners: dict[str, LearnerStep] = field(default_factory=dict)
-    """Label of a learned loss -> what its own update measured."""
+    """Label of a learned loss -> measurements of its own update."""
 
 
 Measured = tuple[dict[str, Tensor], dict[str, Tensor], Tensor | None]
@@ -50,7 +50,7 @@ Measured = tuple[dict[str, Tensor], dict[str, Tensor], Tensor | None]
 
 
 def to_device(images: np.ndarray, device_context: DeviceContext) -> Tensor:
-    """uint8 N x H x W x 3 to float32 N x 3 x H x W in [0, 1] on the device."""
+    """Convert uint8 N x H x W x 3 to float32 N x 3 x H x W in [0, 1] on the device."""
     tensor = torch.from_numpy(images)
     if device_context.device.type == "cuda":
         tensor = tensor.pin_memory().to(device_context.device, non_blocking=True)
@@ -59,11 +59,11 @@ def to_device(images: np.ndarray, device_context: DeviceContext) -> Tensor:
 
 
 def lq_images(batch: "Batch | MicroBatch", hr: Tensor, device_context: DeviceContext) -> Tensor:
-    """The LR images of a batch on the device: N x 3 x h x w float32 in [0, 1].
+    """LR images of a batch on the device: N x 3 x h x w float32 in [0, 1].
 
     Args:
-        batch: its LR images, or what makes them on the device.
-        hr: its HR images on the device.
+        batch: holds the LR images, or the degradation that makes them on the device.
+        hr: the HR images of the batch, on the device.
         device_context: device and memory layout.
     """
     if batch.lq is not None:
@@ -75,20 +75,20 @@ def lq_images(batch: "Batch | MicroBatch", hr: Tensor, device_context: DeviceCon
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """A part of a batch."""
+    """Part of a batch."""
 
     lq: np.ndarray | None
     hr: np.ndarray
     samples: tuple[int, ...]
     degradation: DeviceDegradation | None
     share: float
-    """Of the batch."""
+    """Size as a share of the batch."""
     done: int
-    """Samples of the batch up to its end."""
+    """Samples of the batch up to the end of this part."""
 
 
 def micro_batches(batch: Batch, size: int, *, halves: bool) -> Iterator[MicroBatch]:
-    """Split a batch into micro-batches of at most `size`; with `halves`, one of them ends in the middle."""
+    """Split a batch into micro-batches of at most `size`; with `halves`, one of them ends at the middle."""
     count = len(batch.hr)
     ends = {*range(size, count, size), count}
     if halves:
@@ -103,14 +103,14 @@ def micro_batches(batch: Batch, size: int, *, halves: bool) -> Iterator[MicroBat
 
 
 class TrainStep:
-    """Network, objective and optimiser, and the step that brings them together.
+    """Training step of a network with its objective and optimiser.
 
     Args:
         network: the network itself.
         objective: the losses.
         optimiser: holds the network's parameters.
         device_context: device, precision, processes.
-        forward: the network as it is called: compiled, or its DistributedDataParallel; default the network itself.
+        forward: the network as it is called: compiled, or wrapped in DistributedDataParallel; by default the network.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class TrainStep:
         self.objective, self.device_context = objective, device_context
         self.forward = network if forward is None else forward
         self._proven = 0
-        """Largest micro-batch that has fitted."""
+        """Largest micro-batch that has fitted into memory."""
 
     def step(
         self,
@@ -140,16 +140,16 @@ class TrainStep:
     ) -> StepResult:
         """Update the weights from this process' share of a batch.
 
-        The gradient is the mean over all samples of the batch in all processes, however it is split: N micro-batches
-        of b samples give the step of one of N b samples. Where memory runs out, the same samples are passed again in
-        micro-batches of half the size; the weights are changed only when all of them have been through.
+        The gradient is the mean over all samples of the batch in all processes, however the batch is split: N
+        micro-batches of b samples give the same step as one of N b samples. If memory runs out, the same samples are
+        repeated in micro-batches of half the size; the weights change only after all samples have succeeded.
 
         Args:
             batch: the samples.
             settings: micro-batch and clipping.
             weights: weight of each loss.
             lr: learning rate.
-            learner_lrs: label of a learned loss -> its learning rate; those not named keep theirs.
+            learner_lrs: label of a learned loss -> its learning rate; losses not listed keep theirs.
             halves: also measure the gradient of half the batch (an even number of samples, two or more).
 
         Raises:
@@ -192,10 +192,10 @@ class TrainStep:
             learner.loss.begin_step()
 
     def _attempt(self, batch: Batch, size: int, weights: dict[str, float], halves: bool) -> Measured | None:
-        """Fill the gradients with micro-batches of `size`; None where memory ran out, in any of the processes.
+        """Fill the gradients with micro-batches of `size`; None if memory ran out in any process.
 
-        Several processes exchange gradients while they are computed. One that left in the middle of that cannot start
-        over, so a size is first tried without the exchange, and the processes agree on the outcome.
+        Several processes exchange gradients while computing them. A process that fails during the exchange cannot
+        start over, so a size is first tried without the exchange, and the processes agree on the outcome.
         """
         several = self.device_context.world > 1
         careful = several and size > self._proven
@@ -207,11 +207,11 @@ class TrainStep:
                 raise
             if several and not careful:
                 raise UserError(
-                    f"memory ran out with {size} samples at once, which had fitted before",
+                    f"out of memory with {size} samples at once, although this size had fitted before",
                     where="training in several processes",
                     fix="Resume with a smaller batch_size_per_gpu and a larger accum_iter.",
                 ) from error
-        # Outside of the handler, which would keep the failed attempt's tensors alive.
+        # Outside the except block, which would keep the tensors of the failed attempt alive.
         if careful and self.device_context.any_process(measured is None):
             measured = None
         if measured is None:
@@ -223,7 +223,7 @@ class TrainStep:
     def _gradients(
         self, batch: Batch, size: int, weights: dict[str, float], halves: bool, *, exchange: bool
     ) -> Measured:
-        """Fill the parameters' gradients; with `exchange`, several processes' mean in the last micro-batch."""
+        """Fill the parameters' gradients; with `exchange`, average them over the processes in the last micro-batch."""
         self.main.zero_grad()
         learners = {label: learner for label, learner in self.learners.items() if weights[label]}
         for learner in learners.values():

@@ -1,4 +1,4 @@
-"""What learns: a network, its optimiser and its gradient scaler, updated and saved together."""
+"""A trainable network with its optimiser and gradient scaler, updated and saved together."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ class Trainable:
     """A network with its optimiser.
 
     Args:
-        network: the network itself, not a wrapper of it.
+        network: the network itself, not a wrapper around it.
         optimiser: holds the network's parameters.
         device_context: device, precision, processes.
     """
@@ -35,19 +35,19 @@ class Trainable:
             group["lr"] = lr
 
     def zero_grad(self) -> None:
-        """Drop all gradients."""
+        """Clear all gradients."""
         self.optimiser.zero_grad(set_to_none=True)
 
     def gradients(self) -> list[Tensor]:
-        """The gradients that are there."""
+        """All existing gradients."""
         return [p.grad for p in self._parameters if p.grad is not None]
 
     def gradient_norm(self) -> Tensor:
-        """L2 norm of all gradients, as they are (scaled in fp16), 0-dim."""
+        """L2 norm of all gradients as stored (scaled in fp16), 0-dim."""
         return nn.utils.get_total_norm(self.gradients())
 
     def average_gradients(self) -> None:
-        """Make the gradients those of all processes' samples."""
+        """Average the gradients over all processes."""
         for gradient in self.gradients():
             dist.all_reduce(gradient)
             gradient /= self.device_context.world
@@ -56,7 +56,7 @@ class Trainable:
         """Update the weights, unless the gradient is not finite.
 
         Args:
-            grad_clip: largest norm of the gradient; None does not clip.
+            grad_clip: maximum gradient norm; None does not clip.
 
         Returns:
             norm of the gradient before clipping; 1 if the update was made, 0 if it was skipped. Both 0-dim.
@@ -71,7 +71,7 @@ class Trainable:
             self.scaler.step(self.optimiser)
             self.scaler.update()
         elif self._skips_on_device:
-            # Such optimisers leave weights and moments alone where found_inf is set: no host sync is needed.
+            # Such optimisers leave weights and moments unchanged if found_inf is set: no host sync is needed.
             self.optimiser.grad_scale = None  # type: ignore[attr-defined]
             self.optimiser.found_inf = (~finite).float()  # type: ignore[attr-defined]
             self.optimiser.step()
@@ -85,14 +85,14 @@ class Trainable:
         return able and self.device_context.device.type == "cuda"
 
     def state(self) -> TrainableState:
-        """Weights, optimiser and scaler."""
+        """Weights, and the state of optimiser and scaler."""
         tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
         optimiser, rest = optimisers.flatten(self.optimiser)
         tensors |= {f"optimiser.{k}": v for k, v in optimiser.items()}
         return tensors, {"optimiser": rest, "scaler": self.scaler.state_dict()}
 
     def restore(self, tensors: dict[str, Tensor], rest: dict[str, Any]) -> None:
-        """Take over what `state` returned, bit for bit."""
+        """Restore what `state` returned, bit for bit."""
         self.network.load_state_dict(under("network", tensors))
         optimisers.unflatten(self.optimiser, under("optimiser", tensors), rest["optimiser"])
         if rest["scaler"]:
@@ -100,6 +100,6 @@ class Trainable:
 
 
 def under(name: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors whose names begin with `name.`, without that beginning."""
+    """Tensors whose names begin with `name.`, with that prefix removed."""
     prefix = f"{name}."
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

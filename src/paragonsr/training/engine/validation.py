@@ -1,4 +1,4 @@
-"""Measuring the averaged network on whole images, by the protocol, through the one tiler."""
+"""Validation of the averaged network on whole images, with the same tiler as inference."""
 
 import re
 from collections import Counter
@@ -23,7 +23,7 @@ from paragonsr.training.engine.step import to_device
 
 @dataclass(frozen=True)
 class ValidationSet:
-    """One set of whole image pairs."""
+    """A named set of whole image pairs."""
 
     name: str
     store: PackedDataset
@@ -33,13 +33,13 @@ class Validator:
     """Upscales all images of all sets and measures them.
 
     Args:
-        sets: the deciding one first.
-        options: `val` of the configuration.
+        sets: validation sets; the first one decides which weights are best.
+        options: the `val` section of the configuration.
         scale: HR side / LR side.
-        hardware: device, precision, processes; images are dealt out among the processes.
-        folder: where SR images go, one folder per image; None writes none.
-        progress: is told the number of images done and to do.
-        show: is given name, SR image and iteration of the first `options.pictures` images of the first set.
+        device_context: device, precision, processes; the images are divided among the processes.
+        folder: where SR images are written, one subfolder per image; None writes none.
+        progress: called with the number of images done and their total.
+        show: receives name, SR image and iteration of the first `options.pictures` images of the first set.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Validator:
         self._pictures = picture_names(self.sets)
 
     def __call__(self, network: nn.Module, iteration: int) -> Validation:
-        """All values; the mean over images of each metric on each set."""
+        """Mean over the images of each metric on each set."""
         values: dict[str, Mapping[str, MetricValue]] = {}
         total = sum(len(s.store) for s in self.sets)
         done = 0
@@ -75,7 +75,7 @@ class Validator:
         return Validation(iteration, values)
 
     def rehearse(self, network: nn.Module) -> None:
-        """Upscale and measure the largest image of each set, and forget it: what fails then fails before training."""
+        """Upscale and measure the largest image of each set, so that a failing validation fails before training."""
         was_training = network.training
         network.eval()
         for validation_set in self.sets:
@@ -85,7 +85,7 @@ class Validator:
         network.train(was_training)
 
     def upscale(self, network: nn.Module, lr_image: np.ndarray) -> np.ndarray:
-        """One LR image, uint8 h x w x 3, to the SR image, uint8."""
+        """Upscale one LR image, uint8 h x w x 3, to the SR image, uint8."""
         with self.device_context.autocast():
             sr = upscale(
                 network,
@@ -129,7 +129,7 @@ class Validator:
 
 
 def picture_names(sets: Sequence[ValidationSet]) -> dict[str, list[str]]:
-    """What the pictures of each set's images are called: like their files, where needed with set and number."""
+    """Names of the pictures of each set: the file names, made unique with set and number if needed."""
     stems = {s.name: [PurePosixPath(name).stem for name in s.store.names] for s in sets}
     times = Counter(stem.lower() for of_set in stems.values() for stem in of_set)
     return {
@@ -142,9 +142,9 @@ def picture_names(sets: Sequence[ValidationSet]) -> dict[str, list[str]]:
 
 
 def sanity(network: nn.Module, device_context: DeviceContext) -> None:
-    """One tiny image through the network before anything is prepared: a network that cannot run says so at once."""
+    """Pass one tiny image through the network before any data is prepared, so that a broken network fails at once."""
     training = network.training
-    network.eval()  # batch normalisation needs more than one image while it trains
+    network.eval()  # in training mode, batch normalisation needs more than one image
     with torch.inference_mode(), device_context.autocast():
         network(torch.rand(1, 3, 8, 9, device=device_context.device))
     network.train(training)

@@ -1,4 +1,4 @@
-"""What a run says: a live bar on a terminal, plain lines elsewhere, everything also in train.log."""
+"""Console output of a run: a live bar on a terminal, plain lines elsewhere, all of it also in train.log."""
 
 import sys
 import time
@@ -15,14 +15,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.text import Text
 
 REFRESH_SECONDS = 0.25
-"""Time between two drawings of the bar."""
+"""Time between two redraws of the bar."""
 
 
 class Console:
     """Progress and messages of one process.
 
     Args:
-        log: file that all lines are appended to; None for processes that do not lead, which stay silent.
+        log: file that all lines are appended to; None in all but the main process, which alone prints.
     """
 
     def __init__(self, log: Path | None) -> None:
@@ -37,7 +37,7 @@ class Console:
         )
         self._shows_bar = self._rich.is_terminal and log is not None
         self._figures = Text(no_wrap=True, overflow="ellipsis")
-        # Not refreshed by a thread of its own: where the bar's height changes, it would erase lines that stand above.
+        # No refresh thread: when the height of the bar changes, it would erase lines above the bar.
         self._live = Live(Group(self._bar, self._figures), console=self._rich, auto_refresh=False)
         self._refreshed = 0.0
         self._task: TaskID | None = None
@@ -59,13 +59,13 @@ class Console:
             self._log.close()
 
     def end_bar(self) -> None:
-        """Stop drawing; messages can still be said."""
+        """Stop drawing the bar; messages can still be printed."""
         if self._shows_bar:
             self._live.stop()
             self._shows_bar = False
 
     def say(self, text: str, style: str | None = None) -> None:
-        """One message above the bar."""
+        """Print one message above the bar."""
         self._rich.print(escape(text), style=style)
         self._write(text)
 
@@ -81,19 +81,19 @@ class Console:
             self._live.refresh()
 
     def begin(self, done: int, total: int) -> None:
-        """Show the bar of the training iterations."""
+        """Show the progress bar of the training iterations."""
         self._total, self._started = total, (time.monotonic(), done)
         self._task = self._bar.add_task("training", total=total, completed=done)
 
     def advance(self, iteration: int, total: int) -> None:
-        """So many iterations are done, of so many."""
+        """Move the bar to `iteration` of `total`."""
         self._total = total
         if self._task is not None:
             self._bar.update(self._task, completed=iteration, total=total)
         self._refresh()
 
     def show(self, iteration: int, values: Mapping[str, str], *, line: bool) -> None:
-        """New values for the bar; with `line`, also a plain line in the log and where there is no bar."""
+        """Show new values in the bar; with `line`, also as a plain line in the log and where there is no bar."""
         text = "  ".join(f"{name} {value}" for name, value in values.items())
         self._figures.plain = text
         self._refresh()
@@ -107,7 +107,7 @@ class Console:
             self._write(text)
 
     def side_task(self, title: str, done: int, total: int) -> None:
-        """Progress of something beside training (packing, validation); disappears when it is complete."""
+        """Show the progress of a task other than training (packing, validation); it disappears when complete."""
         for task in self._bar.tasks:
             if task.description == title:
                 self._bar.update(task.id, completed=done)

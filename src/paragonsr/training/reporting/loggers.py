@@ -1,4 +1,4 @@
-"""Where observations and decisions are shown: the record, the console, and all loggers, each once."""
+"""Distribution of observations and decisions to the record, the console and all configured loggers."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from paragonsr.training.control.best import Best
 from paragonsr.training.reporting.console import Console
 
 KEPT = ("val", "best", "end", "+0.1 in")
-"""What a validation has shown stays until the next one."""
+"""Values of a validation, which stay on the bar until the next one."""
 
 
 class LoggerGroup:
@@ -20,7 +20,7 @@ class LoggerGroup:
 
     Args:
         loggers: the record and the configured loggers; none in processes other than the main one.
-        console: bar and lines.
+        console: shows the bar and the lines.
     """
 
     def __init__(self, loggers: Sequence[Logger], console: Console) -> None:
@@ -28,15 +28,15 @@ class LoggerGroup:
         self._shown: dict[str, str] = {}
 
     def advance(self, iteration: int, total: int) -> None:
-        """Move the bar: so many iterations are done, of so many."""
+        """Move the bar to `iteration` of `total`."""
         self._console.advance(iteration, total)
 
     def say(self, text: str, style: str | None = None) -> None:
-        """Give the user a message."""
+        """Show the user a message."""
         self._console.say(text, style)
 
     def resume(self, best: Best | None) -> None:
-        """Show what the run has reached already."""
+        """Show the best result of the earlier sessions."""
         if best is not None:
             self._shown["best"] = _best(best)
 
@@ -45,7 +45,7 @@ class LoggerGroup:
         for logger in self._loggers:
             logger.observe(observation)
         if isinstance(observation, Steps):
-            # The validation first: a narrow terminal cuts the rest off.
+            # The validation comes first, because a narrow terminal cuts off the rest.
             self._shown = {k: self._shown[k] for k in KEPT if k in self._shown} | _summary(observation)
         elif isinstance(observation, Validation):
             self._show_validation(observation, best)
@@ -61,7 +61,7 @@ class LoggerGroup:
             self._shown["best"] = _best(best)
 
     def forecast(self, iteration: int, expected: Forecast) -> None:
-        """Record and show what is expected of the end."""
+        """Record and show the forecast of the final value."""
         for logger in self._loggers:
             logger.forecast(iteration, expected)
         self._shown["end"] = f"{expected.final:.3f} ({expected.low:.3f} .. {expected.high:.3f})"
@@ -91,7 +91,7 @@ class LoggerGroup:
             logger.picture(name, image, iteration)
 
     def flush(self) -> None:
-        """Bring everything to the disk or to a server."""
+        """Write everything to disk or send it to the server."""
         for logger in self._loggers:
             logger.flush()
 
@@ -102,7 +102,7 @@ class LoggerGroup:
 
 
 def shown(value: float | int | bool | Decay | None) -> str:
-    """A setting's value as a person reads it."""
+    """Human-readable form of a setting's value."""
     if isinstance(value, Decay):
         return f"{value.shape} decay from {value.start:.0f} to {value.end:.0f} down to {value.floor:g}"
     if isinstance(value, float):
@@ -115,7 +115,7 @@ def _best(best: Best) -> str:
 
 
 def _metric(name: str, measured: MetricValue) -> str:
-    left_out = f" ({measured.exact} reproduced exactly, left out)" if measured.exact else ""
+    left_out = f" ({measured.exact} images reproduced exactly, left out)" if measured.exact else ""
     return f"{name} {measured.value:.4f}{left_out}"
 
 

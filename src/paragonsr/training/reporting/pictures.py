@@ -1,4 +1,4 @@
-"""The comparison picture: LR, bicubic, SR and HR of the same crop, side by side with their PSNR."""
+"""Comparison picture: LR, bicubic, SR and HR of the same crop, side by side with their PSNR."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from paragonsr.training.engine.validation import Validator
 CROP = 96
 """Side of the shown crop, in HR pixels."""
 PANEL = 288
-"""Side that it is upscaled to (nearest neighbour, so that pixels stay pixels)."""
+"""Side of a panel in pixels; crops are upscaled to it with nearest neighbour, so that their pixels stay visible."""
 ROWS = 4
 GAP = 8
 HEAD = 26
@@ -28,8 +28,8 @@ QUIET = (105, 105, 115)
 def comparison_picture(validator: Validator, network: nn.Module, path: Path) -> Path:
     """Draw one row of panels for each of the first images of the deciding validation set.
 
-    The crop is where the HR image differs most from its bicubic reconstruction: there is something to be seen there.
-    PSNR-Y below a panel is of the whole image, shaved by the scale.
+    The crop is where the HR image differs most from its bicubic reconstruction, since that is where methods differ.
+    The PSNR-Y below a panel is of the whole image, shaved by the scale.
     """
     scale = validator.scale
     store = validator.sets[0].store
@@ -69,8 +69,8 @@ def sheet(rows: list[tuple[list[np.ndarray], list[str]]], titles: list[str]) -> 
     """Panels in rows and columns, each upscaled to PANEL pixels a side, with a title per column and a label per panel.
 
     Args:
-        rows: the panels of a row, square uint8 RGB of any size, and what stands below each.
-        titles: one for each column.
+        rows: for each row its panels, square uint8 RGB of any size, and the label below each.
+        titles: one per column.
 
     Returns:
         uint8 RGB.

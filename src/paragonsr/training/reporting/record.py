@@ -1,4 +1,4 @@
-"""The complete record of what a run observed, in files that are only appended to and can be cut to a checkpoint."""
+"""Complete record of a run's observations, in append-only files that can be truncated to a checkpoint."""
 
 import json
 import os
@@ -14,14 +14,14 @@ from paragonsr.loggers.base import Logger
 
 FLUSHED = "handed_over"
 LOCK = ".lock"
-"""File in a run's folder that the process which trains in it has locked."""
+"""File in a run's folder that is locked by the process training in it."""
 
 
 class MetricsRecord(Logger):
     """Writes `observations.bin` (steps), `validations.jsonl`, `measurements.jsonl` and `forecasts.jsonl`.
 
-    observations.bin is one line of JSON (the column names) and then rows of little-endian float64, one per step; the
-    column `handed_over` is 1 in the last row of each window.
+    observations.bin is one line of JSON (the column names), followed by rows of little-endian float64, one per step.
+    The column `handed_over` is 1 in the last row of each window.
 
     Args:
         folder: the run's folder.
@@ -52,24 +52,24 @@ class MetricsRecord(Logger):
             self._validations.write(json.dumps(asdict(observation)) + "\n")
 
     def forecast(self, iteration: int, expected: Forecast) -> None:
-        """Append what was expected of the end after a validation."""
+        """Append the forecast made after a validation."""
         self._forecasts.write(json.dumps({"iteration": iteration} | asdict(expected)) + "\n")
 
     def flush(self) -> None:
-        """Bring everything written so far to the disk."""
+        """Write everything so far to disk."""
         for file in (self._steps, self._validations, self._measurements, self._forecasts):
             file.flush()
             os.fsync(file.fileno())
 
     def close(self) -> None:
-        """Write out and close."""
+        """Flush and close."""
         self.flush()
         for file in (self._steps, self._validations, self._measurements, self._forecasts):
             file.close()
 
 
 def read_steps(folder: Path) -> dict[str, np.ndarray]:
-    """The step values of a run by name, one float64 entry per recorded step."""
+    """Step values of a run by name, one float64 entry per recorded step."""
     with (folder / "observations.bin").open("rb") as file:
         columns = json.loads(file.readline())["columns"]
         data = file.read()
@@ -79,7 +79,7 @@ def read_steps(folder: Path) -> dict[str, np.ndarray]:
 
 
 def read_validations(folder: Path) -> list[Validation]:
-    """The validations of a run, in order."""
+    """Validations of a run, in order."""
     found = []
     for line in (folder / "validations.jsonl").read_text(encoding="utf-8").splitlines():
         entry = json.loads(line)
@@ -92,14 +92,14 @@ def read_validations(folder: Path) -> list[Validation]:
 
 
 def read_forecasts(folder: Path) -> list[tuple[int, Forecast]]:
-    """(iteration, what was expected then); none before the first third of a run."""
+    """Forecasts of a run as (iteration, forecast); there are none in the first third of a run."""
     file = folder / "forecasts.jsonl"
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     return [(entry.pop("iteration"), Forecast(**entry)) for entry in map(json.loads, lines)]
 
 
 def read_observations(folder: Path) -> Iterator[Observation]:
-    """All that a run observed, as it was handed over, in that order."""
+    """All observations of a run, in the order and windows in which the automations saw them."""
     steps = read_steps(folder)
     ends = np.flatnonzero(steps[FLUSHED]) + 1
     starts = [0, *ends[:-1]]
@@ -120,20 +120,20 @@ APPENDED = ("observations.bin", "validations.jsonl", "measurements.jsonl", "fore
 
 
 def positions(folder: Path) -> dict[str, int]:
-    """Sizes of all append-only files of a run, for a checkpoint; they must be on the disk already."""
+    """Sizes in bytes of all append-only files of a run, for a checkpoint; the files must be flushed before."""
     files = [folder / name for name in APPENDED] + sorted((folder / "tb").glob("events.*"))
     return {file.relative_to(folder).as_posix(): file.stat().st_size for file in files if file.exists()}
 
 
 def truncate(folder: Path, sizes: dict[str, int]) -> list[str]:
-    """Take the append-only files back to what they were at a checkpoint; files begun later are removed.
+    """Truncate the append-only files to their sizes at a checkpoint; files created later are removed.
 
     Returns:
-        a sentence for each file that is shorter than it was, or missing: part of the run's record is lost.
+        a sentence for each file that is shorter than at the checkpoint, or missing: part of the record is lost.
     """
     now = positions(folder)
     lost = [
-        f"{name}: {now.get(name, 0)} of {size} bytes are left of the record up to this checkpoint"
+        f"{name}: only {now.get(name, 0)} of the {size} bytes recorded up to this checkpoint are left"
         for name, size in sizes.items()
         if now.get(name, 0) < size
     ]

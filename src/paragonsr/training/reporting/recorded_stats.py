@@ -8,13 +8,13 @@ from paragonsr.training.reporting.record import read_steps, read_validations
 
 
 class RecordedSystemStats:
-    """The readings of an earlier run, so that what depends on them is decided as it was then.
+    """Replays the clock and memory of an earlier run, so that decisions that depend on them are the same.
 
     Args:
-        folder: that run's folder.
+        folder: folder of the earlier run.
 
     Raises:
-        UserError: it holds no record.
+        UserError: the folder holds no record.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -28,7 +28,7 @@ class RecordedSystemStats:
         self._folder = folder
 
     def step(self, iteration: int) -> dict[str, float]:
-        """What was read when that iteration was finished."""
+        """Values recorded at the end of that iteration."""
         if iteration not in self._steps:
             raise UserError(
                 f"the record does not contain iteration {iteration}", where=f"path.system_stats: {self._folder}"
@@ -36,5 +36,5 @@ class RecordedSystemStats:
         return dict(zip(CLOCK_COLUMNS, self._steps[iteration], strict=True))
 
     def validation(self, iteration: int, seconds: float) -> float:
-        """What the validation took then."""
+        """Recorded duration of that validation."""
         return self._validations.get(iteration, seconds)
