@@ -43,7 +43,7 @@ def test_a_written_rate_stays_and_a_better_one_is_named() -> None:
     facts = Measurements(0, TRIED, {"0.0002": 0.0140, "0.001": 0.0120, "0.002": 0.0121, "0.004": 0.0100})
     (decision,) = RateChoice(USUAL, 2e-4).observe(facts)
     assert (decision.setting, decision.value, decision.dry_run) == ("lr", 4e-3, True)
-    assert decision.reason.startswith("keeping the written 0.0002")
+    assert decision.reason.startswith("keeping the configured 0.0002")
     assert RateChoice(USUAL, 4e-3).observe(facts) == ()
 
 

@@ -43,7 +43,7 @@ def test_every_automation_says_what_it_watches_and_how_it_is_set(
         for key in _keys(name):
             assert len(re.findall(rf"\b{key}: ", paragraphs[name])) == 1, key
     assert "as written  patience: 77" in paragraphs["early_stopping"]
-    assert "may change  nothing (dry run; else grad_clip)" in paragraphs["adaptive_gradient_clipping"]
+    assert "may change  nothing (dry run; otherwise grad_clip)" in paragraphs["adaptive_gradient_clipping"]
     assert "auto_calibrate: true  min_weight: 1e-06" in paragraphs["dynamic_loss_scheduling"]
 
 

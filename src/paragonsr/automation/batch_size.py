@@ -1,4 +1,4 @@
-"""The batch that uses the machine best without running out of memory."""
+"""Automation that finds the batch size with the highest throughput that fits into memory."""
 
 import math
 from collections.abc import Sequence
@@ -13,34 +13,35 @@ from paragonsr.automation.protocol import Decision, Measurements, Observation, S
 
 MOST_PROBES = 5
 PAYS_PER_DOUBLING = math.sqrt(2)
-"""Samples/s of a doubled batch against those of the present one. A doubled batch makes half the updates at sqrt(2)
-times the rate; where the rate limits progress, equal times bring as much only with sqrt(2) times the samples."""
+"""Required gain in samples/s when the batch is doubled. A doubled batch makes half as many updates at sqrt(2) times the
+learning rate. Where the rate limits progress, it makes the same progress per time only with sqrt(2) times the
+samples/s."""
 FASTER = 1.05
-"""Samples/s of another micro-batch against those of the present one that is worth a change of rounding."""
+"""Gain in samples/s for which another micro-batch size, and so different rounding, is accepted."""
 QUICK = 25
-"""Percentile of the seconds per step that is taken: what else the machine does can only make steps slower."""
+"""Percentile of the seconds per step that is used: other load on the machine can only make steps slower."""
 WINDOWS = 5
-"""Latest windows of a size of which the quickest counts, so that a size that was slowed for a moment does not make
-another one look quick."""
+"""Number of latest windows of a size of which the fastest counts, so that a temporary slowdown of one size does not
+make another look fast."""
 FIRST_GROWTH = 2
-"""Growth of the first probe, which there is no prediction for yet."""
+"""Growth factor of the first probe, for which there is no prediction yet."""
 
 
 class BatchSize:
-    """Measures real steps, learns memory and speed of each size, and takes the best that fits.
+    """Measures memory and speed of each size on real steps, and uses the best size that fits.
 
-    `throughput` keeps the batch and changes only how many samples go through the network at once (the micro-batch):
-    the same gradient to rounding. `maximize` also grows the batch, in multiples of the configured one, where the
-    gradient-noise scale exceeds the new batch and samples/s rise by at least 41% per doubling; the rate then grows by
-    the square root (2205.10287). Every new size is a probe: it is announced, tried for one window and kept or taken
-    back. Memory of a size is predicted by a straight line through the measured ones. There are at most five probes;
-    after them the memory is only watched.
+    `throughput` keeps the batch and changes only the number of samples that pass through the network at once (the
+    micro-batch), so the gradient is the same up to rounding. `maximize` also grows the batch, in multiples of the
+    configured one, if the gradient noise scale exceeds the new batch and samples/s rise by at least 41% per doubling;
+    the learning rate then grows with the square root of the batch (2205.10287). Every new size is a probe: it is
+    announced, tried for one window, and kept or reverted. The memory of a size is predicted by a straight line through
+    the measured sizes. There are at most five probes; after them, memory is only monitored.
 
     Args:
         options: mode, target, margin, frequency, bounds.
-        batch: samples of the configured batch, of one process.
-        micro: samples of the configured micro-batch.
-        world: processes.
+        batch: configured batch, in samples per process.
+        micro: configured micro-batch, in samples.
+        world: number of processes.
     """
 
     name = "dynamic_batch_size_optimizer"
@@ -52,22 +53,22 @@ class BatchSize:
         self.batch, self.micro = batch, micro
         self.noise = NoiseScale()
         self.memory: dict[int, float] = {}
-        """Micro-batch -> share of the memory at the peak."""
+        """Micro-batch -> peak memory as a share of the total."""
         self.speeds: dict[int, list[float]] = {}
         """Micro-batch -> samples per second in the latest windows."""
         self.ceiling: int | None = None
         """Smallest micro-batch that is known not to fit."""
         self.refused: list[int] = []
-        """Micro-batches that fitted and were not worth it."""
+        """Micro-batches that fitted but were not faster."""
         self.before_probe: list[int] | None = None
-        """[batch, micro] to return to; None while nothing is tried."""
+        """[batch, micro] to return to; None while there is no probe."""
         self.probes = 0
         self.settled_at = 0
 
     def observe(self, observation: Observation) -> Sequence[Decision]:
-        """Look at a window of steps, or learn that a trial ended the process."""
+        """Process a window of steps, or the message that a probe killed the process."""
         if isinstance(observation, Measurements) and observation.kind == "interrupted size probe":
-            return self._failed(int(observation.values["micro_batch"]), "the process ended while it was tried", 0)
+            return self._failed(int(observation.values["micro_batch"]), "the process was killed while trying it", 0)
         if not isinstance(observation, Steps):
             return ()
         self._measure_noise(observation)
@@ -78,7 +79,7 @@ class BatchSize:
         usage = float((values["peak_memory"] / values["total_memory"]).max())
         whole = (values["batch_size"] == self.batch * self.world) & (values["micro_batch"] == self.micro)
         if not whole.any():
-            return ()  # The last step of a run may be smaller; in a dry run a size that was asked for is never tried.
+            return ()  # The last step of a run may be smaller; in a dry run the requested size is never tried.
         self.memory[self.micro] = usage
         quick = self.batch * self.world / float(np.percentile(values["seconds"][whole], QUICK))
         self.speeds[self.micro] = [*self.speeds.get(self.micro, []), quick][-WINDOWS:]
@@ -94,12 +95,12 @@ class BatchSize:
 
     @property
     def smallest(self) -> int:
-        """Least micro-batch that may be used."""
+        """Smallest allowed micro-batch."""
         return min(self.options.min_batch_size, self.configured)
 
     @property
     def largest(self) -> int:
-        """Largest micro-batch that the bounds, the noise scale and the known failures leave, of one process."""
+        """Largest micro-batch of one process that the bounds, the noise scale and earlier failures allow."""
         bound = self.configured
         noise = self.noise.value
         if self.options.mode == "maximize" and noise is not None:
@@ -116,7 +117,7 @@ class BatchSize:
             self.noise.add(half, float(values["half_grad_norm"][row]), batch, float(values["grad_norm"][row]))
 
     def _failed(self, tried: int, what: str, worked: int) -> Sequence[Decision]:
-        """A size did not fit: never again, and back to what did."""
+        """Exclude a size that did not fit, and return to one that did."""
         self.ceiling = min(self.ceiling or tried, tried)
         batch, micro = self.before_probe or [self.batch, worked or self.micro]
         self.before_probe = None
@@ -134,7 +135,7 @@ class BatchSize:
         return self._set(batch, micro, f"memory use {usage:.0%} is above {limit:.0%}", {"memory": usage})
 
     def _judge(self) -> Sequence[Decision]:
-        """Keep the size that was tried, or take it back."""
+        """Keep the probed size, or revert it."""
         assert self.before_probe is not None
         batch, micro = self.before_probe
         self.before_probe = None
@@ -158,7 +159,7 @@ class BatchSize:
         return (Decision(self.name, f"lr_factor/{self.name}", factor, reason, values),)
 
     def _fitting(self) -> int | None:
-        """Largest micro-batch whose predicted memory is within the target; None while one size is known."""
+        """Largest micro-batch whose predicted memory is within the target; None while only one size is known."""
         if len(self.memory) < 2:
             return None
         slope, base = np.polyfit(list(self.memory), list(self.memory.values()), 1)
@@ -187,7 +188,7 @@ class BatchSize:
             fitting = self.micro * FIRST_GROWTH if room > 1 else self.micro
         size = min(fitting, self.largest)
         refused = [r for r in self.refused if r > self.micro]
-        if refused:  # between what paid and what did not
+        if refused:  # between the sizes that were faster and those that were not
             size = min(size, (self.micro + min(refused)) // 2)
         if size > self.configured:
             size = size // self.configured * self.configured
@@ -196,7 +197,7 @@ class BatchSize:
         return size if size > self.micro and size not in self.refused else None
 
     def _smaller(self) -> int | None:
-        """Half the micro-batch, which caches may like better; not once the batch has grown."""
+        """Half the micro-batch, which may fit the caches better; None once the batch has grown."""
         half = self.micro // 2
         known = half in self.speeds or self.micro % 2 or self.batch > self.configured
         return half if half >= self.smallest and not known else None
@@ -215,7 +216,7 @@ class BatchSize:
         return decisions
 
     def state_dict(self) -> dict[str, Any]:
-        """Sizes in force and what is known about others."""
+        """Current sizes, and what is known about the others."""
         names = "batch micro ceiling refused before_probe probes settled_at".split()
         known = [[size, self.memory[size], self.speeds[size]] for size in self.memory]
         return {name: getattr(self, name) for name in names} | {"known": known, "noise": self.noise.state_dict()}
@@ -232,5 +233,5 @@ class BatchSize:
 
 
 def build(options: BatchSizeOptions, context: RunContext) -> BatchSize:
-    """The automation of a run."""
+    """Build the automation for a run."""
     return BatchSize(options, context.batch, context.micro_batch, context.world)

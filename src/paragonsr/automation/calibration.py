@@ -1,13 +1,14 @@
-"""From what the training images are like, and the network's size, to how the losses are balanced.
+"""Calibration of the loss balance from statistics of the training images and the network's size.
 
-What is calibrated is the course of the shares: `late_share`, where it is null. The other constants need no calibration:
-they count in steps and relative to what is measured, and mean the same for every network and every set of images.
+Only the course of the shares is calibrated: `late_share`, if it is null. The other constants need no calibration: they
+are in steps or relative to measured values, so they mean the same for every network and every set of images.
 
-The map was to be fitted on a sweep of MS-SSIM's share (none, 0.10, 0.28, and 0.27 fading to 0.02) over the flattest and
-the most textured third of 245 photographs, Nano, 3 seeds: benchmarks/calibration_sweep.py. No effect on the final PSNR
-exceeded its interval, and neither did any difference between the two kinds of images (docs/evidence/calibration.json);
-other sizes were not measured. So the map is constant. Its constant is the middle of what was measured as harmless: it
-begins with the user's share and goes half-way to the main loss alone, which is what PSNR asks for in the end.
+The mapping was meant to be fitted to a sweep of MS-SSIM's share (none, 0.10, 0.28, and 0.27 fading to 0.02) over the
+flattest and the most textured third of 245 photographs, with Nano and 3 seeds: benchmarks/calibration_sweep.py. No
+effect on the final PSNR exceeded its interval, nor did any difference between the two kinds of images
+(docs/evidence/calibration.json); other network sizes were not measured. So the mapping is constant. Its value is the
+middle of the range found harmless: it starts at the user's share and goes halfway to the main loss alone, which is best
+for the final PSNR.
 """
 
 from collections.abc import Mapping
@@ -19,12 +20,12 @@ LATE_SHARE = 0.5
 
 
 def calibrated(options: LossBalanceOptions, values: Mapping[str, float], parameters: int) -> LossBalanceOptions:
-    """The options with a value for each key that was null; a key that the user wrote wins.
+    """Fill in the options that are null; keys set by the user win.
 
     Args:
-        options: as they were written.
-        values: of the training images, see `paragonsr.data.statistics`.
-        parameters: of the network.
+        options: as configured.
+        values: statistics of the training images, see `paragonsr.data.statistics`.
+        parameters: parameter count of the network.
     """
     if options.late_share is not None:
         return options
@@ -32,12 +33,12 @@ def calibrated(options: LossBalanceOptions, values: Mapping[str, float], paramet
 
 
 def table(options: LossBalanceOptions, values: Mapping[str, float], parameters: int) -> list[str]:
-    """Lines for a person: what was measured, and what follows from it.
+    """Human-readable lines: the measured values, and the resulting calibration.
 
     Args:
-        options: as they were written.
-        values: of the training images.
-        parameters: of the network.
+        options: as configured.
+        values: statistics of the training images.
+        parameters: parameter count of the network.
     """
     measured = [f"  {name:16} {value:.3f}" for name, value in values.items()]
     lines = ["training images (each value from 0 to 1)", *measured, f"network: {parameters} parameters"]

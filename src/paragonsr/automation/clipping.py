@@ -1,4 +1,4 @@
-"""Gradient clipping that knows what is usual in this run."""
+"""Gradient clipping with a threshold derived from the run's own gradient norms."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,19 +10,21 @@ from paragonsr.automation.options import GradientClippingOptions
 from paragonsr.automation.protocol import Decision, Observation, Steps
 
 WORTH_A_CHANGE = 0.5
-"""Relative change under which the threshold stays."""
+"""Relative change below which the threshold is kept."""
 HEADROOM = 3.0
-"""Times the percentile. In seven healthy runs of Nano 5% of the steps were above the percentile, as they must be, 0.02
-to 0.12% above twice and none above three times it. Clipping those 5% is clipping the textured patches."""
+"""Threshold as a multiple of the percentile. In seven healthy runs of Nano, 5% of the steps were above the percentile
+(by definition), 0.02 to 0.12% above twice the percentile, and none above three times. Clipping those 5% would clip the
+textured patches."""
 LARGEST_RISE = 2.0
-"""Factor by which the threshold may rise at once: a burst of large gradients must not lift it to its own height."""
+"""Largest factor by which the threshold may rise at once, so that a burst of large gradients cannot lift it to its own
+level."""
 
 
 class GradientClipping:
     """Clips at three times a percentile of the recent gradient norms, as measured before clipping.
 
-    No step is clipped while nothing unusual happens, early and late in training alike. Norms of skipped steps, which
-    are not finite, do not count.
+    In normal training no step is clipped, neither early nor late. Norms of skipped steps, which are not finite, do not
+    count.
 
     Args:
         options: percentile and length of the history.
@@ -38,7 +40,7 @@ class GradientClipping:
         self.threshold: float | None = None
 
     def observe(self, observation: Observation) -> Sequence[Decision]:
-        """Look at the norms of a window, once the history is full."""
+        """Process the norms of a window, once the history is full."""
         if not isinstance(observation, Steps):
             return ()
         norms = observation.values["grad_norm"]
@@ -58,7 +60,7 @@ class GradientClipping:
         return (Decision(self.name, "grad_clip", wanted, reason, values),)
 
     def state_dict(self) -> dict[str, Any]:
-        """The history and the threshold in force."""
+        """The history and the current threshold."""
         return {"norms": self.norms, "threshold": self.threshold}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -67,5 +69,5 @@ class GradientClipping:
 
 
 def build(options: GradientClippingOptions, context: RunContext) -> GradientClipping:
-    """The automation of a run."""
+    """Build the automation for a run."""
     return GradientClipping(options)

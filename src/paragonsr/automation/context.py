@@ -1,4 +1,4 @@
-"""What automations may know about the run that they act on."""
+"""Facts that automations may use about their run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class RunContext:
-    """Numbers and names of a run that are known before its first step and never change."""
+    """Constants of a run that are known before its first step."""
 
     parameters: int
-    """Of the network."""
+    """Parameter count of the network."""
     world: int
-    """Processes that train together."""
+    """Number of processes that train together."""
     total_iter: int
     """Iterations of the plan."""
     warmup_iter: int
@@ -19,12 +19,12 @@ class RunContext:
     batch: int
     """Samples of an optimisation step in one process, as configured."""
     micro_batch: int
-    """Samples that one process puts through the network at once, as configured."""
+    """Samples that one process passes through the network at once, as configured."""
     losses: Sequence[str]
     """Labels of the losses."""
     metric: str
-    """Name of the metric that decides, on the first validation set."""
+    """Name of the deciding metric, on the first validation set."""
     schedule_end: float
-    """Where the configured schedule ends, as a share of its peak."""
+    """Last value of the configured schedule, as a share of its peak."""
     averaged: bool
-    """Whether the weights that come out of the run are a moving average."""
+    """Whether the weights of the result are a moving average."""

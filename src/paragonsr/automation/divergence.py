@@ -1,4 +1,4 @@
-"""The guard against NaN: one bad step is skipped, a run of them goes back to the last good state."""
+"""Guard against NaN: a single bad step is skipped; several in a row cause a rollback to the last good state."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,12 +11,12 @@ from paragonsr.automation.protocol import Decision, Observation, Steps
 class DivergenceGuard:
     """Asks for a rollback at a lower rate once `tolerance` consecutive updates had a non-finite gradient.
 
-    The training step itself skips such an update; this decides what follows. After `attempts` rollbacks it gives
-    up, and the run has failed: a network that keeps diverging needs its owner.
+    The training step itself skips such updates; this automation decides what happens next. After `attempts` rollbacks
+    it gives up and the run fails: a network that keeps diverging needs the user's attention.
 
     Args:
-        tolerance: consecutive non-finite steps before the weights are taken back.
-        factor: what the learning rate is multiplied by at each rollback, in (0, 1).
+        tolerance: consecutive non-finite steps before a rollback.
+        factor: factor on the learning rate at each rollback, in (0, 1).
         attempts: rollbacks before giving up.
     """
 

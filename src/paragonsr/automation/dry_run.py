@@ -1,4 +1,4 @@
-"""An automation that is only listened to."""
+"""Dry run of an automation: its decisions are recorded but not applied."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,23 +8,23 @@ from paragonsr.automation.protocol import Automation, Decision, Observation
 
 
 class DryRun:
-    """Marks every decision of an automation as not to be carried out; the journal has them all the same.
+    """Marks every decision of an automation as a dry run, which is only written to the journal.
 
     Args:
-        automation: continues as if its decisions were applied.
+        automation: the wrapped automation; it continues as if its decisions were applied.
     """
 
     def __init__(self, automation: Automation) -> None:
         self.name, self.watches = automation.name, automation.watches
-        self.may_change = f"nothing (dry run; else {automation.may_change})"
+        self.may_change = f"nothing (dry run; otherwise {automation.may_change})"
         self._automation = automation
 
     def observe(self, observation: Observation) -> Sequence[Decision]:
-        """What the automation would change."""
+        """Decisions that the automation would make."""
         return [replace(decision, dry_run=True) for decision in self._automation.observe(observation)]
 
     def state_dict(self) -> dict[str, Any]:
-        """State of the automation itself."""
+        """State of the wrapped automation."""
         return self._automation.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

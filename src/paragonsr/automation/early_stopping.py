@@ -1,4 +1,4 @@
-"""Anneal, then stop, when validation no longer improves."""
+"""Early stopping: anneal, then stop, when validation no longer improves."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,32 +10,33 @@ from paragonsr.automation.options import EarlyStoppingOptions
 from paragonsr.automation.protocol import Decay, Decision, Observation, Steps, Validation
 
 FEWEST_POINTS = 8
-"""Validations without which the course of the curve is unknown."""
+"""Minimum number of validations for judging the curve."""
 ANNEAL_SHARE = 0.2
 """Length of an early decay, as a share of the training before it (2405.18392 finds 10 to 20 % enough)."""
 FLOOR = 0.01
 CERTAINTY = 2.0
-"""Standard errors by which a slope must lie under what is worth waiting for."""
+"""Standard errors by which a slope must lie below the one worth waiting for."""
 FULL_RATE = 0.9
-"""Share of the peak rate above which nothing has been annealed yet."""
+"""Share of the peak rate above which annealing has not begun."""
 
 
 class EarlyStopping:
     """Patience that counts only while the learning rate is low.
 
-    Super-resolution underfits: at a high rate validation wavers about a curve that still rises, and a few validations
-    without a new best say nothing. So patience counts once the rate is at most half its peak. When it runs out before,
-    and the curve itself is flat (its slope over the later half of all validations, two standard errors added, promises
-    less than `min_improvement` within the patience), the decay is begun; when it runs out after, training stops. What
-    the decay gained is told then, or at the end of the plan where that comes first.
+    Super-resolution underfits: at a high rate, validation fluctuates around a curve that still rises, so a few
+    validations without a new best mean nothing. Patience therefore counts only once the rate is at most half its peak.
+    If no improvement comes within the patience before that, and the curve itself is flat (its slope over the later half
+    of all validations plus two standard errors predicts less than `min_improvement` within the patience), the decay is
+    started; after that, training stops. The gain from the decay is reported then, or at the end of the plan if that
+    comes first.
 
-    An improvement on any validation set counts; the figures in the reasons are those of the first set, which also
-    decides what is kept as the best.
+    An improvement on any validation set counts; the values in the reasons are those of the first set, which also
+    decides which weights are best.
 
     Args:
         options: patience, min_improvement.
-        total: iterations of the plan, where a decay ends at the latest.
-        metric: name of the metric that decides.
+        total: iterations of the plan, by which a decay ends at the latest.
+        metric: name of the deciding metric.
     """
 
     name = "early_stopping"
@@ -46,19 +47,19 @@ class EarlyStopping:
         self.options, self.total, self._metric = options, total, metric
         self.peak_lr = self.lr = self.position = 0.0
         self.ends = False
-        """Whether the last steps were the last ones of the plan."""
+        """Whether the latest steps were the last ones of the plan."""
         self.best: dict[str, float] = {}
         self.since = 0
         self.points: list[list[float]] = []
-        """[iteration, value on the first set, the larger the better]."""
+        """[iteration, value on the first set, signed so that larger is better]."""
         self.at_full_rate = 0
-        """How many of the points were measured before the rate began to fall."""
+        """Number of points measured before the rate began to fall."""
         self.was_annealing = False
         self.asked = False
         self.stopped = False
 
     def observe(self, observation: Observation) -> Sequence[Decision]:
-        """Follow the rate with the steps, and decide at validations."""
+        """Track the rate in steps, and decide at validations."""
         if isinstance(observation, Steps):
             self.lr = float(observation.values["lr"][-1])
             self.peak_lr = max(self.peak_lr, float(observation.values["lr"].max()))
@@ -97,7 +98,7 @@ class EarlyStopping:
         if self.lr > FULL_RATE * self.peak_lr:
             self.at_full_rate = len(self.points)
         if self.annealing != self.was_annealing:
-            # The rate has become low since the last validation: patience begins here.
+            # The rate has become low since the last validation: patience starts here.
             self.was_annealing = self.annealing
             improved = True
         if improved:
@@ -126,7 +127,7 @@ class EarlyStopping:
         figures = {"best": self._shown_best(validation)}
         reason = "the plan is at its end"
         if waited >= self.options.patience:
-            reason = f"{self._no_improvement(validation, waited)} since the rate is low"
+            reason = f"{self._no_improvement(validation, waited)} since the rate became low"
         values = [value for _, value in self.points]
         before, since = values[: self.at_full_rate], values[self.at_full_rate :]
         if before and since:
@@ -154,7 +155,7 @@ class EarlyStopping:
         return {name: getattr(self, name) for name in names}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from `state_dict`; a run that its owner has lengthened may be annealed and stopped again."""
+        """Continue from `state_dict`; a run that the user has extended may be annealed and stopped again."""
         state = dict(state)
         longer = state.pop("total") != self.total
         for name, value in state.items():
@@ -173,5 +174,5 @@ def _slope(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
 
 
 def build(options: EarlyStoppingOptions, context: RunContext) -> EarlyStopping:
-    """The automation of a run."""
+    """Build the automation for a run."""
     return EarlyStopping(options, context.total_iter, context.metric)

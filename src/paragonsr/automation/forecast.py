@@ -1,22 +1,22 @@
-"""How good a run will be at its end, from its validations so far and the course of its learning rate.
+"""Forecast of the final PSNR of a run, from its validations so far and the course of its learning rate.
 
-Progress is counted in work: the sum of the learning rates up to a position, and, where weights are averaged before they
-are validated, its moving average, since what is validated lags behind. The schedule and the decays are known ahead, and
-with them the work that is still to come. Against the logarithm of the work x the validation metric P is steep first and
-flattens: locally it follows a power law, P = P_inf - a e^(-c x), so that from now on it gains
+Progress is measured in work: the sum of the learning rates up to a position. If averaged weights are validated, it is
+the moving average of that sum, since the averaged weights lag behind. Schedule and decays are known in advance, and so
+is the remaining work. Plotted against the logarithm of the work x, the validation metric P is steep at first and then
+flattens: locally it follows a power law, P = P_inf - a e^(-c x), so its further gain is
 
     G(dx) = v (1 - e^(-c dx)) / c,    v = dP/dx now.
 
-v is the slope of the last quarter of the validations; c, hard to see from them, is the exponent between this slope and
-that of the quarter before it, drawn most of the way to what runs usually have.
+v is the slope of the last quarter of the validations. c is hard to estimate: it is the exponent between this slope and
+that of the quarter before, shrunk most of the way towards the typical value.
 
-On top comes what a falling rate gains by itself: at a constant rate weights waver about where they could be, and so do
-the validations. With r the rate that the validated weights have seen, as a share of its peak, and s the scatter of the
-validations, bringing it down to r_end gains
+A falling rate brings an additional gain: at a constant rate the weights fluctuate around an optimum, and so do the
+validations. With r the rate that the validated weights have seen, as a share of its peak, and s the scatter of the
+validations, lowering it to r_end gains
 
     A = (ANNEALING_DB + ANNEALING_PER_SCATTER s) (r^4 - r_end^4).
 
-The constants and the interval are measured on real runs of a small network (docs/automations.md).
+The constants and the interval were measured on real runs of a small network (docs/automations.md).
 """
 
 import math
@@ -27,59 +27,59 @@ import numpy as np
 
 QUARTER = 4
 FEWEST_VALIDATIONS = 6
-"""Validations without which nothing can be said."""
+"""Minimum number of validations for a forecast."""
 USUAL_EXPONENT = 0.9
-"""Exponent that runs usually have."""
+"""Typical exponent of a run."""
 SEEN_SHARE = 0.22
-"""How much of the distance from the usual exponent to the one that was seen is believed."""
+"""Weight of the measured exponent against the typical one."""
 LEAST_SEEN = -2.0
-"""Smallest exponent that a run can be seen to have."""
+"""Lower bound of the measured exponent."""
 MOST_SEEN = 4.0
-"""Largest exponent that a run can be seen to have."""
+"""Upper bound of the measured exponent."""
 ANNEALING_DB = 0.024
-"""What bringing the rate down gains at least, in dB."""
+"""Minimum gain from lowering the rate, in dB."""
 ANNEALING_PER_SCATTER = 4.0
-"""And so many times the scatter of the validations."""
+"""Further gain from lowering the rate, as a multiple of the scatter of the validations."""
 ANNEALING_POWER = 4
-"""How late in the fall of the rate that gain comes."""
+"""Power of the rate in that gain; the larger, the later in the decay the gain comes."""
 BELOW = 0.05
 """Lower end of the 80% interval: G e^-(BELOW + BELOW_PER_LOG dx)."""
 BELOW_PER_LOG = 0.62
-"""Growth of the lower end's distance with dx."""
+"""Growth of the distance of the lower end with dx."""
 ABOVE = 0.12
 """Upper end of the 80% interval: G e^ABOVE."""
 ANNEALING_SHARE = 0.55
-"""Share of the annealing gain by which each end lies further out."""
+"""Share of the annealing gain by which both ends are widened."""
 FAR = 0.7
 """Largest dx that widens the interval."""
 NOISE_FACTOR = 1.0
-"""Both ends lie further out by so many times the scatter of the validations."""
+"""Multiple of the scatter of the validations by which both ends are widened."""
 RESOLUTION_DB = 0.003
-"""And by what no forecast resolves."""
+"""Constant by which both ends are widened: no forecast is more precise."""
 LEFT_START_DB = 0.4
-"""A run that has gained less since its first validation may still be on the plateau on which these networks start."""
+"""A run that has gained less than this since its first validation may still be on the initial plateau."""
 BREAKTHROUGH_DB = 0.5
-"""What leaving that plateau brings at most."""
+"""Maximum gain from leaving that plateau."""
 BREAKTHROUGH_SHARE = 0.3
-"""The share of it that is expected."""
+"""Expected share of that gain."""
 LEAST_SLOPE = 1e-3
-"""A value that stands still or falls is taken to rise by this much, in dB per unit of log work."""
+"""Minimum slope, in dB per unit of log work, also assumed if the value stagnates or falls."""
 POINTS = 1024
-"""Positions at which the course of the rate is looked at."""
+"""Number of positions at which the course of the rate is sampled."""
 TENTH = 0.1
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What is expected of a run, in dB."""
+    """Forecast of a run, in dB."""
 
     final: float
     """PSNR at the end."""
     low: float
     high: float
-    """Ends of an interval that holds the final PSNR of four runs in five."""
+    """Ends of an 80% interval of the final PSNR."""
     iterations_to_next_tenth: int | None
-    """Positions until the PSNR is 0.1 above the last one; None where that is not expected before the end."""
+    """Positions until the PSNR is 0.1 dB above the latest one; None if that is not expected before the end."""
 
 
 def forecast(
@@ -90,18 +90,19 @@ def forecast(
     ema_decay: float = 0.0,
     ema_power: float = 0.75,
 ) -> Forecast | None:
-    """Expect the end of a run, from a third of it on.
+    """Forecast the final PSNR of a run, from a third of the run on.
 
     Args:
-        positions: of the validations so far, rising.
-        values: their PSNR, dB.
-        rate: learning rate at a position from 0 to total, as it was and as it is planned.
-        total: position of the end.
-        ema_decay: of the averaged weights that are validated; 0 where they are not averaged.
-        ema_power: of the averaged weights.
+        positions: positions of the validations so far, increasing.
+        values: their PSNR in dB.
+        rate: learning rate at a position from 0 to total, past and planned.
+        total: position at the end of the run.
+        ema_decay: decay of the EMA whose weights are validated; 0 without EMA.
+        ema_power: power of the EMA.
 
     Returns:
-        None with fewer than six validations, before a third of the run, at its end, or where the rate has been nothing.
+        the forecast; None with fewer than six validations, before a third of the run, at its end, or if the rate has
+        been 0 so far.
     """
     now = positions[-1] if positions else 0.0
     if len(positions) < FEWEST_VALIDATIONS or now < total / 3 or now >= total:
@@ -132,16 +133,16 @@ def forecast(
 
 
 def averaged_work(positions: np.ndarray, rates: np.ndarray, ema_decay: float, ema_power: float) -> np.ndarray:
-    """Sum of the learning rates up to each position, as the averaged weights have seen it.
+    """Sum of the learning rates up to each position, as seen by the averaged weights.
 
     The average has the decay min(ema_decay, 1 - (1 + n)^-ema_power) after n updates, one at each position.
 
     Args:
-        positions: rising, from 0.
-        rates: learning rate at each.
+        positions: increasing, from 0.
+        rates: learning rate at each position.
 
     Returns:
-        float64, same length, above 0.
+        float64, same length, positive.
     """
     gaps = np.diff(positions)
     work = np.concatenate([[0.0], np.cumsum(gaps * (rates[1:] + rates[:-1]) / 2)])
@@ -155,7 +156,7 @@ def averaged_work(positions: np.ndarray, rates: np.ndarray, ema_decay: float, em
 
 
 def _course(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float]:
-    """Slope dP/dx now, exponent from now on, and scatter of the values about their course."""
+    """Current slope dP/dx, exponent from now on, and scatter of the values around the fit."""
     count = max(len(x) // QUARTER, 3)
     last, before = slice(len(x) - count, None), slice(max(len(x) - 2 * count, 0), len(x) - count)
     steepness, scatter = _line(x[last], y[last])
@@ -167,7 +168,7 @@ def _course(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float]:
 
 
 def _line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """Slope of the regression line, and the standard deviation about it."""
+    """Slope of the regression line, and the standard deviation around it."""
     centred = x - x.mean()
     slope = float(centred @ y / (centred @ centred))
     residuals = y - y.mean() - slope * centred

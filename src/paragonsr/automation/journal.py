@@ -1,4 +1,4 @@
-"""The journal: every decision, once, with its reason, in a file that is only ever appended to."""
+"""Journal of all decisions with their reasons, in an append-only file."""
 
 import json
 import os
@@ -11,16 +11,16 @@ from paragonsr.automation.protocol import Decay, Decision
 
 @dataclass(frozen=True)
 class Entry:
-    """A decision as it was carried out (or not)."""
+    """A decision and its outcome."""
 
     iteration: int
     decision: Decision
     before: float | int | bool | Decay | None
     outcome: str
-    """What became of it: applied, dry run, or why it was refused."""
+    """Outcome: applied, dry run, or why the decision was refused."""
 
     def as_dict(self) -> dict[str, Any]:
-        """The line that stands in journal.jsonl."""
+        """Content of the line in journal.jsonl."""
         return {
             "iteration": self.iteration,
             "automation": self.decision.automation,
@@ -37,7 +37,7 @@ class DecisionJournal:
     """journal.jsonl of one run, one JSON object per line.
 
     Args:
-        path: the file; None, in processes that do not lead, writes nothing.
+        path: the file; None in all but the main process, which alone writes.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -49,13 +49,13 @@ class DecisionJournal:
             self._file.write(json.dumps(entry.as_dict()) + "\n")
 
     def sync(self) -> None:
-        """Bring everything written so far to the disk."""
+        """Flush everything written so far to disk."""
         if self._file is not None:
             self._file.flush()
             os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Write out and close."""
+        """Flush and close."""
         if self._file is not None:
             self.sync()
             self._file.close()

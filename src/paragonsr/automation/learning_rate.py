@@ -1,4 +1,4 @@
-"""Hold the rate while training pays, then anneal; go back and lower it when training comes apart."""
+"""Learning-rate automation: hold the rate while the loss improves, then anneal; roll back on divergence."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -11,66 +11,68 @@ from paragonsr.automation.options import LearningRateOptions
 from paragonsr.automation.protocol import Decay, Decision, Observation, Steps, Validation
 
 FLOOR = 0.01
-"""Share of its peak that the rate ends with."""
+"""Final rate as a share of its peak."""
 ANNEALED = 0.02
-"""A rate of at most this share of its peak needs no decay."""
+"""Share of the peak at or below which a rate needs no decay."""
 AVERAGED = 0.125
-"""Share of the peak rate from which on averaged weights gain nothing by a decay (measured, see docs/automations.md)."""
+"""Share of the peak rate at or below which averaged weights gain nothing from a decay (measured, see
+docs/automations.md)."""
 BRIEF_SHARE = 0.002
-"""Share of the run that the decay then takes."""
+"""Length of the decay in that case, as a share of the run."""
 BRIEF_ITERATIONS = 10
-"""And the fewest iterations of it."""
+"""Minimum length of that decay, in iterations."""
 LOWERED = 0.5
-"""A rate at or below this share of its peak has been lowered already, by the schedule or by somebody else."""
+"""Share of the peak at or below which a rate has already been lowered, by the schedule or another automation."""
 DECAY_SHARE = 0.2
-"""Decay of a network of 10 000 parameters as a share of the run (measured, see docs/automations.md)."""
+"""Length of the decay for a network of 10 000 parameters, as a share of the run (measured, see docs/automations.md)."""
 DECAY_EXPONENT = 0.1
-"""Power of the number of parameters by which that share grows (not measured)."""
+"""Power of the parameter count with which that share grows (not measured)."""
 LONGEST_DECAY = 0.4
-"""Largest share of the run (not measured)."""
+"""Upper limit of that share (not measured)."""
 CERTAINTY = 3.5
-"""Standard errors by which the expected gain must lie under the threshold: noise alone must not end the holding."""
+"""Standard errors by which the expected gain must lie below the threshold, so that noise alone cannot start the
+decay."""
 VALIDATION_CERTAINTY = 2.0
-"""Standard errors by which the validation metric must still rise to speak for holding."""
+"""Standard errors by which the validation metric must rise for the rate to be held."""
 FEWEST_VALIDATIONS = 6
-"""Validations that it takes to say so."""
+"""Minimum number of validations for that judgement."""
 DIVERGED = 3.0
-"""Loss of two consecutive windows, relative to the mean of the windows before them, that counts as divergence."""
+"""Loss of two consecutive windows, relative to the mean of the windows before, that counts as divergence."""
 RECENT_WINDOWS = 4
-"""Windows that a loss is compared with."""
+"""Number of preceding windows that a loss is compared with."""
 RECOVERIES = 4
-"""Rollbacks after which the run is left to itself."""
+"""Maximum number of rollbacks; after them the automation no longer intervenes."""
 RECOVERY_FACTOR = 0.5
-"""What the rate is multiplied by after each rollback."""
+"""Factor on the rate after each rollback."""
 
 Shape = Literal["cosine", "exponential", "linear"]
 
 
 class LearningRate:
-    """Decides once when the rate falls, how and to where; the rate never rises above the schedule.
+    """Decides once when, how and how far the rate decays; the rate never rises above the schedule.
 
-    adaptive holds until training has stopped to pay or the end is near. It has stopped to pay when the smoothed loss is
-    expected to fall by less than `improvement_threshold` per `adaptation_frequency` (regression of its logarithm over
-    the later half of what was seen, three standard errors on the safe side) and the validation metric does not surely
-    rise either; much of the run is still ahead then, so the decay is exponential and spends equal times at all scales.
-    The end is near when a straight line from the full rate at (1 - share) total to none at the total meets the present
-    rate; from there on the rate follows that line. A schedule that has gone below the line is left alone, and one that
-    comes down in steps and ends too high is only brought down at its very end; where weights are averaged and the rate
-    is an eighth at most, in the last 0.2% of the run.
+    adaptive holds the rate until training no longer pays off or the end is near. Training no longer pays off when the
+    smoothed loss is expected to fall by less than `improvement_threshold` per `adaptation_frequency` (regression of its
+    logarithm over the later half of the curve, with 3.5 standard errors of safety) and the validation metric does not
+    clearly rise either. Much of the run is then still ahead, so the decay is exponential and spends equal time at all
+    scales. The end is near when a straight line from the full rate at (1 - share) total to 0 at the total meets the
+    current rate; from there on the rate follows that line. A schedule that is already below the line is left alone. One
+    that falls in steps and ends too high is only lowered at the very end: in the last 0.2% of the run, if weights are
+    averaged and the rate is at most an eighth of its peak.
 
-    cosine and exponential begin after the warm-up; plateau halves the rate at each plateau. All end at the total.
+    cosine and exponential start after the warm-up; plateau halves the rate at each plateau. All end at the total.
 
-    A loss that is three times what it was in two windows running is a divergence: weights go back to the last good
-    state and the rate to half, four times at most.
+    A loss at three times its earlier level in two consecutive windows is a divergence: the weights return to the last
+    good state and the rate is halved, at most four times.
 
     Args:
         options: strategy, adaptation_frequency, improvement_threshold.
         total: iterations of the plan.
-        warmup: iterations in which the rate rises.
-        parameters: of the network; the share of the decay grows with them.
-        schedule_end: what the configured schedule ends with, as a share of its peak.
-        averaged: whether averaged weights are what comes out of the run.
-        metric: validation metric that is watched, on the first validation set.
+        warmup: iterations of the warm-up.
+        parameters: parameter count of the network; the length of the decay grows with it.
+        schedule_end: last value of the configured schedule, as a share of its peak.
+        averaged: whether the weights of the result are a moving average.
+        metric: validation metric to watch, on the first validation set.
     """
 
     name = "intelligent_learning_rate_scheduler"
@@ -93,24 +95,24 @@ class LearningRate:
         self._averaged = averaged
         self.curve = LossCurve()
         self.recent: list[Losses] = []
-        """Losses of the last windows."""
+        """Losses of the latest windows."""
         self.validations: list[list[float]] = []
-        """[position, value, the larger the better]."""
+        """[position, value signed so that larger is better]."""
         self.position = 0.0
         self.window = 0.0
-        """Positions from one window to the next, at most."""
+        """Maximum distance in positions from one window to the next."""
         self.peak_lr = 0.0
         self.looked = 0.0
-        """Position of the last look at the curve."""
+        """Position at which the curve was last evaluated."""
         self.begun: float | None = None
-        """Position where the decay was decided."""
+        """Position at which the decay was decided."""
         self.factor = 1.0
         """Product of the reductions at plateaus."""
         self.alarms = 0
         self.recoveries = 0
 
     def observe(self, observation: Observation) -> Sequence[Decision]:
-        """Take in a window of steps or a validation; decisions follow windows only."""
+        """Process a window of steps or a validation; decisions are made at windows only."""
         if isinstance(observation, Validation):
             self._follow(observation)
         if not isinstance(observation, Steps):
@@ -134,7 +136,7 @@ class LearningRate:
             self.validations.append([self.position, value.value if value.better == "higher" else -value.value])
 
     def _choose(self, now: float, weights: Losses) -> Sequence[Decision]:
-        """The decay, if its time has come; `now` is the rate as a share of its peak."""
+        """Start the decay if it is due; `now` is the rate as a share of its peak."""
         strategy = self.options.strategy
         if strategy in ("cosine", "exponential"):
             return self._begin(self.position, strategy, "the warm-up is over", {})
@@ -173,7 +175,7 @@ class LearningRate:
         if self.factor <= FLOOR:
             return ()
         self.factor *= 0.5
-        self.curve, self.validations = LossCurve(), []  # what they do at the lower rate is another curve
+        self.curve, self.validations = LossCurve(), []  # the lower rate starts a new curve
         return (Decision(self.name, "lr_factor/plateaus", self.factor, reason, values),)
 
     def _validation_rises(self) -> bool:
@@ -184,7 +186,7 @@ class LearningRate:
         return rise > VALIDATION_CERTAINTY * error
 
     def _recover(self, losses: Losses, weights: Losses) -> Sequence[Decision]:
-        """Remember a window, or go back when the loss has jumped in it and in the one before it."""
+        """Remember a window, or roll back if the loss has jumped in it and in the one before."""
         before, now = weighted(self.recent, weights), weighted([losses], weights)
         rise = float(now[0] / before.mean()) if before is not None and now is not None else 0.0
         if rise <= DIVERGED or len(self.recent) < RECENT_WINDOWS or self.recoveries >= RECOVERIES:
@@ -215,7 +217,7 @@ class LearningRate:
         return {name: getattr(self, name) for name in names} | {"curve": self.curve.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from `state_dict`; of a run that its owner has lengthened, the decay is still to come."""
+        """Continue from `state_dict`; if the user has extended the run, the decay is decided again."""
         state = dict(state)
         longer = state.pop("total") != self.total
         self.curve.load_state_dict(state.pop("curve"))
@@ -226,7 +228,7 @@ class LearningRate:
 
 
 def build(options: LearningRateOptions, context: RunContext) -> LearningRate:
-    """The automation of a run."""
+    """Build the automation for a run."""
     return LearningRate(
         options,
         context.total_iter,

@@ -1,4 +1,4 @@
-"""Each loss keeps its share of the gradient on the SR image."""
+"""Loss balancing: keeps each loss at its target share of the gradient with respect to the SR image."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,74 +15,75 @@ from paragonsr.automation.protocol import Decision, Measurements, Observation, S
 from paragonsr.errors import UserError
 
 STATISTICS = "training images"
-"""Kind of the facts that the calibration wants."""
+"""Kind of the measurements that the calibration uses."""
 TIME_CONSTANTS = 10
-"""Length of a span in time constants of the smoothing, 1 / (1 - momentum) steps: 100 steps with a momentum of 0.9."""
+"""Length of a span in time constants of the smoothing, each 1 / (1 - momentum) steps: 100 steps with a momentum of
+0.9."""
 SMALLEST = 1e-3
-"""Relative change of a weight that is worth a decision."""
+"""Smallest relative change of a weight that makes a decision."""
 LEAST = 1e-6
-"""Share that stands for nothing; relative distances need some."""
+"""Lower bound of a share, because relative distances need a positive share."""
 
 
 @dataclass
 class _State:
-    """All logarithms are natural. Labels: of losses that have been measured."""
+    """State of the loss balance. Logarithms are natural; keys are labels of losses that have been measured."""
 
     norms: dict[str, float] = field(default_factory=dict)
     """Smoothed logarithm of each gradient's norm."""
     measured: dict[str, int] = field(default_factory=dict)
-    """Steps that each was measured in."""
+    """Number of steps in which each loss was measured."""
     span: int = 0
-    """Steps of the present span."""
+    """Number of steps of the current span."""
     sums: dict[str, float] = field(default_factory=dict)
-    """Sum over the present span of each smoothed logarithm."""
+    """Sum of each smoothed logarithm over the current span."""
     counts: dict[str, int] = field(default_factory=dict)
-    """Steps of the present span that each was measured in."""
+    """Number of steps of the current span in which each loss was measured."""
     reference: dict[str, float] = field(default_factory=dict)
     """Mean of each smoothed logarithm over the first span after its baseline."""
     scales: dict[str, float] = field(default_factory=dict)
-    """Logarithm of what each configured weight is to be multiplied by for the target shares; 0 where none are given."""
+    """Logarithm of the factor that takes each configured weight to its target share; 0 without target shares."""
     logs: dict[str, float] = field(default_factory=dict)
     """Logarithm of each multiplier."""
     decided: dict[str, float] = field(default_factory=dict)
-    """Each multiplier as it was last decided."""
+    """Each multiplier as last decided."""
     off: int = 0
-    """Spans since a share was seen off its target, until it is back on it."""
+    """Number of spans since a share left its target; reset when it is back."""
     broken: list[str] = field(default_factory=list)
     """Losses that were not finite."""
     named: list[str] = field(default_factory=list)
-    """Those of them that a decision has named."""
+    """Losses of `broken` that a decision has already named."""
     facts: dict[str, float] | None = None
     """Statistics of the training images."""
 
 
 class LossBalance:
-    """Steers the weights so that each loss has its target share of the gradient.
+    """Adjusts the weights so that each loss has its target share of the gradient.
 
-    The gradient of loss i is w_i |g_i| with g_i = dL_i/dSR; its share is that over the sum. Its target is a curve: the
-    share that it has under the configured weights (ramps included), which falls by itself where the gradient falls with
-    the error, as that of MS-SSIM does while L1's keeps its norm; but
+    The gradient of loss i is w_i |g_i| with g_i = dL_i/dSR; its share is this value divided by the sum over all losses.
+    Its target is a curve: the share under the configured weights (ramps included), which falls by itself if the
+    gradient shrinks with the error, as that of MS-SSIM does while L1's norm stays constant; but
 
-    - not below `share_floor` times what the same weights gave with the norms of the baseline,
-    - with all losses but the largest, the anchor, fading linearly to `late_share` of it at the end of the plan,
-    - and beginning with `target_shares` where they are given.
+    - not below `share_floor` times the share that the same weights gave with the norms of the baseline,
+    - with all losses but the largest (the anchor) fading linearly to `late_share` of that at the end of the plan,
+    - and starting from `target_shares`, if given.
 
-    Norms are averaged as logarithms, for single batches have a gradient of MS-SSIM twenty times the usual one: smoothed
-    over steps with `momentum`, and then over spans of ten time constants of that. The first `baseline_iterations` steps
-    of a loss are let pass, the span after them is its baseline. A share that is off its target by more than
-    `adaptation_threshold` (relative) in two spans running calls for adaptations, one per step: the multiplier moves
-    towards the target by at most `adaptation_rate` (in its logarithm), until it is there. The anchor keeps its weight,
-    so that the sum of the gradients keeps its size. After GradNorm (1711.02257), with norms at the output instead of
-    the last shared layer, and nothing to train.
+    Norms are averaged as logarithms, since on single batches the gradient of MS-SSIM is twenty times its usual size.
+    They are smoothed over steps with `momentum`, and then averaged over spans of ten time constants. The first
+    `baseline_iterations` steps of a loss are ignored; the span after them is its baseline. If a share is off its target
+    by more than `adaptation_threshold` (relative) in two consecutive spans, its weight is adapted once per step: the
+    multiplier moves towards the target by at most `adaptation_rate` (in its logarithm) until it is reached. The anchor
+    keeps its weight, so that the sum of the gradients keeps its size. Follows GradNorm (1711.02257), but with norms at
+    the output instead of the last shared layer, and without trained parameters.
 
     Args:
         options: constants, bounds, targets.
         labels: names of the losses.
         total: iterations of the plan.
-        parameters: of the network, for the calibration.
+        parameters: parameter count of the network, for the calibration.
 
     Raises:
-        UserError: the target shares name no loss, or leave nothing for the others.
+        UserError: the target shares name an unknown loss, or leave nothing for the others.
     """
 
     name = "dynamic_loss_scheduling"
@@ -96,7 +97,7 @@ class LossBalance:
         _require_sensible(options.target_shares, self.labels)
 
     def observe(self, observation: Observation) -> Sequence[Decision]:
-        """Measure a window of steps, and judge the shares when a span is full; take in the images' statistics."""
+        """Process a window of steps, and judge the shares when a span is full; process the images' statistics."""
         if isinstance(observation, Measurements) and observation.kind == STATISTICS:
             self._calibrate(dict(observation.values))
         if not isinstance(observation, Steps):
@@ -137,7 +138,7 @@ class LossBalance:
                 state.counts[label] = state.counts.get(label, 0) + 1
 
     def _end_span(self) -> dict[str, float]:
-        """Mean over the span of the smoothed logarithms, of the losses that had a gradient in it."""
+        """Mean of the smoothed logarithms over the span, for the losses that had a gradient in it."""
         state = self.state
         means = {label: state.sums[label] / count for label, count in state.counts.items()}
         for label, mean in means.items():
@@ -149,7 +150,7 @@ class LossBalance:
         return means
 
     def _weights(self, window: Steps) -> dict[str, float]:
-        """Of the configuration, ramps included: without the multiplier, which a dry run has not put into force."""
+        """Configured weights, ramps included, without the multiplier, which a dry run has not applied."""
         now = {label: float(window.values[f"loss_weight/{label}"][-1]) for label in self.labels}
         return now if self.options.dry_run else {k: w / self.state.decided.get(k, 1.0) for k, w in now.items()}
 
@@ -163,7 +164,7 @@ class LossBalance:
     def _targets(
         self, gradients: dict[str, float], before: dict[str, float], anchor: str, progress: float
     ) -> dict[str, float]:
-        """The share that each loss should have now."""
+        """Current target share of each loss."""
         scales = self.state.scales
         now = _shares({label: gradient + scales[label] for label, gradient in gradients.items()})
         then = _shares({label: gradient + scales[label] for label, gradient in before.items()})
@@ -171,7 +172,7 @@ class LossBalance:
         fade = 1 + (late - 1) * progress
         held = {label: max(now[label], self.options.share_floor * then[label]) for label in gradients}
         wanted = {label: max(share * fade, LEAST) for label, share in held.items() if label != anchor}
-        # The anchor takes what the others leave; more than nothing, should floors leave nothing.
+        # The anchor takes what the others leave, and a positive share even if the floors leave nothing.
         wanted[anchor] = max(1 - math.fsum(wanted.values()), self.options.share_floor * then[anchor], LEAST)
         whole = math.fsum(wanted.values())
         return {label: wanted[label] / whole for label in gradients}
@@ -183,7 +184,7 @@ class LossBalance:
         logs = {label: state.logs.get(label, 0.0) for label in gradients}
         shares = _shares({label: gradient + logs[label] for label, gradient in gradients.items()})
         on_target = all(abs(shares[k] / targets[k] - 1) <= options.adaptation_threshold for k in gradients)
-        # Off in one span may be noise; once moving, it continues until it has arrived.
+        # Being off target in a single span may be noise; once moving, a weight continues until it reaches the target.
         state.off = 0 if on_target and state.off < 2 else state.off + 1
         if state.off < 2:
             return ()
@@ -211,24 +212,24 @@ class LossBalance:
         reason = f"its share of the gradient is {values['share']:.1%}, the target {values['target']:.1%}"
         broken = [other for other in state.broken if other not in state.named]
         if broken:
-            reason += f"; {', '.join(broken)} was not finite, and such steps are left out"
+            reason += f"; {', '.join(broken)} was not finite, and these steps are ignored"
             state.named += broken
         return Decision(self.name, f"loss_weight/{label}", state.decided[label], reason, values)
 
     def state_dict(self) -> dict[str, Any]:
-        """Norms, baselines, multipliers, and the statistics that it was calibrated with."""
+        """Norms, baselines, multipliers, and the statistics used for the calibration."""
         return asdict(self.state)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state_dict`."""
-        # A copy: what was saved must not change with what is measured from now on.
+        # A copy, because the saved state must not change with later measurements.
         self.state = _State(**deepcopy(state))
         if self.state.facts is not None:
             self._calibrate(self.state.facts)
 
 
 def _shares(gradients: Mapping[str, float]) -> dict[str, float]:
-    """From logarithms of gradients."""
+    """Shares from the logarithms of gradients."""
     largest = max(gradients.values())
     scaled = {label: math.exp(gradient - largest) for label, gradient in gradients.items()}
     whole = math.fsum(scaled.values())
@@ -243,12 +244,12 @@ def _require_sensible(given: Mapping[str, float], labels: Sequence[str]) -> None
     left = 1 - math.fsum(given.values())
     if given and (left < 1e-6) != (set(given) == set(labels)):
         raise UserError(
-            f"the shares add up to {1 - left:g}",
+            f"the target shares add up to {1 - left:g}",
             where=where,
-            fix="Give all losses shares that add up to 1, or some of them less than 1.",
+            fix="Give shares for all losses that add up to 1, or for some of them that add up to less than 1.",
         )
 
 
 def build(options: LossBalanceOptions, context: RunContext) -> LossBalance:
-    """The automation of a run."""
+    """Build the automation for a run."""
     return LossBalance(options, context.losses, context.total_iter, context.parameters)

@@ -1,4 +1,4 @@
-"""The training loss as a curve: blocks of equal length, and how surely it still falls."""
+"""Training loss as a curve of blocks of equal length, with its slope and standard error."""
 
 from typing import Any
 
@@ -7,30 +7,30 @@ import numpy as np
 from paragonsr.automation.protocol import Steps
 
 MOST_BLOCKS = 256
-"""An even number."""
+"""Maximum number of blocks; even."""
 FEWEST_BLOCKS = 32
 STRONGEST_CORRELATION = 0.95
-"""Of neighbouring blocks; beyond it the regression's error would have no bound."""
+"""Upper limit of the correlation of neighbouring blocks; beyond it, the error of the regression would be unbounded."""
 
 Losses = dict[str, float]
-"""Label -> mean raw value."""
+"""Label -> mean unweighted value."""
 
 
 class LossCurve:
-    """Mean losses of consecutive blocks of windows, a few hundred of them however long the run is.
+    """Mean losses of consecutive blocks of windows; at most a few hundred blocks, however long the run is.
 
-    When there are too many blocks, neighbours are joined and blocks become twice as long, so all have one length and
-    the same noise. The losses are kept apart and weighed with the present weights when they are compared: a weight
-    that an automation or a ramp has changed must not look like progress.
+    When there are too many blocks, neighbours are merged and blocks become twice as long, so all blocks have the same
+    length and noise. The losses are stored separately and combined with the current weights when they are compared, so
+    that a weight changed by an automation or a ramp does not look like progress.
     """
 
     def __init__(self) -> None:
         self.length = 1
-        """Windows of one block."""
+        """Number of windows in one block."""
         self.blocks: list[tuple[float, Losses]] = []
         """(mean position, losses)."""
         self.open: list[tuple[float, Losses]] = []
-        """Windows of the block that is not complete yet."""
+        """Windows of the incomplete block."""
 
     def add(self, position: float, losses: Losses) -> None:
         """Append one window."""
@@ -43,14 +43,14 @@ class LossCurve:
             self.length *= 2
 
     def trend(self, weights: Losses, least_span: float) -> tuple[float, float] | None:
-        """Slope of the logarithm of the weighted loss over the later half of what was seen, and its standard error.
+        """Slope of the logarithm of the weighted loss over the later half of the curve, and its standard error.
 
         Args:
-            weights: present weight of each loss.
+            weights: current weight of each loss.
             least_span: positions that the later half must cover.
 
         Returns:
-            both per position; None where there are too few blocks.
+            both per position; None if there are too few blocks.
         """
         if not self.blocks:
             return None
@@ -75,7 +75,7 @@ class LossCurve:
 
 
 def window_losses(window: Steps) -> tuple[Losses, Losses]:
-    """Mean of each loss over the steps where it is finite, and its present weight; losses that never are have neither.
+    """Mean of each loss over the steps where it is finite, and its current weight; never-finite losses are omitted.
 
     Returns:
         means and weights by label.
@@ -92,7 +92,7 @@ def window_losses(window: Steps) -> tuple[Losses, Losses]:
 
 
 def weighted(curve: list[Losses], weights: Losses) -> np.ndarray | None:
-    """Weighted sum at each point of a curve, over the losses that all points have; None where it is nowhere positive.
+    """Weighted sum at each point of a curve, over the losses that all points have; None if it is nowhere positive.
 
     Returns:
         float64, one entry per point.
@@ -103,13 +103,12 @@ def weighted(curve: list[Losses], weights: Losses) -> np.ndarray | None:
 
 
 def slope(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """Slope of the regression line of equally spaced points, and an honest standard error of it.
+    """Slope of the regression line of equally spaced points, and its standard error corrected for autocorrelation.
 
-    Slow wavering of the noise leaves fewer independent points than there are: the variance is multiplied by
-    (1 + r) / (1 - r), with r the correlation of neighbouring residuals, corrected for the bias that fitting a line
-    gives it (Kendall 1954: about -(2 + 4 r) / n). The few points left are known to be few: the error is widened as the
-    quantiles of Student's t are at three and a half standard errors (their first-order term, (1 + z^2) / 4 per degree
-    of freedom).
+    Correlated noise reduces the number of independent points: the variance is multiplied by (1 + r) / (1 - r), with r
+    the correlation of neighbouring residuals, corrected for the bias from fitting a line (Kendall 1954: about
+    -(2 + 4 r) / n). To account for the small number of effective points, the error is widened like the quantiles of
+    Student's t at three and a half standard errors (their first-order term, (1 + z^2) / 4 per degree of freedom).
 
     Args:
         x: positions, at least three.

@@ -1,4 +1,4 @@
-"""What follows when memory ran out: smaller pieces from now on."""
+"""Memory guard: after running out of memory, smaller micro-batches are kept."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,10 +7,10 @@ from paragonsr.automation.protocol import Decision, Observation, Steps
 
 
 class MemoryGuard:
-    """Keeps the size of micro-batch that a step had to fall back to.
+    """Keeps the micro-batch size that a step had to fall back to.
 
-    The step itself redoes its samples in smaller pieces; without this it would fail first each time. For runs without
-    `dynamic_batch_size_optimizer`, which does more.
+    The step itself repeats its samples in smaller micro-batches; without this automation, every step would first fail
+    again. Used in runs without `dynamic_batch_size_optimizer`, which covers this case.
     """
 
     name = "memory_guard"
@@ -18,7 +18,7 @@ class MemoryGuard:
     may_change = "micro_batch"
 
     def observe(self, observation: Observation) -> Sequence[Decision]:
-        """Look for steps that ran out of memory."""
+        """Detect steps that ran out of memory."""
         if not isinstance(observation, Steps) or not observation.values["out_of_memory"].any():
             return ()
         worked = int(observation.values["micro_batch"][-1])
@@ -26,7 +26,7 @@ class MemoryGuard:
         return (Decision(self.name, "micro_batch", worked, reason),)
 
     def state_dict(self) -> dict[str, Any]:
-        """Nothing: what it does depends on the present window alone."""
+        """Empty: decisions depend on the current window alone."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

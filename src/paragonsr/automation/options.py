@@ -1,4 +1,4 @@
-"""The keys of the automations, as users' configurations have them."""
+"""Options of the automations, as written in configurations."""
 
 import importlib
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
@@ -24,7 +24,7 @@ class AutomationOptions(Options):
     section: ClassVar[str]
     """Key of the section in `train.training_automations`."""
     target: ClassVar[str]
-    """Where the automation is made: "package.module:callable", called as callable(options, context)."""
+    """Factory of the automation: "package.module:callable", called as callable(options, context)."""
 
     enabled: bool = False
     """Whether this automation acts."""
@@ -38,7 +38,7 @@ class AutomationOptions(Options):
             cls.registry.add(cls, cls.section)
 
     def build(self, context: "RunContext") -> "Automation":
-        """The automation, before its first observation."""
+        """Build the automation in its initial state."""
         module, _, attribute = self.target.partition(":")
         automation: Automation = getattr(importlib.import_module(module), attribute)(self, context)
         return automation
@@ -50,7 +50,7 @@ class LossBalanceOptions(AutomationOptions):
     target = "paragonsr.automation.loss_balance:build"
 
     auto_calibrate: bool = False
-    """Set what is null below from the training images and the network's size; a written key wins."""
+    """Set keys that are null below from the training images and the network's size; keys that you set win."""
     momentum: float = Field(0.9, ge=0, lt=1)
     """Smoothing of the measured gradient norms, from step to step."""
     adaptation_rate: float = Field(0.01, gt=0, le=1)
@@ -60,18 +60,18 @@ class LossBalanceOptions(AutomationOptions):
     max_weight: float = Field(100.0, gt=0, le=1e6)
     """Upper bound of the multiplier of `loss_weight`."""
     adaptation_threshold: float = Field(0.1, ge=0)
-    """Relative distance from the target share that calls for an adaptation."""
+    """Relative distance from the target share that triggers an adaptation."""
     baseline_iterations: int = Field(100, ge=0, json_schema_extra=ITERATIONS)
-    """Steps of a loss that are only measured."""
+    """Steps of each loss that are only measured."""
     enable_monitoring: bool = True
     """Write the shares to TensorBoard."""
     target_shares: dict[str, Annotated[float, Field(gt=0, le=1)]] = Field(default_factory=dict)
-    """Label of a loss (`l1`, `mssim`) -> its share of the gradient after the baseline; the others keep to each other as
-    their weights say. Without it all begin with the shares that the configured weights give."""
+    """Label of a loss (`l1`, `mssim`) -> its share of the gradient after the baseline; the other losses share the rest
+    in proportion to their weights. By default, all start with the shares given by the configured weights."""
     share_floor: float = Field(0.5, ge=0, le=1)
-    """What a share is held at when it falls by itself, as a part of what it was after the baseline."""
+    """Lower bound of a share that falls by itself, as a fraction of the share after the baseline."""
     late_share: float | None = Field(None, ge=0, le=1)
-    """What remains at the end of the plan of the share of each loss but the largest; null is 1, or as calibrated."""
+    """Fraction of its share that each loss but the largest keeps at the end of the plan; null: 1, or as calibrated."""
 
     @model_validator(mode="after")
     def _ordered(self) -> "LossBalanceOptions":
@@ -81,39 +81,41 @@ class LossBalanceOptions(AutomationOptions):
 
 
 class LearningRateOptions(AutomationOptions):
-    """`intelligent_learning_rate_scheduler`: holds the rate while training pays, then starts the decay."""
+    """`intelligent_learning_rate_scheduler`: holds the rate while the loss improves, then starts the decay."""
 
     section = "intelligent_learning_rate_scheduler"
     target = "paragonsr.automation.learning_rate:build"
 
     strategy: Literal["adaptive", "cosine", "exponential", "plateau"] = "adaptive"
-    """The shape of the decay; adaptive chooses it from the measured curve."""
+    """Shape of the decay; adaptive chooses it from the measured curve."""
     adaptation_frequency: int = Field(1000, ge=1, json_schema_extra=ITERATIONS)
-    """Iterations between two looks at the curve."""
+    """Iterations between two evaluations of the curve."""
     improvement_threshold: float = Field(0.001, ge=0)
-    """Relative fall of the smoothed loss per `adaptation_frequency` under which the decay begins."""
+    """Relative decrease of the smoothed loss per `adaptation_frequency` below which the decay starts."""
 
 
 class BatchSizeOptions(AutomationOptions):
-    """`dynamic_batch_size_optimizer`: the batch that uses the machine best without running out of memory."""
+    """`dynamic_batch_size_optimizer`: finds the fastest batch size that fits into memory."""
 
     section = "dynamic_batch_size_optimizer"
     target = "paragonsr.automation.batch_size:build"
 
     mode: Literal["maximize", "throughput"] = "maximize"
-    """Grow the optimisation batch where that pays, or keep it and change only the micro-batch."""
+    """maximize: grow the batch if that speeds up training; throughput: keep it and change only the micro-batch."""
     target_vram_usage: float = Field(0.85, gt=0, le=1)
-    """Share of the device's memory to use at the peak."""
+    """Target peak memory, as a share of the device's memory."""
     safety_margin: float = Field(0.05, ge=0, lt=1)
-    """Share above the target at which the micro-batch shrinks; of a GPU no more than both can be allocated."""
+    """Margin above the target, as a share of the memory: beyond both the micro-batch shrinks, and on a GPU no more than
+    both can be allocated."""
     adjustment_frequency: int = Field(100, ge=1, json_schema_extra=ITERATIONS)
     """Iterations between two adjustments."""
     min_batch_size: int = Field(1, ge=1)
-    """Least samples that a process puts through the network at once."""
+    """Minimum number of samples that a process passes through the network at once."""
     max_batch_size: int | None = Field(None, ge=1)
-    """Most samples of an optimisation step in one process; null leaves it to memory, speed and noise scale."""
+    """Maximum number of samples of an optimisation step in one process; null: limited only by memory, speed and noise
+    scale."""
     memory_limit_gb: float | None = Field(None, gt=0)
-    """Treat the device, or on a CPU the machine, as having this many GiB."""
+    """Assume that the device (on a CPU, the machine) has this many GiB of memory."""
 
 
 class EarlyStoppingOptions(AutomationOptions):
@@ -125,23 +127,23 @@ class EarlyStoppingOptions(AutomationOptions):
     patience: int = Field(2000, ge=1, json_schema_extra=ITERATIONS)
     """Reference iterations without an improvement."""
     min_improvement: float = Field(0.001, ge=0)
-    """What counts as an improvement, in the unit of the metric that decides (`val.metric`)."""
+    """Smallest change that counts as an improvement, in the unit of the deciding metric (`val.metric`)."""
 
 
 class GradientClippingOptions(AutomationOptions):
-    """`adaptive_gradient_clipping`: clips at a percentile of the recent gradient norms."""
+    """`adaptive_gradient_clipping`: clips at three times a percentile of the recent gradient norms."""
 
     section = "adaptive_gradient_clipping"
     target = "paragonsr.automation.clipping:build"
 
     percentile: float = Field(95.0, gt=0, le=100)
-    """Which percentile of the history is the threshold."""
+    """Percentile of the history that determines the threshold."""
     gradient_history_size: int = Field(100, ge=10)
     """Length of the history in iterations."""
 
 
 class _Written(NamedTuple):
-    """A section of `train.training_automations` that is not one of the declared fields, with its key."""
+    """Section of `train.training_automations` that is not a declared field, with its key."""
 
     key: str
     section: Any
@@ -158,16 +160,16 @@ def _registered(written: Any) -> AutomationOptions:
 
 
 class AutomationsOptions(Options):
-    """`train.training_automations`: one section per automation, those of plugins included.
+    """`train.training_automations`: one section per automation, including those of plugins.
 
-    `enabled: false` here switches every section off: whether an automation is on is its own `enabled` alone.
+    `enabled: false` here disables every section; otherwise each automation's own `enabled` decides.
     """
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, Annotated[AutomationOptions, PlainValidator(_registered)]]
 
     enabled: bool = True
-    """Switches all of them; each section has its own `enabled` besides."""
+    """Master switch; each section also has its own `enabled`."""
     intelligent_learning_rate_scheduler: LearningRateOptions = LearningRateOptions()
     dynamic_batch_size_optimizer: BatchSizeOptions = BatchSizeOptions()
     adaptive_gradient_clipping: GradientClippingOptions = GradientClippingOptions()
@@ -183,11 +185,11 @@ class AutomationsOptions(Options):
         return {k: v if k in cls.model_fields else _Written(k, v) for k, v in given.items()}
 
     def sections(self) -> dict[str, AutomationOptions]:
-        """Key -> section, in the order in which the automations are asked."""
+        """Key -> section, in the order in which the automations see each observation."""
         declared = {key: getattr(self, key) for key in type(self).model_fields if key != "enabled"}
         return declared | dict(self.__pydantic_extra__ or {})
 
     def switched_off(self) -> "AutomationsOptions":
-        """The same sections, none of them enabled."""
+        """The same sections, all disabled."""
         off = {key: options.model_copy(update={"enabled": False}) for key, options in self.sections().items()}
         return self.model_copy(update={"enabled": False} | off)

@@ -1,4 +1,4 @@
-"""ReduceLROnPlateau as an automation: the one classic schedule that looks at validation."""
+"""ReduceLROnPlateau as an automation, since this schedule depends on validation."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,15 +9,15 @@ from paragonsr.automation.protocol import Decision, Observation, Validation
 class ReduceOnPlateau:
     """Multiplies the learning rate by `factor` after `patience` iterations without a better validation metric.
 
-    Same rule as torch's ReduceLROnPlateau (threshold mode "abs"), but counted in iterations, and in the direction
-    that the metric itself has.
+    Same rule as torch's ReduceLROnPlateau (threshold mode "abs"), but patience counts iterations, and the direction
+    (higher or lower is better) is that of the metric.
 
     Args:
-        metric: name of the metric of the first validation set that is watched.
-        factor: what the rate is multiplied by, in (0, 1).
-        patience: iterations without an improvement before that happens.
+        metric: name of the metric to watch, on the first validation set.
+        factor: factor on the rate at each reduction, in (0, 1).
+        patience: iterations without an improvement before a reduction.
         threshold: smallest change that counts as an improvement, in the metric's unit.
-        min_factor: floor of the product of all reductions.
+        min_factor: lower bound of the product of all reductions.
     """
 
     name = "plateau"
@@ -32,7 +32,7 @@ class ReduceOnPlateau:
         self.current = 1.0
 
     def observe(self, observation: Observation) -> Sequence[Decision]:
-        """Look at validations only."""
+        """Process a validation; other observations are ignored."""
         if not isinstance(observation, Validation):
             return ()
         value = observation.deciding(self.metric)
@@ -58,7 +58,7 @@ class ReduceOnPlateau:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Best value, when it was reached, and the factor in force."""
+        """Best value, when it was reached, and the current factor."""
         return {"best": self.best, "since": self.since, "current": self.current}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

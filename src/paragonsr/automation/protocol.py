@@ -1,14 +1,14 @@
-"""The one door through which automations see training and act on it: numbers in, decisions out.
+"""Interface between training and automations: observations (numbers) in, decisions out.
 
     Observation -> Automation.observe -> [Decision] -> Controller.apply -> journal
 
-Three counts of progress occur. An *iteration* is a reference iteration: as many samples as the configured batch has, so
-that a doubled batch makes two iterations a step. The *position* is where the plan of the run has got to, in iterations
-of the plan: it equals the iteration until a budget of time stretches or shortens what remains. Schedules, ramps and
-decays go by position and end at the planned total, which never changes.
+Progress has two units. An *iteration* is a reference iteration: as many samples as the configured batch, so that a step
+with a doubled batch counts for two. The *position* is the progress of the run in iterations of its plan: it equals the
+iteration until a time budget stretches or shortens the rest of the plan. Schedules, ramps and decays follow the
+position and end at the planned total, which never changes.
 
-An automation is a deterministic state machine over numbers: no clock, no randomness, no tensor. Fed the same
-observations it makes the same decisions, which is what replaying a run's record checks.
+An automation is a deterministic state machine over numbers: no clock, no randomness, no tensors. Given the same
+observations, it makes the same decisions; replaying a run's record checks this.
 """
 
 import math
@@ -21,26 +21,26 @@ import numpy as np
 from paragonsr.ramps import fall
 
 CLOCK_COLUMNS = ("seconds", "data_wait", "peak_memory", "total_memory")
-"""Readings that differ from machine to machine and from run to run; everything else is bit-reproducible."""
+"""Columns that differ between machines and between runs; everything else is bit-reproducible."""
 
 
 @dataclass(frozen=True)
 class Steps:
-    """What happened in consecutive training steps, handed over every `observe_every` iterations.
+    """Values of consecutive training steps, flushed every `observe_every` iterations.
 
     Every value is a float64 array with one entry per step.
     """
 
     iteration: int
-    """Iterations finished with the last step of the window."""
+    """Iterations finished after the last step of the window."""
     values: Mapping[str, np.ndarray]
-    """iteration (finished with this step); position (before this step); samples_seen; lr; loss/<label> (raw value,
-    before its weight); loss_grad/<label> (norm of dL/dSR); loss_weight/<label>; learner/<label>/<name> (of a learned
-    loss: loss, grad_norm, finite, and what it measures; NaN where it was not updated); grad_norm (before clipping);
-    half_grad_norm (of the gradient of half the batch; NaN where it was not measured); finite (1, or 0 where the update
-    was skipped); batch_size (over all processes); micro_batch (of one process); out_of_memory (how often the step was
-    repeated with smaller micro-batches); seconds (of the whole step); data_wait (seconds waited for data); peak_memory
-    and total_memory (bytes on the device)."""
+    """iteration (after this step); position (before this step); samples_seen; lr; loss/<label> (unweighted value);
+    loss_grad/<label> (norm of dL/dSR); loss_weight/<label>; learner/<label>/<name> (of a learned loss: loss, grad_norm,
+    finite, and the values it reports; NaN if it was not updated); grad_norm (before clipping); half_grad_norm (of the
+    gradient of half the batch; NaN if not measured); finite (1, or 0 if the update was skipped); batch_size (over all
+    processes); micro_batch (of one process); out_of_memory (how often the step was repeated with smaller
+    micro-batches); seconds (of the whole step); data_wait (seconds spent waiting for data); peak_memory and
+    total_memory (bytes on the device)."""
 
 
 @dataclass(frozen=True)
@@ -50,25 +50,25 @@ class MetricValue:
     value: float
     better: Literal["higher", "lower"]
     protocol: str
-    """How it was measured; two values compare only under the same protocol."""
+    """How the value was measured; values are comparable only under the same protocol."""
     exact: int = 0
-    """Images that were reproduced exactly, whose infinite PSNR is left out of the mean."""
+    """Number of images that were reproduced exactly, whose infinite PSNR is left out of the mean."""
 
 
 @dataclass(frozen=True)
 class Validation:
-    """The values of one validation: validation set -> metric -> value. The first set decides."""
+    """Values of one validation: validation set -> metric -> value. The first set decides which weights are best."""
 
     iteration: int
     metrics: Mapping[str, Mapping[str, MetricValue]]
     seconds: float = field(default=0.0, compare=False)
-    """What it took: a clock reading, which two equal validations do not share."""
+    """Duration; excluded from comparisons, because it differs between equal validations."""
 
     def deciding(self, metric: str) -> MetricValue:
-        """The value called `metric` on the first set.
+        """Value of `metric` on the first set.
 
         Raises:
-            KeyError: there is none of that name.
+            KeyError: there is no metric of that name.
         """
         first = next(iter(self.metrics.values()))
         return first[metric]
@@ -76,11 +76,11 @@ class Validation:
 
 @dataclass(frozen=True)
 class Measurements:
-    """Values that were found once, beside the steps and validations.
+    """Values that are measured once, apart from steps and validations.
 
-    Kinds: `training images` (statistics of a sample of them, before the first step); `learning rates` (the loss that
-    each rate reached in a short trial, by the rate's `repr`); `interrupted size probe` (the sizes that a process tried
-    when it ended without a word: batch_size, micro_batch).
+    Kinds: `training images` (statistics of a sample of the training images, before the first step); `learning rates`
+    (final loss of each rate in a short trial, keyed by the rate's `repr`); `interrupted size probe` (the sizes that a
+    process was trying when it was killed: batch_size, micro_batch).
     """
 
     iteration: int
@@ -93,20 +93,20 @@ Observation = Steps | Validation | Measurements
 
 @dataclass(frozen=True)
 class Decay:
-    """A course of a learning-rate factor, decided once: 1 up to `start`, `floor` from `end` on, falling in between."""
+    """Decay of a learning-rate factor, decided once: 1 up to `start`, `floor` from `end` on, falling in between."""
 
     start: float
-    """Position."""
+    """Position at which the decay starts."""
     end: float
-    """Position, after start."""
+    """Position at which the decay ends, after `start`."""
     shape: Literal["cosine", "linear", "sqrt", "exponential", "steps"]
-    """With p the share of the way: cosine, linear and sqrt as in paragonsr.ramps, each from 1 down to the floor;
-    exponential floor^p; steps halves the factor at even distances until it reaches the floor."""
+    """With p the progress from 0 to 1: cosine, linear and sqrt as in paragonsr.ramps, each from 1 to the floor;
+    exponential is floor^p; steps halves the factor at equal distances until it reaches the floor."""
     floor: float
-    """In (0, 1)."""
+    """Final factor, in (0, 1)."""
 
     def factor(self, position: float) -> float:
-        """What the rate is multiplied by at a position."""
+        """Factor on the rate at a position."""
         p = min(max((position - self.start) / (self.end - self.start), 0.0), 1.0)
         if self.shape == "exponential":
             return float(self.floor**p)
@@ -118,7 +118,7 @@ class Decay:
 
 @dataclass(frozen=True)
 class Decision:
-    """A wish to change one setting, its reason in one sentence, and the values it rests on."""
+    """Request to change one setting, with its reason in one sentence and the values it is based on."""
 
     automation: str
     setting: str
@@ -130,29 +130,30 @@ class Decision:
     values: Mapping[str, float] = field(default_factory=dict)
     dry_run: bool = False
     minor: bool = False
-    """Whether it corrects a little what was said before: it is journalled and not said."""
+    """Whether this is a small correction of an earlier decision, which is journalled but not printed."""
     probe: bool = False
-    """Whether it may end the process (a size that may not fit into memory): it is on the disk before it is tried."""
+    """Whether the new value may kill the process (a size that may not fit into memory); it is then written to disk
+    before it is tried."""
 
 
 class Automation(Protocol):
     """A deterministic state machine over observations.
 
-    It makes a decision once: the next one comes when something has changed, not at the next observation.
+    Each decision is made once: the next one comes when something has changed, not at the next observation.
     """
 
     name: str
     watches: str
-    """What it looks at, for people."""
+    """Inputs of the automation, in words."""
     may_change: str
     """The settings it may change."""
 
     def observe(self, observation: Observation) -> Sequence[Decision]:
-        """Take one observation in and say what should change."""
+        """Process one observation and return the changes to make."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the next decision depends on, as JSON-able values."""
+        """Everything that later decisions depend on, as JSON-serialisable values."""
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

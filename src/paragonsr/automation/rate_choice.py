@@ -1,4 +1,4 @@
-"""Which of the rates that were tried before the run is the best: `lr: auto` takes it, a written rate is held to it."""
+"""Choice of the best learning rate from the trials before the run; a configured rate is only compared with it."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,22 +8,22 @@ from paragonsr.automation.protocol import Decision, Measurements, Observation
 
 TRIED = "learning rates"
 AS_GOOD = 0.005
-"""Loss above the lowest one, relative, that a trial cannot tell from it (measured, see docs/automations.md)."""
+"""Relative difference from the lowest loss that a trial cannot resolve (measured, see docs/automations.md)."""
 
 
 class RateChoice:
-    """Takes the largest rate whose short annealed trial ended with about the lowest loss.
+    """Chooses the largest rate whose short annealed trial ended with about the lowest loss.
 
-    A trial sees dozens of steps where the run has thousands, and prefers smaller rates than the run does: what the
-    smaller one gains at once, the larger one gains over the run. So rates within AS_GOOD of the best count as equal,
-    and the largest of them is taken. A rate whose trial came apart is never taken.
+    A trial has dozens of steps and the run thousands, so trials favour smaller rates than the run does: a smaller rate
+    gains faster at first, a larger one over the whole run. Rates within AS_GOOD of the best therefore count as equal,
+    and the largest of them is chosen. A rate whose trial diverged is never chosen.
 
-    A rate that the user wrote stays. Where it is not within AS_GOOD of the best, the decision that would have been made
-    is journalled, as one that is not carried out.
+    A rate set by the user is kept. If it is not within AS_GOOD of the best, the alternative is journalled as a decision
+    that is not applied.
 
     Args:
-        usual: the rate that is taken where nothing could be tried, or nothing held.
-        written: the user's rate, which was among those tried; None with `lr: auto`.
+        usual: rate to use if no trial was possible, or if all diverged.
+        written: rate set by the user, which was also tried; None with `lr: auto`.
     """
 
     name = "learning_rate_choice"
@@ -33,10 +33,10 @@ class RateChoice:
     def __init__(self, usual: float, written: float | None = None) -> None:
         self._usual, self._written = usual, written
         if written is not None:
-            self.may_change = f"nothing: keeps the written {written:g}"
+            self.may_change = f"nothing: keeps the configured {written:g}"
 
     def observe(self, observation: Observation) -> Sequence[Decision]:
-        """Choose when the trials have been made."""
+        """Choose a rate when the trials are done."""
         if not isinstance(observation, Measurements) or observation.kind != TRIED:
             return ()
         losses = {float(rate): loss for rate, loss in observation.values.items() if math.isfinite(loss)}
@@ -53,16 +53,16 @@ class RateChoice:
         return (Decision(self.name, "lr", _best(losses), reason, dict(observation.values)),)
 
     def _held_to(self, written: float, losses: dict[float, float], tried: Mapping[str, float]) -> Sequence[Decision]:
-        """Name the rate that did better than the written one, if any did."""
+        """Report the rate that did better than the configured one, if any."""
         if not losses or losses.get(written, math.inf) <= (1 + AS_GOOD) * min(losses.values()):
             return ()
         reason = (
-            f"keeping the written {written:g}, though another did better in the trials ({_shown(tried)}): see lr: auto"
+            f"keeping the configured {written:g}, but another did better in the trials ({_shown(tried)}): see lr: auto"
         )
         return (Decision(self.name, "lr", _best(losses), reason, dict(tried), dry_run=True),)
 
     def state_dict(self) -> dict[str, Any]:
-        """Nothing: it chooses once."""
+        """Empty: the choice is made only once."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""A run that is given seconds ends in time, whatever the machine does meanwhile."""
+"""Time budget: a run ends on time even if the speed of the machine changes."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,20 +12,20 @@ CHANGE_OF_REMAINING = 0.05
 CHANGE_OF_ALL = 0.015
 """Share of all iterations by which a new plan must differ."""
 CHANGE_SAID = 0.25
-"""Share by which a new plan must differ from the one that was last said to be said."""
+"""Share by which a new plan must differ from the last printed one to be printed."""
 RECENT = 0.05
-"""Share of the budget whose steps tell the present speed."""
+"""Share of the budget over whose steps the current speed is measured."""
 
 
 class TimeBudget:
-    """Moves the end of the run so that the budget is spent, neither more nor less.
+    """Moves the end of the run so that exactly the budget is spent.
 
-    What remains of the plan is stretched or shortened with it (see Settings.pace), so that the run ends annealed. Steps
-    and validations count; reading the data before the first step does not.
+    The rest of the plan is stretched or shortened to match (see Hyperparameters.pace), so that the run ends annealed.
+    Steps and validations count; reading the data before the first step does not.
 
     Args:
-        seconds: the budget.
-        total: iterations that were planned.
+        seconds: the budget, in seconds.
+        total: planned iterations.
         validate_every: iterations between two validations; 0 for none.
     """
 
@@ -39,11 +39,11 @@ class TimeBudget:
         self.elapsed = 0.0
         self.validation = 0.0
         self.recent: list[list[float]] = []
-        """[iterations, seconds] of the last windows."""
+        """[iterations, seconds] of the latest windows."""
         self._before = 0
 
     def observe(self, observation: Observation) -> Sequence[Decision]:
-        """Count the time, and plan again after each window of steps."""
+        """Add up the time, and replan after each window of steps."""
         if isinstance(observation, Validation):
             self.elapsed += observation.seconds
             self.validation = observation.seconds
@@ -54,7 +54,7 @@ class TimeBudget:
         self.elapsed += spent
         made, self._before = observation.iteration - self._before, observation.iteration
         if first or made <= 0:
-            return ()  # The first steps allocate, compile and choose kernels.
+            return ()  # The first steps allocate memory, compile and select kernels.
         self._remember(made, spent)
         return self._plan(observation.iteration)
 
@@ -83,7 +83,7 @@ class TimeBudget:
         return (Decision(self.name, "total_iter", self.total, reason, values, minor=minor),)
 
     def state_dict(self) -> dict[str, Any]:
-        """Time spent, the present plan, and the speed of the last windows."""
+        """Time spent, current plan, and speed of the latest windows."""
         names = ("total", "said", "elapsed", "validation", "recent")
         return {name: getattr(self, name) for name in names} | {"before": self._before}
 
