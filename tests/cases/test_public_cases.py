@@ -116,8 +116,8 @@ def test_validation_images_that_are_trained_on_are_counted(
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (lambda image: np.rot90(image, 2), "turned by 180 degrees it fits"),
-        (lambda image: image[:, ::-1], "mirrored it fits"),
+        (lambda image: np.rot90(image, 2), "turned by 180 degrees, it matches"),
+        (lambda image: image[:, ::-1], "mirrored, it matches"),
         (lambda image: np.full_like(image, 30), "do not show the same picture"),
         (lambda image: np.clip(image.astype(int) + 9, 0, 255).astype(np.uint8), None),
     ],
@@ -318,7 +318,7 @@ def test_a_misspelt_key_of_the_command_line_is_blamed_on_it(tiny_config: Configu
 
 def test_a_set_without_hr_images_is_refused_in_words(tiny_config: Configure) -> None:
     change = {"datasets.val": {"type": "pairedimagedataset", "dataroot_lq": "lr"}}
-    with pytest.raises(UserError, match="LR images alone"):
+    with pytest.raises(UserError, match="only LR images"):
         load_config(tiny_config(change))
 
 
@@ -366,4 +366,4 @@ def test_a_folder_is_walked_as_training_walks_it(
     assert code == 0, text
     made = {os.fsencode(file.relative_to(tmp_path / "out")) for file in (tmp_path / "out").rglob("*") if file.is_file()}
     assert made == {b"photo_00.png", b"link/photo_00.png", b"b.png", b"\x8e\xca.png", b"n" * 245 + b".png"}
-    assert "passed over, not images: 1 without an ending, 2 .txt" in text
+    assert "passed over, not images: 1 without an extension, 2 .txt" in text

@@ -267,7 +267,7 @@ def test_missing_file(tmp_path: Path) -> None:
     ("override", "said"),
     [
         ("nonsense", "is not an override"),
-        ("train.losses.7.type=l1loss", "positions 0 to 0"),
+        ("train.losses.7.type=l1loss", "indices 0 to 0"),
         ("scale.x=2", "is a value"),
     ],
 )
@@ -358,7 +358,7 @@ def test_two_validation_sets_of_one_name(tmp_path: Path) -> None:
 
 def test_prodigy_needs_no_trial_of_rates(tmp_path: Path) -> None:
     text = MINIMAL.replace("AdamW\n    lr: 1e-4", "Prodigy\n    lr: auto")
-    assert "Prodigy finds its rate itself" in _complaint(tmp_path, text)
+    assert "Prodigy finds its own rate" in _complaint(tmp_path, text)
 
 
 @pytest.mark.parametrize(

@@ -307,7 +307,7 @@ def test_links_in_a_circle_are_walked_once(photos: Photos) -> None:
     with pytest.raises(UserError, match="not a folder"):
         list(image_files(folder / "notes.txt"))
     (folder / "empty").mkdir()
-    with pytest.raises(UserError, match="holds no image"):
+    with pytest.raises(UserError, match="contains no images"):
         count_images(folder / "empty")
 
 

@@ -33,7 +33,7 @@ def test_a_sound_set(images: WriteImages, single: Single, cache: Path) -> None:
     assert (report.smallest, report.largest) == ((20, 32), (30, 40))
     assert report.hr_pixels == 20 * 40 + 30 * 32
     assert seen == [(1, 2), (2, 2)]
-    assert str(report) == "val: 2 images, 32 x 20 to 40 x 30 HR pixels, 0.0 million in all, packed 0 MB"
+    assert str(report) == "val: 2 images, 32 x 20 to 40 x 30 HR pixels, 0.0 million in total, packed 0 MB"
     assert not cache.exists()
     open_packed(options, 2, "val")
     assert sum(file.stat().st_size for file in cache.rglob("*.bin")) == report.packed_bytes

@@ -111,7 +111,7 @@ def test_missing_and_empty_folders(tree: Tree, tmp_path: Path) -> None:
     assert "datasets.train.dataroot_lq: folder" in said
     assert "type: singleimagedataset" in said
     said = _refused(_single(tree("texts", "a.txt")))
-    assert "holds no image (.avif .bmp .jfif .jpe .jpeg .jpg .png .tif .tiff .webp)" in said
+    assert "contains no images (.avif .bmp .jfif .jpe .jpeg .jpg .png .tif .tiff .webp)" in said
     assert "is a file, not a folder" in _refused(_single(tree("hr") / "a.png"))
 
 

@@ -242,7 +242,7 @@ GOLDEN_SAMPLES = [
 
 
 def test_no_patch_size(store: PackedDataset) -> None:
-    with pytest.raises(UserError, match="size is missing") as caught:
+    with pytest.raises(UserError, match="the size of the training patches is missing") as caught:
         _sampler(store, lq_size=None)
     assert "lq_size" in caught.value.fix
 

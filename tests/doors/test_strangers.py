@@ -91,7 +91,7 @@ def test_no_lr_images_are_packed_where_they_are_made_while_training(tiny_config:
     config = load_config(tiny_config({"plugins": [STRANGERS]} | EACH["degradation"])).config
     packed = config.train_set.open(config.scale, "train")
     assert not packed.holds_lq
-    with pytest.raises(ValueError, match="made while training"):
+    with pytest.raises(ValueError, match="made during training"):
         packed.lq(0)
     assert config.datasets["val"].open(config.scale, "val").holds_lq
 

@@ -252,7 +252,7 @@ def test_places_that_cannot_be(tmp_path: Path) -> None:
         ("in", "out", ".bmp", "cannot be written"),
         ("in", "in/a.png", None, "is a file"),
         ("nothing", "out", None, "does not exist"),
-        ("empty", "out", None, "holds no image"),
+        ("empty", "out", None, "contains no images"),
     ):
         with pytest.raises(UserError, match=said):
             plan(tmp_path / given_in, tmp_path / given_out, ending)

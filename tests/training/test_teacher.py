@@ -153,5 +153,5 @@ def test_a_degradation_and_a_teacher_exclude_each_other(
     tiny_config: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(SingleOptions, "degrades", lambda options: options)
-    with pytest.raises(UserError, match="makes them while training"):
+    with pytest.raises(UserError, match="makes them during training"):
         load_config(tiny_config({"path.pretrain_network_g_teacher": str(_weights(tmp_path))}))

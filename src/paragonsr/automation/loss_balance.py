@@ -68,7 +68,7 @@ class LossBalance:
     - with all losses but the largest (the anchor) fading linearly to `late_share` of that at the end of the plan,
     - and starting from `target_shares`, if given.
 
-    Norms are averaged as logarithms, since on single batches the gradient of MS-SSIM is twenty times its usual size.
+    Norms are averaged as logarithms, since single batches have an MS-SSIM gradient of twenty times the usual size.
     They are smoothed over steps with `momentum`, and then averaged over spans of ten time constants. The first
     `baseline_iterations` steps of a loss are ignored; the span after them is its baseline. If a share is off its target
     by more than `adaptation_threshold` (relative) in two consecutive spans, its weight is adapted once per step: the

@@ -1,4 +1,4 @@
-"""Reading a configuration: YAML and overrides in, one typed and frozen object out."""
+"""Configuration loading: YAML and overrides in, one typed and frozen object out."""
 
 from paragonsr.config.load import load_config
 from paragonsr.config.schema import Config

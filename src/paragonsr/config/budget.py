@@ -1,4 +1,4 @@
-"""The budget of a run: seconds, iterations or samples."""
+"""Budget of a run: seconds, iterations or samples."""
 
 import re
 from dataclasses import dataclass, field
@@ -23,28 +23,28 @@ UNITS: dict[str, tuple[Unit, float]] = {
 
 @dataclass(frozen=True)
 class Budget:
-    """How much a run may cost."""
+    """Length of a run in seconds, iterations or samples."""
 
     amount: float
     unit: Unit
     text: str = field(compare=False, default="")
-    """As it was written."""
+    """Original text."""
 
     def __str__(self) -> str:
         return self.text
 
     def iterations(self, batch: int) -> int | None:
-        """The budget in iterations of `batch` samples; None where only a measured speed can tell."""
+        """The budget in iterations of `batch` samples; None for seconds, which need a measured speed."""
         if self.unit == "seconds":
             return None
         return max(1, round(self.amount if self.unit == "iterations" else self.amount / batch))
 
 
 def parse_budget(text: str, where: str = "train.budget") -> Budget:
-    """Read a budget: "600s", "10min", "6h", "20000it", "20k it", "1M samples".
+    """Parse a budget: "600s", "10min", "6h", "20000it", "20k it", "1M samples".
 
     Raises:
-        UserError: it is none of these.
+        UserError: the text is none of these.
     """
     found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:e[0-9]+)?)\s*([a-z][a-z ]*?)\s*", text.lower())
     amount, unit = (float(found[1]), UNITS.get(" ".join(found[2].split()))) if found else (0.0, None)
@@ -63,4 +63,4 @@ def _validated(given: Any) -> Budget:
 
 
 BudgetField = Annotated[Budget, PlainValidator(_validated), PlainSerializer(str), WithJsonSchema({"type": "string"})]
-"""Type of a field that is written as text and read as a `Budget`."""
+"""Type of a field that is written as text and parsed into a `Budget`."""

@@ -1,4 +1,4 @@
-"""From a YAML file and overrides to a `Config`, with all errors told at once."""
+"""Loads a `Config` from a YAML file and overrides, and reports all errors at once."""
 
 import re
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ from paragonsr.errors import UserError
 
 @dataclass(frozen=True)
 class Loaded:
-    """A configuration and what its owner should know about it."""
+    """A configuration with its warnings."""
 
     config: Config
     path: Path
     warnings: tuple[str, ...]
-    """Keys that were accepted and mean nothing here, or were renamed; each once."""
+    """Warnings about keys that were accepted but ignored, or renamed; each once."""
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Loaded:
@@ -31,11 +31,11 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Loaded:
 
     Args:
         path: a YAML file.
-        overrides: "train.total_iter=2000"; a part that is a number is a list position. "key=~" takes the key
-            out, so that its default counts.
+        overrides: such as "train.total_iter=2000"; a number in the key is a list index. "key=~" removes the key, so
+            that its default applies.
 
     Raises:
-        UserError: with every problem found, each with its line.
+        UserError: the configuration is invalid; the message lists every problem with its line.
     """
     path = Path(path)
     path = path.expanduser()
@@ -65,7 +65,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Loaded:
 
 
 def _drop_names_of_replaced_images(tree: dict[str, Any], lines: dict[Key, int]) -> None:
-    """The name of a set in a file is that of the file's images, not of those that the command line gives."""
+    """Drop the name of a set if its images are replaced on the command line: the name belongs to the file's images."""
     sets = tree.get("datasets")
     for phase, options in sets.items() if isinstance(sets, dict) else ():
         key = ("datasets", phase)
@@ -74,7 +74,7 @@ def _drop_names_of_replaced_images(tree: dict[str, Any], lines: dict[Key, int]) 
 
 
 def _named_by_its_scale(config: Config, lines: dict[Key, int]) -> tuple[Config, list[str]]:
-    """A run that a file calls 2x... and that has another scale is called by its scale, and its owner is told."""
+    """Rename a run that the file calls 2x... if its scale is different, and return a note about it."""
     match = re.match(r"(\d+)x", config.name)
     if match is None or int(match[1]) == config.scale or lines.get(("name",)) == ON_COMMAND_LINE:
         return config, []
@@ -87,12 +87,12 @@ def override(tree: dict[str, Any], text: str, lines: dict[Key, int]) -> None:
     """Change one key of a tree, as `load_config` does for each of its overrides.
 
     Args:
-        tree: is changed.
+        tree: the configuration tree, changed in place.
         text: "key=value".
-        lines: where each key stands; learns which one came from the command line.
+        lines: line of each key; the key is marked as coming from the command line.
 
     Raises:
-        UserError: it is not an override, or its place does not exist.
+        UserError: the text is not an override, or its key does not exist.
     """
     name, equals, value = text.partition("=")
     if not equals or not name:
@@ -134,5 +134,5 @@ def _step(here: Any, part: str, name: str) -> Any:
 
 def _position(here: list[Any], part: str, name: str) -> int:
     if not (part.isascii() and part.isdigit()) or int(part) >= len(here):
-        raise UserError(f"{name}: the list has positions 0 to {len(here) - 1}, not {part!r}", where="command line")
+        raise UserError(f"{name}: the list has indices 0 to {len(here) - 1}, not {part!r}", where="command line")
     return int(part)

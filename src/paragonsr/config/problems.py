@@ -1,4 +1,4 @@
-"""What pydantic found, told to a person: file, line, key, what is wrong, and what was probably meant."""
+"""Readable messages for pydantic errors: file, line, key, what is wrong, and what was probably meant."""
 
 import difflib
 import re
@@ -14,11 +14,11 @@ from paragonsr.options import MismatchError, Variant
 
 
 def describe(error: ValidationError, model: type[BaseModel], file: str, lines: dict[Key, int]) -> str:
-    """All problems, one line each, in the order of the file."""
+    """Describe all problems, one line each, in the order of the file."""
     problems: dict[Key, list[tuple[dict[str, Any], Any]]] = {}
     for problem in error.errors():
         if problem["type"] == "default_factory_not_called":
-            continue  # only follows from another problem of the same section
+            continue  # a consequence of another problem in the same section
         at, owner = _place(model, problem["loc"])
         told = problem.get("ctx", {}).get("error")
         if isinstance(told, MismatchError):
@@ -35,7 +35,7 @@ def describe(error: ValidationError, model: type[BaseModel], file: str, lines: d
 
 
 def _sentences(problems: list[tuple[dict[str, Any], Any]], at: Key) -> list[str]:
-    """What is wrong at one place; what a value could be instead, each kind of it a problem, is one sentence."""
+    """Problems at one key; pydantic's separate problems for the alternatives of a union become one sentence."""
     kinds = {problem["type"] for problem, _ in problems}
     if len(problems) == 1 or kinds & {"extra_forbidden", "value_error"}:
         return [_sentence(problem, at, owner) for problem, owner in problems]
@@ -68,7 +68,7 @@ def _sentence(problem: dict[str, Any], at: Key, owner: Any) -> str:
 
 
 def _choice(owner: Any, key: Any) -> Iterator[type[Variant]]:
-    """The variants between which `type` chooses at a key of a model."""
+    """Variants that `type` selects from at a key of a model."""
     field = owner.model_fields.get(key) if isinstance(owner, type) and issubclass(owner, BaseModel) else None
     for member in _members(field.annotation) if field else ():
         if isinstance(member, type) and issubclass(member, Variant):
@@ -76,7 +76,7 @@ def _choice(owner: Any, key: Any) -> Iterator[type[Variant]]:
 
 
 def _other_type(context: dict[str, Any], variants: Iterator[type[Variant]]) -> str:
-    """What an unknown type was probably meant to be: a known one, or something that one of the variants may know."""
+    """Hint for an unknown type: a similar known one, or one that a variant hints at."""
     known = [name.strip(" '") for name in context["expected_tags"].split(",")]
     meant = _did_you_mean(context["tag"], known)
     if meant.endswith("?"):
@@ -86,7 +86,7 @@ def _other_type(context: dict[str, Any], variants: Iterator[type[Variant]]) -> s
 
 
 def _requirement(problem: dict[str, Any]) -> str:
-    """What a value should be, from pydantic's "Input should be a valid integer"."""
+    """Requirement on a value, from pydantic's "Input should be a valid integer"."""
     text = re.sub(r"^(Input|List|String|Dictionary|Value) should", "should", problem["msg"])
     text = re.sub(r" after validation, not \d+$", "", text)
     return text.replace("valid ", "").replace("a integer", "an integer")
@@ -97,7 +97,7 @@ def _unlike(given: Any) -> str:
 
 
 SHARED = re.compile(r"^paragonsr2_|loss$")
-"""What many names share, and what makes none of them more alike."""
+"""Parts that many names share, and that are ignored when looking for similar names."""
 
 
 def _did_you_mean(word: str, known: list[str]) -> str:
@@ -105,11 +105,11 @@ def _did_you_mean(word: str, known: list[str]) -> str:
     close = difflib.get_close_matches(SHARED.sub("", word.lower()), by_core, n=1, cutoff=0.7)
     if close:
         return f"; did you mean {by_core[close[0]]!r}?"
-    return f"; there are {', '.join(sorted(known))}" if known else ""
+    return f"; known: {', '.join(sorted(known))}" if known else ""
 
 
 def _line(lines: dict[Key, int], at: Key) -> int | None:
-    """The line of a key, or of the nearest section around it."""
+    """Line of a key, or of the nearest enclosing section."""
     while at:
         if at in lines:
             return lines[at]
@@ -118,7 +118,7 @@ def _line(lines: dict[Key, int], at: Key) -> int | None:
 
 
 def _place(model: Any, loc: Key) -> tuple[Key, Any]:
-    """Separate a pydantic location, which also names chosen variants and kinds, into the user's keys and the model."""
+    """Split a pydantic location, which also names the chosen variants and types, into the user's keys and the model."""
     at: Key = ()
     here: Any = model
     owner: Any = model
@@ -129,7 +129,7 @@ def _place(model: Any, loc: Key) -> tuple[Key, Any]:
             owner = variant
             continue
         if isinstance(part, str) and _is_scalar_union(here):
-            continue  # the kind of value that was tried
+            continue  # the type of value that pydantic tried
         at = (*at, part)
         inner = _model(here)
         if inner is not None:
@@ -142,7 +142,7 @@ def _place(model: Any, loc: Key) -> tuple[Key, Any]:
 
 
 def _members(annotation: Any) -> list[Any]:
-    """The alternatives of an annotation, with Annotated and Optional taken off."""
+    """Alternatives of an annotation, without Annotated and Optional."""
     if typing.get_origin(annotation) is typing.Annotated:
         return _members(typing.get_args(annotation)[0])
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
@@ -151,7 +151,7 @@ def _members(annotation: Any) -> list[Any]:
 
 
 def _variant(annotation: Any, tag: Any) -> type[Variant] | None:
-    """The variant that a tag of the location names, where the annotation leaves a choice of variants."""
+    """Variant named by a tag of the location, if the annotation is a union of variants."""
     bases = [m for m in _members(annotation) if isinstance(m, type) and issubclass(m, Variant)]
     return next((variant for base in bases for variant in _family(base) if variant.tag() == tag), None)
 
@@ -167,7 +167,7 @@ def _model(annotation: Any) -> type[BaseModel] | None:
 
 
 def _is_scalar_union(annotation: Any) -> bool:
-    """Whether a value may be of several kinds none of which has keys."""
+    """Whether a value may be of several types, none of which has keys."""
     members = [m for m in _members(annotation) if m is not type(None)]
     return len(members) > 1 and _model(annotation) is None and not any(typing.get_origin(m) is dict for m in members)
 

@@ -1,4 +1,4 @@
-"""Fitting a configuration to a number of iterations: every iteration-valued key grows or shrinks with the total."""
+"""Fits a configuration to a number of iterations: every key that counts iterations scales with the total."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -14,17 +14,17 @@ from paragonsr.options import ITERATIONS
 
 
 def fitted(config: Config, total: int) -> Config:
-    """The same run in `total` iterations: total, milestones, warm-up, ramps, patience and frequencies in proportion.
+    """Rescale a run to `total` iterations: milestones, warm-up, ramps, patience and intervals scale in proportion.
 
-    No key falls below 1, and one that means "off" (0 or -1) stays. Fractions are rounded up, so that no frequency comes
-    round once more just before the end.
+    No key falls below 1, and values that mean "off" (0 or -1) are kept. Fractions are rounded up, so that nothing
+    periodic happens once more just before the end.
     """
     scaled: Config = _scaled(config, Fraction(total, config.train.total_iter))
     return scaled
 
 
 def rescaling(before: Config, after: Config) -> str:
-    """The budget's table: every key in use that changed, from and to."""
+    """Summary of a rescaling: every used key that changed, with old and new value."""
     old, new = iteration_keys(before), iteration_keys(after)
     changed = {key: (old[key], new[key]) for key in old if old[key] != new[key]}
     width = max(map(len, changed), default=0)
@@ -33,7 +33,7 @@ def rescaling(before: Config, after: Config) -> str:
 
 
 def iteration_keys(model: BaseModel, prefix: str = "") -> dict[str, int | list[int]]:
-    """Every key that counts iterations, by its dotted name, where it has a value; none of automations that are off."""
+    """Keys that count iterations and have a value, by dotted name, without those of disabled automations."""
     found: dict[str, int | list[int]] = {}
     if isinstance(model, AutomationOptions) and not model.enabled:
         return found

@@ -1,4 +1,4 @@
-"""The whole configuration, composed of each room's options."""
+"""The complete configuration, composed of the options of each package."""
 
 from typing import Any, Literal
 
@@ -16,38 +16,38 @@ class Config(Options):
     """One training run."""
 
     plugins: list[str] = Field(default_factory=list)
-    """Modules that add losses, networks, metrics, ...: importable names, or Python files."""
+    """Modules that add losses, networks, metrics and so on: importable names, or Python files."""
     name: str
     """Name of the experiment and of its folder."""
     scale: Literal[2, 3, 4, 8]
-    """HR side / LR side; set once, here."""
+    """Upscaling factor, HR side / LR side; set only here."""
     num_gpu: Literal["auto"] | int = "auto"
-    """0 trains on the CPU; auto takes the GPU that is there (several: start with torchrun)."""
+    """0 trains on the CPU; auto uses the available GPU (for several GPUs, start with torchrun)."""
     num_threads: int | None = Field(None, ge=1)
-    """Processor threads of torch; its own choice, one per core, is too many for a small network's small patches."""
+    """CPU threads of torch. Its own default, one per core, is too many for small networks with small patches."""
     manual_seed: int = Field(0, ge=0)
-    """Seeds initial weights and sample order."""
+    """Random seed of the initial weights and the sample order."""
     deterministic: bool = False
-    """Only deterministic GPU kernels, for bit-exact resume on CUDA."""
+    """Use only deterministic GPU kernels, for bit-exact resume on CUDA."""
     use_amp: bool = False
-    """Mixed precision, where the device has fast kernels for it."""
+    """Mixed precision, if the device has fast kernels for it."""
     amp_bf16: bool = False
     """bfloat16 instead of float16."""
     use_channels_last: bool = True
-    """NHWC memory layout; also on a CPU with AVX-512 a step of Nano is about 1.5 times as fast with it."""
+    """NHWC memory layout; on a CPU with AVX-512, too, it makes a step of Nano about 1.5 times as fast."""
     fast_matmul: bool = False
     """TF32 matrix products."""
     use_compile: bool = False
-    """torch.compile, used only where a check finds the same result and no slower steps."""
+    """Use torch.compile, if a check finds the same output and steps that are not slower."""
     detect_anomaly: bool = False
-    """Autograd's anomaly mode: slow, names the operation that made a NaN."""
+    """Autograd anomaly detection: slow; names the operation that produced a NaN."""
     fair: bool = False
-    """For comparisons: all automations off, and a schedule that does not react to the run."""
+    """For comparisons: disables all automations, and requires a schedule that does not react to the run."""
     datasets: dict[str, DatasetOptions]
     """`train` and any number of `val...` sets."""
     network_g: NetworkOptions
     network_g_teacher: NetworkOptions | None = None
-    """The teacher, where its weights do not say what they are; see path.pretrain_network_g_teacher."""
+    """Network of the teacher, if its weights do not describe it; see path.pretrain_network_g_teacher."""
     path: PathOptions = PathOptions()
     train: TrainOptions
     val: ValOptions = ValOptions()
@@ -65,7 +65,7 @@ class Config(Options):
     @classmethod
     def _names_a_folder(cls, name: str) -> str:
         if not name.strip(" .") or name != name.strip() or name.endswith(".") or set('/\\:*?"<>|') & set(name):
-            raise ValueError(f"{name!r} cannot be the name of a folder (on Windows, too)")
+            raise ValueError(f"{name!r} is not a valid folder name on all systems (Windows included)")
         return name
 
     @model_validator(mode="after")
@@ -76,7 +76,7 @@ class Config(Options):
         if odd:
             raise MismatchError(f"may have `train` and names that begin with `val`, not {', '.join(odd)}", "datasets")
         if self.fair and isinstance(self.train.scheduler, PlateauOptions):
-            raise MismatchError("wants a fixed schedule, and ReduceLROnPlateau reacts to the run", "fair")
+            raise MismatchError("needs a fixed schedule, but ReduceLROnPlateau reacts to the run", "fair")
         train = self.datasets["train"]
         if train.batch_size_per_gpu is None:
             raise MismatchError("needs batch_size_per_gpu, the number of samples in a batch", "datasets", "train")
@@ -93,7 +93,7 @@ class Config(Options):
                 raise MismatchError("needs weights: path.pretrain_network_g_teacher", "network_g_teacher")
         elif self.train_set.degrades() is not None:
             raise MismatchError(
-                "learns from LR images that are packed, and the degradation makes them while training",
+                "needs packed LR images, but the degradation makes them during training",
                 "path",
                 "pretrain_network_g_teacher",
             )
@@ -117,7 +117,7 @@ class Config(Options):
             raise MismatchError(f"is {self.deciding_metric}, but val.metrics has {', '.join(metrics)}", "val", "metric")
 
     def made_fair(self) -> "Config":
-        """The same run without automations."""
+        """Copy of the configuration without automations."""
         off = {
             "dynamic_loss_scheduling": self.train.dynamic_loss_scheduling.model_copy(update={"enabled": False}),
             "training_automations": self.train.training_automations.switched_off(),
@@ -126,7 +126,7 @@ class Config(Options):
 
     @property
     def deciding_metric(self) -> str:
-        """Name of the metric that decides, on the first validation set; empty where nothing is measured."""
+        """Name of the deciding metric, on the first validation set; empty if nothing is measured."""
         return self.val.metric or next(iter(self.val.chosen_metrics()), "")
 
     @property
@@ -141,7 +141,7 @@ class Config(Options):
 
     @property
     def val_sets(self) -> dict[str, DatasetOptions]:
-        """Options of the validation sets, the deciding one first; none when validation is off."""
+        """Options of the validation sets, the deciding one first; empty if validation is off."""
         if not self.val.val_enabled:
             return {}
         return {phase: options for phase, options in self.datasets.items() if phase != "train"}
@@ -153,7 +153,7 @@ class Config(Options):
 
     @property
     def micro_batch(self) -> int:
-        """Samples that a process puts through the network at once."""
+        """Samples that a process passes through the network at once."""
         assert self.train_set.batch_size_per_gpu is not None
         return self.train_set.batch_size_per_gpu
 

@@ -1,4 +1,4 @@
-"""YAML with line numbers: a plain tree, and the line that each of its keys stands on."""
+"""YAML with line numbers: a plain tree, and the line of each of its keys."""
 
 import re
 from pathlib import Path
@@ -9,28 +9,28 @@ import yaml
 from paragonsr.errors import UserError
 
 Key = tuple[str | int, ...]
-"""Where a value stands: the keys and list positions that lead to it."""
+"""Path of a value: the keys and list indices that lead to it."""
 ON_COMMAND_LINE = 0
-"""Stands for the line of a key that was given on the command line."""
+"""Line number that stands for a key given on the command line."""
 
 
 def place(file: str, line: int | None) -> str:
-    """Where a key stands, for messages; None where no line is known."""
+    """Location of a key for messages; `line` is None if unknown."""
     if line == ON_COMMAND_LINE:
         return "command line"
     return file if line is None else f"{file}:{line}"
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that also reads `1e-4` as a number: YAML 1.1 wants a dot there, and no user does."""
+    """SafeLoader that also reads `1e-4` as a number, although YAML 1.1 requires a dot."""
 
     def construct_yaml_float(self, node: yaml.ScalarNode) -> float | int:
-        """A whole number is a count, however it is written: 5e3, 5000.0, !!float 5000."""
+        """Convert whole numbers to int, however they are written: 5e3, 5000.0, !!float 5000."""
         value: float = super().construct_yaml_float(node)
         return int(value) if value.is_integer() else value
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        """A value; one that does not fit its tag (`!!bool perhaps`, `!!float ''`) is an error with its line."""
+        """Construct a value; one that does not fit its tag (`!!bool perhaps`, `!!float ''`) is an error with a line."""
         try:
             return super().construct_object(node, deep)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
@@ -61,7 +61,7 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
     """Read a YAML mapping.
 
     Returns:
-        the tree, and for each key in it the line (from 1) that it stands on.
+        the tree, and the line of each key (counted from 1).
 
     Raises:
         UserError: the file cannot be read, is not YAML, is not a mapping, or has a duplicate key.
@@ -91,7 +91,7 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
 
 
 def parse_scalar(text: str) -> Any:
-    """The value of an override given on the command line, read as YAML ("1e-4", "[1, 2]", "null")."""
+    """Parse the value of a command-line override as YAML ("1e-4", "[1, 2]", "null")."""
     try:
         return yaml.load(text, Loader=_Loader)
     except (yaml.YAMLError, ValueError, RecursionError):
@@ -99,7 +99,7 @@ def parse_scalar(text: str) -> Any:
 
 
 def _require_plain_keys(loader: _Loader, node: yaml.MappingNode, path: Path) -> None:
-    """Refuse keys that are lists or mappings, and keys that stand in one mapping more than once."""
+    """Refuse keys that are lists or mappings, and duplicate keys in a mapping."""
     seen: set[Any] = set()
     for key_node, _ in node.value:
         line = key_node.start_mark.line + 1
@@ -118,7 +118,7 @@ def _construct(loader: _Loader, node: yaml.Node, at: Key, lines: dict[Key, int],
         _require_plain_keys(loader, node, path)
         loader.flatten_mapping(node)
         tree: dict[Any, Any] = {}
-        for key_node, value_node in node.value:  # those that are merged (<<) come first, and give way to the others
+        for key_node, value_node in node.value:  # merged keys (<<) come first, so that the others override them
             key = loader.construct_object(key_node)
             line = key_node.start_mark.line + 1
             lines[*at, key] = line

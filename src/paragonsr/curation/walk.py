@@ -26,7 +26,7 @@ def require_images(root: Path) -> None:
         UserError: as `image_files`, or there is none.
     """
     if next(image_files(root), None) is None:
-        raise UserError(f"holds no image ({' '.join(sorted(ENDINGS))})", where=str(root))
+        raise UserError(f"contains no images ({' '.join(sorted(ENDINGS))})", where=str(root))
 
 
 def require_apart(source: Path, target: Path) -> None:

@@ -1,4 +1,4 @@
-"""From a pair of files to a pair of images that fit together, for many pairs at once."""
+"""Decoding of image pairs: many file pairs in parallel, checked to fit together."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -12,13 +12,13 @@ from paragonsr.data.resize import Image, downscale
 from paragonsr.errors import UserError
 
 Progress = Callable[[int, int], None]
-"""Is told how many images are done, and of how many."""
+"""Progress callback, called with the number of images done and their total."""
 
 Result = TypeVar("Result")
 
 
 def unheard(done: int, total: int) -> None:
-    """A Progress that tells nobody."""
+    """Progress callback that does nothing."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Problem:
 
 
 def lq_size(pair: Pair, scale: int) -> tuple[int, int]:
-    """Height and width of a pair's LR image, from the files' headers.
+    """Height and width of a pair's LR image, read from the file headers.
 
     Raises:
         UserError: a header is damaged, the HR image is smaller than the scale, or the LR image is not HR // scale.
@@ -60,7 +60,7 @@ def load_pair(pair: Pair, scale: int) -> tuple[Image, Image]:
         HR (s h x s w x 3) and LR (h x w x 3), uint8 RGB.
 
     Raises:
-        UserError: as `lq_size`, or a file is damaged.
+        UserError: as in `lq_size`, or a file is damaged.
     """
     hr = load_hr(pair, scale)
     lr = downscale(hr, scale) if pair.lq is None else read_image(pair.lq)
@@ -71,7 +71,7 @@ def load_hr(pair: Pair, scale: int) -> Image:
     """Decode the HR image of a pair, cropped at the right and bottom to a multiple of the scale.
 
     Raises:
-        UserError: as `lq_size`, or the file is damaged.
+        UserError: as in `lq_size`, or the file is damaged.
     """
     height, width = lq_size(pair, scale)
     return read_image(pair.hr)[: height * scale, : width * scale]
@@ -80,15 +80,15 @@ def load_hr(pair: Pair, scale: int) -> Image:
 def for_each_pair(
     work: Callable[[int, Pair], Result], pairs: Sequence[Pair], progress: Progress | None = None
 ) -> tuple[dict[int, Result], list[Problem]]:
-    """Do something with every pair, on all processor cores; a pair that raises a `UserError` does not stop the others.
+    """Process every pair, on all CPU cores; a pair that raises a `UserError` does not stop the others.
 
     Args:
-        work: is given a pair's position and the pair.
+        work: called with the index of a pair and the pair.
         pairs: all of them.
         progress: called from this thread.
 
     Returns:
-        position -> result of those that worked, and the problems of the others in the order of the pairs.
+        index -> result of the successful pairs, and the problems of the others in the order of the pairs.
     """
     results: dict[int, Result] = {}
     problems: dict[int, Problem] = {}
@@ -110,10 +110,10 @@ def for_each_pair(
 
 
 def raise_problems(problems: Sequence[Problem], pairs: Sequence[Pair], phase: str) -> None:
-    """Tell all problems of a set in one error.
+    """Report all problems of a set in one error.
 
     Raises:
-        UserError: if there are any.
+        UserError: there is at least one problem.
     """
     if problems:
         lines = "".join(f"\n  {problem}" for problem in problems)
@@ -125,10 +125,10 @@ def raise_problems(problems: Sequence[Problem], pairs: Sequence[Pair], phase: st
 
 
 def require_patch(names: Sequence[str], lr_shapes: Sequence[tuple[int, int]], patch: int | None, phase: str) -> None:
-    """See that a patch fits into every LR image.
+    """Check that a patch fits into every LR image.
 
     Raises:
-        UserError: naming the images that are too small.
+        UserError: some images are too small; the message names them.
     """
     if patch is None:
         return
@@ -143,5 +143,5 @@ def require_patch(names: Sequence[str], lr_shapes: Sequence[tuple[int, int]], pa
 
 
 def _cores() -> int:
-    """Processor cores that this process may use."""
+    """Number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

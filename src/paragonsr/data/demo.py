@@ -1,7 +1,7 @@
-"""The images of `paragonsr demo`: photographs that scikit-image's wheel brings along, and generated dead leaves.
+"""Images of `paragonsr demo`: photographs from scikit-image's wheel, and generated dead-leaves images.
 
-Every photograph is in the public domain or CC0, as the docstrings of `skimage.data` state (there are others in the
-wheel whose licence is not stated or disputed; they are not used):
+Every photograph is in the public domain or CC0, according to the docstrings of `skimage.data` (other images in the
+wheel, whose licence is not stated or is disputed, are not used):
 
 | file | licence | use |
 |---|---|---|
@@ -16,8 +16,8 @@ wheel whose licence is not stated or disputed; they are not used):
 | text.png | public domain (Wikipedia) | training |
 
 A dead-leaves image (Lee, Mumford and Huang 2001, "Occlusion models for natural images: a statistical study of a
-scale-invariant dead leaves model") is a pile of overlapping shapes whose sizes r are distributed as r^-3. It has the
-occlusion edges of every orientation and contrast, the corners and the colours that the few photographs lack.
+scale-invariant dead leaves model") is a pile of overlapping shapes whose sizes r follow r^-3. It contributes occlusion
+edges of every orientation and contrast, corners, and colours that the few photographs lack.
 """
 
 import importlib.util
@@ -33,7 +33,7 @@ from paragonsr.data.resize import Image, resize
 from paragonsr.errors import UserError
 
 VALIDATION = ("astronaut.png", "coffee.png")
-"""Held out: no part of them is trained on."""
+"""Held-out photographs: no part of them is used for training."""
 
 TRAINING: dict[str, tuple[float, ...]] = {
     "chelsea.png": (1, 0.7, 0.5),
@@ -45,26 +45,26 @@ TRAINING: dict[str, tuple[float, ...]] = {
     "retina.jpg": (0.25,),
     "text.png": (1,),
 }
-"""Photograph -> sizes in which it is shown. Reduced, a soft photograph becomes a sharp one; the JPEG files are only
-shown reduced, so that no block edges are learned."""
+"""Photograph -> sizes in which it is used. Downscaling makes a soft photograph sharp; the JPEG files are only used
+downscaled, so that no block edges are learned."""
 
 TILES = 12
-"""Number of the dead-leaves images."""
+"""Number of dead-leaves images."""
 TILE_SIDE = 256
-"""Their side in pixels."""
+"""Side of the dead-leaves images in pixels."""
 
 _OVERSAMPLED = 2
-"""Leaves are painted so many times larger; the reduction smooths their edges as a camera does."""
+"""Factor by which leaves are painted larger; downscaling smooths their edges like a camera does."""
 
 _RADII = 3.0, 80.0
-"""Least and greatest radius of a leaf in the pixels in which it is painted."""
+"""Minimum and maximum radius of a leaf, in the pixels of the canvas it is painted on."""
 
 
 def make_demo_images(folder: Path) -> None:
     """Write the training images to `folder/train` and the held-out photographs to `folder/val`, as PNG.
 
-    What is there already is left alone, so that the packed store stays valid; every file appears complete or not at
-    all, so that an interrupted call is finished by the next one.
+    Existing files are not touched, so that the packed store stays valid. Every file is written atomically, so that the
+    next call completes an interrupted one.
 
     Raises:
         UserError: scikit-image is not installed or lacks a photograph, or the folder cannot be written.
@@ -75,7 +75,7 @@ def make_demo_images(folder: Path) -> None:
 
 
 def dead_leaves(side: int, seed: int) -> Image:
-    """A dead-leaves image: ellipses and rectangles, shaded or striped, in front of each other.
+    """Make a dead-leaves image: overlapping ellipses and rectangles, shaded or striped.
 
     Args:
         side: height and width in pixels.
@@ -92,13 +92,13 @@ def dead_leaves(side: int, seed: int) -> Image:
         radius = _leaf_radius(random, *_RADII)
         centre = random.uniform(0, len(bare), 2)
         left -= _put_behind(canvas, bare, centre, radius, random)
-    # One leaf larger than the canvas ends the pile: random ones would take long to meet the last bare spots.
+    # One leaf larger than the canvas ends the pile: random leaves would take long to cover the last bare spots.
     _put_behind(canvas, bare, np.zeros(2), 10.0 * len(bare), random)
     return resize(np.clip(np.rint(canvas), 0, 255).astype(np.uint8), (side, side))
 
 
 def _leaf_radius(random: np.random.Generator, least: float, most: float) -> float:
-    """A radius from the density r^-3, by the inverse of its distribution function."""
+    """Draw a radius from the density r^-3, by inverting its distribution function."""
     share = random.random()
     return float((least**-2 - share * (least**-2 - most**-2)) ** -0.5)
 
@@ -110,14 +110,14 @@ def _put_behind(
     radius: float,
     random: np.random.Generator,
 ) -> int:
-    """Paint a leaf where the canvas is still bare: the pile is made from the top down.
+    """Paint a leaf where the canvas is still bare: the pile is built from the top down.
 
     Args:
-        canvas: h x w x 3, 0..255, changed.
-        bare: h x w, what no leaf covers yet, changed.
+        canvas: h x w x 3, 0..255, changed in place.
+        bare: h x w, pixels that no leaf covers yet, changed in place.
         centre: row and column.
-        radius: half of the greater width.
-        random: shape and colour are drawn from it.
+        radius: half of the larger extent.
+        random: source of shape and colour.
 
     Returns:
         number of pixels that were bare before.
@@ -144,7 +144,7 @@ def _put_behind(
 
 
 def _images() -> Iterator[tuple[str, Callable[[], Image]]]:
-    """Path in the demo's folder, and how the image is made."""
+    """Path in the demo's folder, and the function that makes the image."""
     photographs = _photographs()
     for name in VALIDATION:
         yield f"val/{Path(name).stem}.png", partial(read_image, photographs / name)
@@ -162,7 +162,7 @@ def _reduced(path: Path, factor: float) -> Image:
 
 
 def _photographs() -> Path:
-    """The folder of images in scikit-image's wheel."""
+    """Folder of images in scikit-image's wheel."""
     found = importlib.util.find_spec("skimage")
     if found is None or not found.submodule_search_locations:
         raise UserError(

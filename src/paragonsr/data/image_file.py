@@ -1,7 +1,7 @@
-"""The one way an image file is opened: which formats, how strictly, which way up.
+"""Opening of image files: formats, strictness and orientation.
 
-libvips decodes; BMP, which it does not read, goes through Pillow. The format is told by the content, from an explicit
-list, so that a file of another kind under an image's name never reaches a foreign program.
+libvips decodes; Pillow handles BMP, which libvips does not read. The format is detected from the content and must be on
+an explicit list, so that other files with an image's name never reach an external library.
 """
 
 from pathlib import Path
@@ -10,28 +10,28 @@ from typing import Any
 from paragonsr.errors import UserError
 
 LOADERS = ("Png", "Jpeg", "Webp", "Tiff", "Heif")
-"""Formats that libvips may decode; Heif is AVIF where its codec is there."""
+"""Formats that libvips may decode; Heif is for AVIF, if its codec is installed."""
 BMP = b"BM"
 """First bytes of a BMP file."""
 ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".bmp", ".avif"})
-"""Endings of image files, in lower case."""
+"""Extensions of image files, in lower case."""
 LARGEST_PIXELS = 4_000_000_000
-"""Pixels beyond which a file is taken for a decompression bomb."""
+"""Number of pixels above which a file is treated as a decompression bomb."""
 ICC = "icc-profile-data"
 FIX = "Replace the file or remove it."
 
 
 def open_image(path: Path) -> Any:
-    """Open an image file; its pixels are decoded when they are asked for.
+    """Open an image file; its pixels are decoded on demand.
 
-    EXIF's orientation is applied, palettes are resolved, CMYK becomes sRGB. Of several frames or pages it is the first.
-    Damage is an error; damaged text and other ancillary data is not.
+    The EXIF orientation is applied, palettes are resolved, and CMYK is converted to sRGB. Only the first of several
+    frames or pages is used. Damaged pixels are an error; damaged text and other ancillary data are not.
 
     Returns:
-        a pyvips.Image of 1 to 4 bands, of 8, 16 or 32 bits.
+        a pyvips.Image with 1 to 4 bands of 8, 16 or 32 bits.
 
     Raises:
-        UserError: naming the file and what is wrong with it.
+        UserError: the file cannot be used; the message says why.
     """
     import pyvips
 
@@ -50,7 +50,7 @@ def open_image(path: Path) -> Any:
 
 
 def orientation(path: Path) -> int:
-    """EXIF's orientation, 1 to 8; 1 (upright) where the file has none.
+    """EXIF orientation, 1 to 8; 1 (upright) if the file has none.
 
     Raises:
         UserError: the file cannot be read.
@@ -71,7 +71,7 @@ def _loaded(path: Path) -> Any:
         if file.read(len(BMP)) == BMP:
             return _bmp(path)
         file.seek(0)
-        # By its descriptor: a name may hold any bytes, and brackets, which libvips takes for options.
+        # By descriptor: a name may contain any bytes, and brackets, which libvips interprets as options.
         source = pyvips.Source.new_from_descriptor(file.fileno())
     if not _is_of_the_list(source):
         raise ValueError
@@ -79,14 +79,14 @@ def _loaded(path: Path) -> Any:
 
 
 def _is_of_the_list(source: Any) -> bool:
-    """Whether the content is of one of the formats that may be decoded."""
+    """Whether the content is in one of the allowed formats."""
     import pyvips
     from pyvips import ffi, vips_lib
 
     found = vips_lib.vips_foreign_find_load_source(source.pointer)
     name = "" if found == ffi.NULL else ffi.string(found).decode()
     if not name:
-        pyvips.Error("")  # takes the message of the failed search out of libvips' buffer
+        pyvips.Error("")  # clears the message of the failed search from libvips' buffer
     return any(name == f"VipsForeignLoad{loader}Source" for loader in LOADERS)
 
 
@@ -103,7 +103,7 @@ def _bmp(path: Path) -> Any:
 
 
 def unreadable(path: Path, error: BaseException) -> UserError:
-    """What is wrong with a file that could not be opened or decoded."""
+    """Error that says why a file could not be opened or decoded."""
     if isinstance(error, FileNotFoundError):
         return UserError("does not exist", where=str(path))
     if isinstance(error, PermissionError):
@@ -120,7 +120,7 @@ def unreadable(path: Path, error: BaseException) -> UserError:
 
 
 def said(error: BaseException) -> str:
-    """The last line of what a library says that names a cause."""
+    """Last line of a library's error message that names a cause."""
     lines = [line.strip() for line in str(error).strip().splitlines()]
     telling = [line for line in lines if line and not line.endswith("load error")]
     return (telling or lines or [""])[-1]

@@ -1,4 +1,4 @@
-"""Images as training sees them: height x width x 3 uint8 RGB. Reading goes through `image_file`."""
+"""Reading and writing of images as height x width x 3 uint8 RGB; files are opened by `image_file`."""
 
 import io
 from pathlib import Path
@@ -13,20 +13,20 @@ from paragonsr.errors import UserError
 from paragonsr.files import write_atomically
 
 MOST_PIXELS = 180_000_000
-"""Pixels of an image that is read as a whole."""
+"""Maximum number of pixels of an image that is read as a whole."""
 
 
 def read_image(path: str | Path) -> Image:
     """Decode an image file.
 
-    Grey images get three equal channels. Alpha is dropped, not composited: the stored colours are what is trained on.
-    16-bit samples v become round(v / 257). EXIF's orientation is applied, embedded colour profiles are ignored.
+    Greyscale images get three equal channels. Alpha is dropped, not composited: training uses the stored colours.
+    16-bit samples v become round(v / 257). The EXIF orientation is applied; embedded colour profiles are ignored.
 
     Returns:
         height x width x 3 uint8 RGB.
 
     Raises:
-        UserError: naming the file and what is wrong with it.
+        UserError: the file cannot be used; the message says why.
     """
     import pyvips
 
@@ -43,24 +43,24 @@ def read_image(path: str | Path) -> Image:
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
-    """Height and width, the way up that EXIF says, from the file's header, without decoding.
+    """Height and width after the EXIF orientation, read from the file header without decoding.
 
     Raises:
-        UserError: naming the file and what is wrong with it.
+        UserError: the file cannot be used; the message says why.
     """
     image = open_image(Path(path))
     return int(image.height), int(image.width)
 
 
 def to_rgb(samples: np.ndarray[Any, Any], path: Path) -> Image:
-    """Decoded samples as training sees them.
+    """Convert decoded samples to height x width x 3 uint8 RGB.
 
     Args:
         samples: height x width, or height x width x 1 to 4, uint8 or uint16.
-        path: of the file, for messages.
+        path: path of the file, for messages.
 
     Raises:
-        UserError: the samples are of another type.
+        UserError: the samples have another type.
     """
     if samples.dtype not in (np.uint8, np.uint16):
         raise UserError(
@@ -77,16 +77,16 @@ def to_rgb(samples: np.ndarray[Any, Any], path: Path) -> Image:
 
 
 def write_png(path: str | Path, image: Image) -> None:
-    """Write a PNG, whole or not at all.
+    """Write a PNG atomically.
 
-    Folders on the way are made.
+    Missing parent folders are created.
 
     Args:
-        path: where to.
-        image: height x width x 3 uint8 RGB, or height x width grey.
+        path: output file.
+        image: height x width x 3 uint8 RGB, or height x width greyscale.
 
     Raises:
-        UserError: the place cannot be written to.
+        UserError: the file cannot be written.
     """
     path = Path(path)
     content = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Opening every pair of a set and saying what is wrong with it, without training or writing anything."""
+"""Inspection of a set: opens every pair and reports problems, without training or writing anything."""
 
 import hashlib
 from dataclasses import dataclass
@@ -16,21 +16,21 @@ from paragonsr.errors import UserError
 
 @dataclass(frozen=True)
 class Report:
-    """What a set holds and what is wrong with it."""
+    """Content and problems of a set."""
 
     phase: str
     images: int
-    """Pairs that are whole and fit together."""
+    """Number of valid pairs."""
     problems: list[Problem]
     """Everything that must be fixed before training."""
     smallest: tuple[int, int]
-    """Least height and least width of the HR images; (0, 0) without images."""
+    """Minimum height and minimum width of the HR images; (0, 0) without images."""
     largest: tuple[int, int]
-    """Greatest height and greatest width of the HR images."""
+    """Maximum height and maximum width of the HR images."""
     hr_pixels: int
-    """Of all images together."""
+    """Total number of HR pixels."""
     packed_bytes: int
-    """Size of the packed store."""
+    """Size of the packed store in bytes."""
     shapes: dict[str, tuple[int, int]]
     """Name -> height and width of the HR image."""
     digests: dict[str, str]
@@ -41,7 +41,7 @@ class Report:
     def __str__(self) -> str:
         size = f"{self.smallest[1]} x {self.smallest[0]} to {self.largest[1]} x {self.largest[0]} HR pixels"
         return (
-            f"{self.phase}: {self.images} images, {size}, {self.hr_pixels / 1e6:.1f} million in all, "
+            f"{self.phase}: {self.images} images, {size}, {self.hr_pixels / 1e6:.1f} million in total, "
             f"packed {self.packed_bytes / 1e6:.0f} MB"
         )
 
@@ -53,10 +53,10 @@ def check_dataset(options: DatasetOptions, scale: int, phase: str, progress: Pro
         options: `datasets.<phase>`.
         scale: HR side / LR side.
         phase: for messages.
-        progress: is told how many images are done.
+        progress: called with the number of images done and their total.
 
     Raises:
-        UserError: a folder is missing or empty, so that there is nothing to look at.
+        UserError: a folder is missing or empty, so there is nothing to check.
     """
     found = match(options, phase)
     looks, broken = for_each_pair(lambda _, pair: _look(pair, scale), found.pairs, progress)
@@ -99,10 +99,10 @@ def check_dataset(options: DatasetOptions, scale: int, phase: str, progress: Pro
 
 @dataclass(frozen=True)
 class _Look:
-    """What is kept of a pair that was decoded."""
+    """Information about a decoded pair."""
 
     shape: tuple[int, int]
-    """Of the LR image."""
+    """Height and width of the LR image."""
     digest: str
     oriented: bool
     mismatch: str | None

@@ -1,6 +1,6 @@
-"""A lock between processes that its owner's death releases.
+"""Lock between processes that is released when its owner dies.
 
-The lock is the operating system's, on an open file: a process that is killed leaves none behind.
+It is the operating system's lock on an open file, so a killed process leaves no lock behind.
 """
 
 import os
@@ -27,16 +27,16 @@ else:
 
 
 TRIES = 5
-"""How often a lock is tried: someone who only looks holds it for an instant."""
+"""Attempts to take a lock: a process that only checks it holds it for an instant."""
 PAUSE_SECONDS = 0.02
-"""Time between two tries."""
+"""Time between two attempts."""
 
 
 def claim(path: Path) -> int | None:
-    """Lock the file, making it if need be, until the handle is closed or this process ends.
+    """Lock the file until the handle is closed or this process ends; the file is created if needed.
 
     Returns:
-        the handle; None where another process holds the lock.
+        the handle; None if another process holds the lock.
 
     Raises:
         OSError: the file cannot be made.
@@ -51,7 +51,7 @@ def claim(path: Path) -> int | None:
 
 
 def is_claimed(path: Path) -> bool:
-    """Whether another process holds the lock; not where this file does not exist, or none that may be opened."""
+    """Whether another process holds the lock; False if the file does not exist or may not be opened."""
     try:
         handle = os.open(path, os.O_RDWR)
     except (FileNotFoundError, PermissionError):
@@ -64,7 +64,7 @@ def is_claimed(path: Path) -> bool:
 
 @contextmanager
 def locked(path: Path, poll_seconds: float = 0.1) -> Iterator[None]:
-    """Hold the lock file while the block runs; wait for it as long as another process lives and holds it.
+    """Hold the lock while the block runs; wait as long as another live process holds it.
 
     Raises:
         OSError: the file cannot be made.

@@ -1,8 +1,8 @@
-"""A manifest: the chosen images of a folder, in one file that training takes in place of a folder.
+"""Manifests: the selected images of a folder, listed in one file that training accepts in place of a folder.
 
-A manifest is JSON Lines, so that it is written and read line by line whatever its length. The first line is the header
-(where the images are, how they were chosen, how many there are, the fingerprint of the lines below it); every further
-line is one image, sorted by path:
+A manifest is a JSON Lines file, so that it can be written and read line by line, whatever its length. The first line is
+the header (where the images are, how they were selected, how many there are, the fingerprint of the following lines);
+every other line is one image, sorted by path:
 
     {"format": 1, "root": "tiles", "where": "complexity >= 0.5", ..., "images": 2, "fingerprint": "..."}
     {"path": "a.png__1_0_0.png", "bytes": 402113, "digest": "...", "complexity": 0.53, ...}
@@ -23,39 +23,39 @@ from paragonsr.errors import UserError
 from paragonsr.files import beside, relative, replacing
 
 SUFFIX = ".jsonl"
-"""Ending by which a manifest is told from a folder."""
+"""Extension that distinguishes a manifest from a folder."""
 
 KEPT = ".selection.jsonl"
-"""Copy of the manifest in a folder that was made from it: what it names was put there by the selection."""
+"""Copy of the manifest in a folder that was created from it; it lists the files that the selection put there."""
 
 FORMAT = 1
 
 
 def is_manifest(root: str | Path) -> bool:
-    """Whether a data root names a manifest; any other is a folder."""
+    """Whether a data root is a manifest; otherwise it is a folder."""
     return Path(root).suffix.lower() == SUFFIX
 
 
 def chosen_by(root: str | Path) -> Path | None:
-    """The manifest that a data root is, or that a folder was made from; None for any other folder."""
+    """The manifest given as data root, or the one that a folder was created from; None for any other folder."""
     kept = Path(root) / KEPT
     return Path(root) if is_manifest(root) else kept if kept.is_file() else None
 
 
 def write_manifest(path: Path, root: Path, images: Iterable[dict[str, Any]], header: dict[str, Any]) -> dict[str, Any]:
-    """Write a manifest, whole or not at all.
+    """Write a manifest atomically.
 
     Args:
-        path: ends with .jsonl.
-        root: folder of the images; noted relative to the manifest, so that both can move together.
-        images: each with `path` (relative to the root, with `/`), `bytes` and whatever else; sorted by path.
-        header: further facts.
+        path: output file, ending with .jsonl.
+        root: folder of the images; stored relative to the manifest, so that both can be moved together.
+        images: one entry each with `path` (relative to the root, with `/`), `bytes` and any other keys; sorted by path.
+        header: additional header entries.
 
     Returns:
-        the header as it was written.
+        the header as written.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: the file cannot be written.
     """
     body = beside(path)
     content, count = hashlib.sha256(), 0
@@ -83,10 +83,10 @@ def write_manifest(path: Path, root: Path, images: Iterable[dict[str, Any]], hea
 
 
 def read_header(path: Path) -> dict[str, Any]:
-    """The first line of a manifest.
+    """Read the first line of a manifest.
 
     Raises:
-        UserError: this file does not exist, or it is not a manifest.
+        UserError: the file does not exist, or is not a manifest.
     """
     try:
         with path.open(encoding="utf-8") as file:
@@ -107,10 +107,10 @@ def read_header(path: Path) -> dict[str, Any]:
 
 
 def read_images(path: Path) -> Iterator[dict[str, Any]]:
-    """The images of a manifest, one after the other.
+    """Read the images of a manifest, one after the other.
 
     Raises:
-        UserError: it is not a manifest, or it was changed; the latter is known after the last image.
+        UserError: the file is not a manifest, or was changed; the latter is detected after the last image.
     """
     header = read_header(path)
     content, count = hashlib.sha256(), 0
@@ -125,17 +125,17 @@ def read_images(path: Path) -> Iterator[dict[str, Any]]:
                 raise UserError(f"line {count + 1} cannot be read: {error}", where=str(path)) from None
     if (count, content.hexdigest()[:32]) != (header["images"], header["fingerprint"]):
         raise UserError(
-            f"was changed after it was written ({count} images, {header['images']} noted)",
+            f"was changed after it was written ({count} images instead of {header['images']})",
             where=str(path),
-            fix="Make it again with paragonsr data select; how its images were chosen is noted in it.",
+            fix="Create it again with paragonsr data select; its header says how the images were selected.",
         )
 
 
 def _image(entry: Any) -> dict[str, Any]:
-    """An image of a manifest, whose path stays below the root.
+    """Parse an image entry of a manifest; its path must stay below the root.
 
     Raises:
-        ValueError: it is not an image, or its path leads elsewhere.
+        ValueError: the entry is not an image, or its path leads out of the root.
     """
     if not isinstance(entry, dict) or not isinstance(entry.get("path"), str):
         raise ValueError("it has no path")
@@ -148,19 +148,19 @@ def _image(entry: Any) -> dict[str, Any]:
 
 
 def root_of(path: Path) -> Path:
-    """The folder that the paths of a manifest are relative to.
+    """Folder that the paths of a manifest are relative to.
 
     Raises:
-        UserError: as `read_header`.
+        UserError: as in `read_header`.
     """
     return path.parent / read_header(path)["root"]
 
 
 def image_paths(path: Path) -> list[Path]:
-    """The files of a manifest.
+    """Files of a manifest.
 
     Raises:
-        UserError: it cannot be trusted, or files are missing or have changed since they were scored.
+        UserError: the manifest is not valid, or files are missing or have changed since they were scored.
     """
     root = root_of(path)
     files, troubles = [], []
@@ -183,17 +183,17 @@ def image_paths(path: Path) -> list[Path]:
 
 
 def read_weights(manifests: Sequence[str], name: str) -> NDArray[np.float64]:
-    """A score of all images, in sampling order, as weights.
+    """Read a score of all images, in sampling order, as weights.
 
     Args:
-        manifests: the HR roots of a set.
-        name: of the score.
+        manifests: the manifests given as HR roots of a set.
+        name: name of the score.
 
     Returns:
-        one weight for each image, finite and not negative, at least one positive.
+        one weight per image, finite and not negative, at least one positive.
 
     Raises:
-        UserError: a manifest does not hold the score, or its values are not weights.
+        UserError: a manifest does not contain the score, or its values are not valid weights.
     """
     found: list[float] = []
     for manifest in manifests:
@@ -205,7 +205,7 @@ def read_weights(manifests: Sequence[str], name: str) -> NDArray[np.float64]:
                 raise UserError(
                     f"{image['path']} {what}",
                     where=f"{manifest}, datasets.train.sample_weight",
-                    fix=f"Take a score that is never negative: {', '.join(known)}.",
+                    fix=f"Use a score that is never negative: {', '.join(known)}.",
                 )
             found.append(float(value))
     if not any(found):

@@ -1,4 +1,4 @@
-"""Telling pairs of HR and LR images that do not show the same picture."""
+"""Detection of HR and LR pairs that do not show the same picture."""
 
 import math
 
@@ -7,9 +7,9 @@ import numpy as np
 from paragonsr.data.resize import Image, downscale
 
 SAME = 20.0
-"""PSNR in dB, of the LR image against the reduced HR image, from which on both show the same picture."""
+"""PSNR of the LR image against the downscaled HR image, in dB, at or above which both show the same picture."""
 BETTER = 6.0
-"""By how many dB another orientation must fit better to be named."""
+"""Improvement in dB at which another orientation is reported."""
 TURNS = {
     "turned by 180 degrees": lambda image: image[::-1, ::-1],
     "turned by 90 degrees": lambda image: np.rot90(image, 1),
@@ -20,10 +20,10 @@ TURNS = {
 
 
 def mismatch(hr: Image, lq: Image, scale: int) -> str | None:
-    """What is wrong with a pair whose images differ too much; None for a pair of one picture.
+    """Describe the mismatch of a pair whose images differ too much; None if both show the same picture.
 
-    The HR image is reduced by MATLAB's bicubic resize. A real LR image (compressed, blurred, noisy) stays above the
-    threshold; another picture, or the same one the other way up, does not.
+    The HR image is downscaled by MATLAB's bicubic resize. A real LR image (compressed, blurred, noisy) stays above the
+    threshold; a different picture, or the same one in another orientation, does not.
 
     Args:
         hr: scale h x scale w x 3 uint8 RGB.
@@ -36,9 +36,9 @@ def mismatch(hr: Image, lq: Image, scale: int) -> str | None:
         return None
     turned = {name: _psnr(turn(reduced), lq) for name, turn in TURNS.items()}
     best = max(turned, key=lambda name: turned[name])
-    said = f"HR and LR do not show the same picture: {found:.1f} dB between the reduced HR image and the LR image"
+    said = f"HR and LR do not show the same picture: {found:.1f} dB between the downscaled HR image and the LR image"
     if turned[best] >= found + BETTER:
-        return f"{said}; {best} it fits ({turned[best]:.1f} dB): one of them was saved without its EXIF orientation"
+        return f"{said}; {best}, it matches ({turned[best]:.1f} dB): one of them was saved without its EXIF orientation"
     return said
 
 

@@ -1,4 +1,4 @@
-"""The keys of `datasets.<phase>`: where the images are and how samples are cut from them."""
+"""Options of `datasets.<phase>`: where the images are and how samples are cut from them."""
 
 import importlib
 import re
@@ -17,61 +17,61 @@ if TYPE_CHECKING:
     from paragonsr.data.sampling import Sampler
 
 OF_HR = re.compile(r"[./\\]*|(hr|gt|original|images)(_?x?\d+x?)?|\d+", re.IGNORECASE)
-"""Folder names that say which images of a set they hold, and not which set it is."""
+"""Folder names that describe the kind of images (HR, x2, ...) rather than the set."""
 
 Folders = PathText | Annotated[list[PathText], Field(min_length=1)]
-"""One folder or several; the images of several count as one set, in the order of the folders."""
+"""One folder or several; several folders form one set, in the order given."""
 
 
 class DatasetOptions(Variant):
-    """What all kinds of image set share."""
+    """Keys that all kinds of image set share."""
 
     registry: ClassVar[Registry[type["DatasetOptions"]]] = Registry("paragonsr.data")
 
     name: str = ""
-    """What the set is called; by default as its folder of HR images is, or as the folder around `HR`."""
+    """Name of the set; by default the name of its HR folder, or of the parent if that folder is called `HR`."""
     dataroot_gt: Folders
-    """Folder or folders of HR images, searched with all their subfolders. A manifest that `paragonsr data select` wrote
-    (`.jsonl`) stands for the chosen images of its folder."""
+    """Folder or folders of HR images, searched recursively. A manifest written by `paragonsr data select` (`.jsonl`)
+    stands for the selected images of its folder."""
     lq_size: int | None = Field(None, ge=1)
-    """Side of a training patch in LR pixels; give this or gt_size."""
+    """Side of a training patch in LR pixels; set this or gt_size."""
     gt_size: int | None = Field(None, ge=1)
-    """Side of a training patch in HR pixels, a multiple of the scale; give this or lq_size."""
+    """Side of a training patch in HR pixels, a multiple of the scale; set this or lq_size."""
     batch_size_per_gpu: int | None = Field(None, ge=1)
-    """Samples that one process takes through the network at once; training needs it."""
+    """Samples that one process passes through the network at once; required for training."""
     accum_iter: int = Field(1, ge=1)
     """Micro-batches accumulated for one optimisation step."""
     use_hflip: bool = True
-    """Flip half of the samples left to right."""
+    """Flip half of the samples horizontally."""
     use_rot: bool = True
-    """Flip half of the samples upside down, and turn half of them by 90 degrees."""
+    """Flip half of the samples vertically, and rotate half of them by 90 degrees."""
     sample_weight: str | None = None
-    """A score that every manifest of dataroot_gt holds, `complexity` for example: an image is shown as often as its
-    score says, relative to the others. Without it each epoch shows every image once."""
+    """Score in every manifest of dataroot_gt, for example `complexity`, used as sampling weight: how often an image is
+    shown is proportional to its score. By default, each epoch shows every image once."""
     num_worker_per_gpu: int = Field(2, ge=0)
-    """Threads that cut the next batches while the network trains; 0 cuts each when it is asked for."""
+    """Threads that prepare the next batches while the network trains; 0 prepares each batch when it is needed."""
     prefetch_factor: int = Field(2, ge=1)
-    """Batches that each of these threads may be ahead."""
+    """Number of batches that each of these threads may prepare ahead."""
     store_root: PathText | None = None
-    """Where the decoded images are packed; default $PARAGONSR_CACHE, else ~/.cache/paragonsr/packed."""
+    """Folder for the packed images; default $PARAGONSR_CACHE, else ~/.cache/paragonsr/packed."""
 
     def title(self, phase: str) -> str:
-        """What the set is called where its values are shown."""
+        """Name of the set where its values are shown."""
         first = self.dataroot_gt if isinstance(self.dataroot_gt, str) else self.dataroot_gt[0]
         named = [part for part in Path(first).with_suffix("").parts if not OF_HR.fullmatch(part)]
         return self.name or (named[-1] if named else phase)
 
     target = "paragonsr.data.packed:open_packed"
     sampler_target: ClassVar[str] = "paragonsr.data.sampling:Sampler"
-    """Where the sampler of training patches is made, called as callable(packed, options, scale, seed)."""
+    """Factory of the training sampler, called as callable(packed, options, scale, seed)."""
 
     def open(self, scale: int, phase: str, progress: "Progress | None" = None) -> "PackedDataset":
-        """The images of the set, packed first where that was not done yet; see paragonsr.data.packed.open_packed."""
+        """Open the images of the set, packing them first if needed; see paragonsr.data.packed.open_packed."""
         packed: PackedDataset = self.build(scale=scale, phase=phase, progress=progress)
         return packed
 
     def sampler(self, packed: "PackedDataset", scale: int, seed: int) -> "Sampler":
-        """What cuts training patches from the packed images: a pure function of (seed, sample index)."""
+        """Build the sampler of training patches: a pure function of (seed, sample index)."""
         module, _, attribute = self.sampler_target.partition(":")
         sampler: Sampler = getattr(importlib.import_module(module), attribute)(packed, self, scale, seed)
         return sampler
@@ -81,7 +81,7 @@ class DatasetOptions(Variant):
     def _has_hr_images(cls, given: Any) -> Any:
         if isinstance(given, dict) and given.get("dataroot_lq") and not given.get("dataroot_gt"):
             raise ValueError(
-                "has LR images alone, from which nothing is learned or measured; add dataroot_gt, or remove this set "
+                "has only LR images, which are not enough to train or measure; add dataroot_gt, or remove this set "
                 "and use paragonsr upscale"
             )
         return given
@@ -95,25 +95,25 @@ class DatasetOptions(Variant):
     @model_validator(mode="after")
     def _weights_stand_in_manifests(self) -> "DatasetOptions":
         if self.sample_weight is not None and not all(root.lower().endswith(".jsonl") for root in self.hr_roots):
-            raise ValueError("sample_weight needs manifests (.jsonl) in dataroot_gt: they hold the scores")
+            raise ValueError("sample_weight needs manifests (.jsonl) in dataroot_gt, which contain the scores")
         return self
 
     def degrades(self) -> DegradationOptions | None:
-        """How LR images are made from HR images; None where they are files, or made by the bicubic resize."""
+        """Degradation that makes LR images from HR images; None if they are files or made by the bicubic resize."""
         return None
 
     @property
     def hr_roots(self) -> list[str]:
-        """The HR folders."""
+        """HR folders."""
         return _as_list(self.dataroot_gt)
 
     @property
     def lq_roots(self) -> list[str] | None:
-        """The LR folders, one for each HR folder; None where LR images are made from HR ones."""
+        """LR folders, one per HR folder; None if LR images are made from HR images."""
         return None
 
     def lq_patch(self, scale: int) -> int | None:
-        """Side of a training patch in LR pixels, None where none is given.
+        """Side of a training patch in LR pixels; None if not configured.
 
         Raises:
             ValueError: gt_size is not a multiple of the scale.
@@ -129,12 +129,12 @@ class DatasetOptions(Variant):
 
 
 class SingleOptions(DatasetOptions):
-    """HR images alone; each LR image is made from the whole HR image by the MATLAB-exact bicubic resize, or by a
+    """HR images only; each LR image is made from the whole HR image by the MATLAB-exact bicubic resize, or by a
     `degradation`."""
 
     type: Literal["singleimagedataset"] = "singleimagedataset"
     degradation: DegradationOptions | None = None
-    """How LR images are made instead: of each training patch anew, of each validation image once."""
+    """Makes the LR images instead: for each training patch during training, for each validation image once."""
 
     def degrades(self) -> DegradationOptions | None:
         """The configured degradation."""
@@ -142,13 +142,13 @@ class SingleOptions(DatasetOptions):
 
 
 class PairedOptions(DatasetOptions):
-    """HR and LR images in two folders, matched by name; an LR image measures exactly HR // scale."""
+    """HR and LR images in two folders, matched by name; the size of an LR image is exactly HR // scale."""
 
     type: Literal["pairedimagedataset"] = "pairedimagedataset"
     dataroot_lq: Folders
-    """Folder or folders of LR images, as many as HR folders. Beside a manifest the folder may hold further images."""
+    """Folder or folders of LR images, as many as HR folders. With a manifest, the folder may contain other images."""
     filename_tmpl: str = Field("{}", pattern=r"^[^{}/\\]*\{\}[^{}/\\]*$")
-    """Name of an LR image without its ending, `{}` being that of the HR image: `{}x2` for DIV2K."""
+    """Name of an LR image without extension, where `{}` is that of the HR image: `{}x2` for DIV2K."""
 
     @model_validator(mode="after")
     def _as_many_folders(self) -> "PairedOptions":
@@ -167,7 +167,7 @@ def _as_list(folders: Folders) -> list[str]:
 
 
 _PACKED = "images are packed once and memory-mapped"
-_DEGRADED = "on-the-fly degradation is not built here"
+_DEGRADED = "on-the-fly degradation of this kind is not included"
 
 IGNORED_KEYS: dict[str, str] = {
     "io_backend": _PACKED,
@@ -191,4 +191,4 @@ IGNORED_KEYS: dict[str, str] = {
     ),
     _DEGRADED,
 )
-"""Keys of traiNNer-redux and BasicSR that mean nothing here, and why."""
+"""Keys of traiNNer-redux and BasicSR that are ignored, and why."""

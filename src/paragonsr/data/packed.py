@@ -1,13 +1,12 @@
-"""The packed store: all images of a set, decoded once, in two memory-mapped files of raw uint8 samples.
+"""Packed store: all images of a set, decoded once, in two memory-mapped files of raw uint8 samples.
 
     <store_root>/<key>/hr.bin      the HR images one after the other, each height x width x 3
                        lr.bin      the LR images in the same way
-                                   (empty where LR images are made while training)
+                                   (empty if LR images are made during training)
                        index.json  names, LR sizes (everything else follows from them and the scale), digests
 
-The key is a hash of what the files of the set look like from outside (names, places, sizes, times of change, scale,
-format), so that an edited set gets a new store. A store appears by one rename when it is complete, and is never
-changed.
+The key is a hash of the file metadata of the set (names, locations, sizes, modification times), the scale and the
+format, so that a changed set gets a new store. A complete store appears by a single rename, and is never changed.
 """
 
 import hashlib
@@ -35,22 +34,22 @@ from paragonsr.degradation.base import Degradation, DeviceDegradation
 from paragonsr.errors import UserError
 
 FORMAT = 1
-"""Version of the files' layout and of everything that decides which samples they hold."""
+"""Version of the file layout and of everything that determines the samples in the files."""
 
 
 class PackedDataset:
     """Images of a set, as views into memory-mapped files: reading a crop reads only its bytes.
 
     Attributes:
-        names: of the images, in sampling order; see `Pair.name`.
+        names: names of the images, in sampling order; see `Pair.name`.
         scale: HR side / LR side.
         shapes: height and width of each HR image.
         lr_shapes: height and width of each LR image.
-        fingerprint: hash of the decoded images and their order, whatever their names, files and places; and of the
-            weights, if there are any.
-        manifests: fingerprints of the manifests that the HR roots are or were made from, in the order of the roots.
-        weights: how often each image is shown, relative to the others; None shows all alike.
-        teacher: what a teacher makes of the LR images, where one is learned from; see `learn_from`.
+        fingerprint: hash of the decoded images and their order, independent of their names, files and locations, and
+            of the weights, if there are any.
+        manifests: fingerprints of the manifests that are the HR roots, or that these were created from, in order.
+        weights: relative frequency of each image; None shows all equally often.
+        teacher: output of a teacher on the LR images, if there is one; see `learn_from`.
     """
 
     manifests: tuple[str, ...] = ()
@@ -61,7 +60,7 @@ class PackedDataset:
         """Open a complete store.
 
         Raises:
-            ValueError, OSError, KeyError: it is incomplete or damaged.
+            ValueError, OSError, KeyError: the store is incomplete or damaged.
         """
         index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
         self.names: tuple[str, ...] = tuple(index["names"])
@@ -82,24 +81,24 @@ class PackedDataset:
         return len(self.names)
 
     def hr(self, index: int) -> Image:
-        """The HR image, cropped to a multiple of the scale: height x width x 3 uint8 RGB, read-only."""
+        """HR image, cropped to a multiple of the scale: height x width x 3 uint8 RGB, read-only."""
         return self._hr[self._hr_offsets[index] : self._hr_offsets[index + 1]].reshape(*self.shapes[index], 3)
 
     def lq(self, index: int) -> Image:
-        """The LR image: height x width x 3 uint8 RGB, read-only.
+        """LR image: height x width x 3 uint8 RGB, read-only.
 
         Raises:
-            ValueError: the LR images of this set are made while training.
+            ValueError: the LR images of this set are made during training.
         """
         if self._lq is None:
-            raise ValueError("this set holds no LR images: they are made while training")
+            raise ValueError("this set contains no LR images: they are made during training")
         return self._lq[self._lq_offsets[index] : self._lq_offsets[index + 1]].reshape(*self.lr_shapes[index], 3)
 
     def note_choice(self, options: DatasetOptions) -> None:
-        """Take manifests and weights from the options.
+        """Read manifests and weights as given by the options.
 
         Raises:
-            UserError: a manifest does not hold the score that is to be the weight.
+            UserError: a manifest does not contain the score used as weight.
         """
         chosen = filter(None, map(chosen_by, options.hr_roots))
         self.manifests = tuple(read_header(manifest)["fingerprint"] for manifest in chosen)
@@ -109,20 +108,20 @@ class PackedDataset:
 
     @property
     def content(self) -> str:
-        """Hash of the decoded images and their order alone."""
+        """Hash of only the decoded images and their order."""
         return _fingerprint(self._digests)
 
     def learn_from(self, teacher: TeacherTargets) -> None:
-        """Let training patches be taken from what a teacher makes of the LR images, too."""
+        """Add a teacher's output on the LR images as training target."""
         self.teacher = teacher
         self.fingerprint = _fingerprint([self.fingerprint, teacher.digest, repr(teacher.share)])
 
     def digests(self) -> dict[str, str]:
-        """Name -> hash of the decoded HR and LR image, as they were packed."""
+        """Name -> hash of the decoded HR and LR image at packing time."""
         return dict(zip(self.names, self._digests, strict=True))
 
     def damaged(self) -> list[str]:
-        """Names of the images whose samples are not those that were packed; reads everything."""
+        """Names of the images whose samples have changed since they were packed; reads everything."""
         return [name for i, name in enumerate(self.names) if self._digest(i) != self._digests[i]]
 
     def _digest(self, index: int) -> str:
@@ -130,15 +129,15 @@ class PackedDataset:
 
 
 def open_packed(options: DatasetOptions, scale: int, phase: str, progress: Progress | None = None) -> PackedDataset:
-    """Open the packed store of a set, packing it first where that was not done yet.
+    """Open the packed store of a set, packing it first if needed.
 
-    Of several processes that want the same store one packs and the others wait.
+    If several processes need the same store, one packs it and the others wait.
 
     Args:
         options: `datasets.<phase>`.
         scale: HR side / LR side.
         phase: for messages.
-        progress: is told of the packing; is not called where the store exists.
+        progress: progress of the packing; not called if the store exists.
 
     Raises:
         UserError: folders or names are wrong (`find_pairs`), images are damaged, do not fit together or are smaller
@@ -162,7 +161,7 @@ def open_packed(options: DatasetOptions, scale: int, phase: str, progress: Progr
         raise UserError(
             f"the packed images cannot be written: {error.strerror or error}",
             where=str(error.filename or root),
-            fix=f"Point elsewhere with datasets.{phase}.store_root=/path, or set PARAGONSR_CACHE.",
+            fix=f"Choose another folder with datasets.{phase}.store_root=/path, or set PARAGONSR_CACHE.",
         ) from error
     require_patch(store.names, store.lr_shapes, patch, phase)
     store.note_choice(options)
@@ -170,26 +169,26 @@ def open_packed(options: DatasetOptions, scale: int, phase: str, progress: Progr
 
 
 def store_root(options: DatasetOptions) -> Path:
-    """Where packed stores go."""
+    """Folder of the packed stores."""
     chosen = options.store_root or os.environ.get("PARAGONSR_CACHE")
     return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "paragonsr" / "packed"
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the LR image of a pair comes about."""
+    """Source of the LR image of a pair."""
 
     scale: int
     degradation: Degradation | DeviceDegradation | None = None
-    """Makes it from the HR image; None where it is a file, or made by the bicubic resize."""
+    """Makes the LR image from the HR image; None if it is a file or made by the bicubic resize."""
     packs_lq: bool = True
-    """False where LR images are made while training."""
+    """False if LR images are made during training."""
     described: str = ""
-    """The degradation in words that two equal ones share."""
+    """Text that identifies the degradation; equal for equal degradations."""
 
     @classmethod
     def of(cls, options: DatasetOptions, scale: int, phase: str) -> "Recipe":
-        """That of a set: of a training set with a degradation no LR images are packed."""
+        """Recipe of a set; for a training set with a degradation, no LR images are packed."""
         chosen = options.degrades()
         if chosen is None:
             return cls(scale)
@@ -198,7 +197,7 @@ class Recipe:
         return cls(scale, chosen.build(scale=scale, seed=0), described=chosen.model_dump_json())
 
     def images(self, index: int, pair: Pair) -> tuple[Image, Image | None]:
-        """HR and LR image of a pair; None for an LR image that is made while training."""
+        """HR and LR image of a pair; the LR image is None if it is made during training."""
         if self.packs_lq and self.degradation is None:
             return load_pair(pair, self.scale)
         hr = load_hr(pair, self.scale)
@@ -206,7 +205,7 @@ class Recipe:
 
 
 def degraded(degradation: Degradation | DeviceDegradation, hr: Image, sample: int) -> Image:
-    """The LR image that a degradation of either kind makes of one HR image: h x w x 3 uint8 RGB."""
+    """LR image made from one HR image by a degradation of either kind: h x w x 3 uint8 RGB."""
     if isinstance(degradation, Degradation):
         return degradation.degrade(hr, sample)
     import torch
@@ -225,17 +224,17 @@ def _key(pairs: Sequence[Pair], recipe: Recipe) -> str:
             seen: list[str | int] = [pair.name]
             if file is not None:
                 stat = file.stat()
-                # The place too: sets unpacked from archives may share names, sizes and times and differ in content.
+                # Location too: sets unpacked from archives may share names, sizes and times but differ in content.
                 seen += [os.path.abspath(file), stat.st_size, stat.st_mtime_ns]
             outside.update(json.dumps(seen).encode())
     return outside.hexdigest()[:32]
 
 
 def _reopened(folder: Path) -> PackedDataset | None:
-    """The store in a folder, or None where there is none that can be trusted.
+    """Open the store in a folder; None if there is no valid one.
 
-    The index is written last. A file that changed after it was copied, damaged or tampered with: then every image is
-    checked against its digest, once.
+    The index is written last. A file that is newer than the index was copied, damaged or modified: then every image is
+    checked once against its digest.
     """
     try:
         store = PackedDataset(folder)
@@ -257,7 +256,7 @@ def _packed(
     scale = recipe.scale
     sizes, problems = for_each_pair(lambda _, pair: lq_size(pair, scale), pairs)
     if problems:
-        # Look at all samples too, so that one message names everything that must be fixed.
+        # Check all samples too, so that one message names everything that must be fixed.
         _, deeper = for_each_pair(lambda _, pair: load_pair(pair, scale)[0].shape, pairs, progress)
         raise_problems(deeper or problems, pairs, phase)
     names = [pair.name for pair in pairs]
@@ -299,7 +298,7 @@ def _packed(
 
 
 class _Writer:
-    """Puts images at their places in the two files, from several threads."""
+    """Writes images to their positions in the two files, from several threads."""
 
     def __init__(self, hr: BinaryIO, lr: BinaryIO, lr_shapes: Sequence[tuple[int, int]], scale: int) -> None:
         self._lq_offsets = _offsets(lr_shapes)
@@ -320,14 +319,14 @@ def _require_space(root: Path, needed: int, phase: str) -> None:
     free = shutil.disk_usage(root).free
     if needed > free:
         raise UserError(
-            f"packing needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free",
+            f"packing needs {needed / 1e9:.1f} GB, but only {free / 1e9:.1f} GB are free",
             where=str(root),
-            fix=f"Make room, point elsewhere with datasets.{phase}.store_root=/path, or set PARAGONSR_CACHE.",
+            fix=f"Free some space, set datasets.{phase}.store_root=/path to another disk, or set PARAGONSR_CACHE.",
         )
 
 
 def _offsets(shapes: Sequence[tuple[int, int]]) -> list[int]:
-    """Where each image begins, and where the last one ends, in bytes."""
+    """Byte offset of each image, and of the end of the last one."""
     offsets = [0]
     for height, width in shapes:
         offsets.append(offsets[-1] + 3 * height * width)

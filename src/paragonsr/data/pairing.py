@@ -1,4 +1,4 @@
-"""Which HR file belongs to which LR file."""
+"""Matching of HR and LR files."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,34 +10,34 @@ from paragonsr.data.walk import image_files
 from paragonsr.errors import UserError
 
 _SHOWN = 5
-"""Names that a message lists before it only counts."""
+"""Maximum number of names listed in a message; the others are only counted."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """An HR file and its LR file; no LR file where that image is made from HR."""
+    """An HR file and its LR file; no LR file if that image is made from the HR image."""
 
     name: str
-    """Path of the HR file relative to its folder, with `/`; of several folders, with the folder before it."""
+    """Path of the HR file relative to its folder, with `/`; prefixed with the folder if there are several."""
     hr: Path
     lq: Path | None
 
 
 @dataclass(frozen=True)
 class Matching:
-    """What was found in the folders of a set, matched or not."""
+    """Files found in the folders of a set, matched or not."""
 
     pairs: list[Pair]
-    """In the order in which samples are counted: folder by folder, sorted by name."""
+    """Pairs in sampling order: folder by folder, sorted by name."""
     without_lr: list[str]
     without_hr: list[str]
-    """LR files that no HR file claims."""
+    """LR files without a matching HR file."""
     ambiguous: list[str]
-    """Names that several files of one folder share, told apart by their endings alone."""
+    """Names shared by several files of one folder, which differ only in their extensions."""
 
 
 def find_pairs(options: DatasetOptions, phase: str) -> list[Pair]:
-    """All pairs of a set, which is complete.
+    """Find all pairs of a set, which must be complete.
 
     Args:
         options: `datasets.<phase>`.
@@ -58,8 +58,8 @@ def find_pairs(options: DatasetOptions, phase: str) -> list[Pair]:
         raise UserError(
             "; ".join(complaints),
             where=f"datasets.{phase}",
-            fix="HR and LR files are matched by name without ending; add what is missing or remove what is left over"
-            + (", or set filename_tmpl ('{}x2' when LR files are called 0001x2.png)." if found.without_hr else "."),
+            fix="HR and LR files are matched by name without extension; add the missing files or remove the extra ones"
+            + (", or set filename_tmpl ('{}x2' if LR files are called 0001x2.png)." if found.without_hr else "."),
         )
     return found.pairs
 
@@ -67,10 +67,10 @@ def find_pairs(options: DatasetOptions, phase: str) -> list[Pair]:
 def match(options: DatasetOptions, phase: str) -> Matching:
     """Find and match the files of a set; see `find_pairs` for the arguments.
 
-    Of a manifest only the chosen images count; LR images of others are passed over.
+    With a manifest, only the selected images count; LR images of others are ignored.
 
     Raises:
-        UserError: a folder is missing, unreadable or holds no image.
+        UserError: a folder is missing, unreadable or contains no images.
     """
     found = Matching([], [], [], [])
     lq_roots: list[str | None] = list(options.lq_roots) if options.lq_roots else [None] * len(options.hr_roots)
@@ -98,7 +98,7 @@ def match(options: DatasetOptions, phase: str) -> Matching:
 
 
 def listed(names: list[str]) -> str:
-    """The first few names, and how many more there are."""
+    """First few names, and the number of further ones."""
     more = len(names) - _SHOWN
     return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
@@ -123,7 +123,7 @@ def _relative(file: Path, root: str) -> str:
 
 def _images(root: str, options: DatasetOptions, phase: str, key: str) -> list[Path]:
     folder = Path(root)
-    elsewhere = f"or point elsewhere: datasets.{phase}.{key}=/path/to/images"
+    elsewhere = f"or set another folder: datasets.{phase}.{key}=/path/to/images"
     where = f"datasets.{phase}.{key}"
     if not folder.is_dir():
         state = "is a file, not a folder" if folder.exists() else "does not exist"
@@ -132,7 +132,9 @@ def _images(root: str, options: DatasetOptions, phase: str, key: str) -> list[Pa
     if not files:
         endings = " ".join(sorted(ENDINGS))
         raise UserError(
-            f"folder {root} holds no image ({endings})", where=where, fix=f"{_how_to_make(options, key)}, {elsewhere}."
+            f"folder {root} contains no images ({endings})",
+            where=where,
+            fix=f"{_how_to_make(options, key)}, {elsewhere}.",
         )
     return files
 
@@ -141,8 +143,8 @@ def _how_to_make(options: DatasetOptions, key: str) -> str:
     if key == "dataroot_lq":
         return (
             "Put an LR image of the same name there for each HR image, "
-            "or write `type: singleimagedataset` without dataroot_lq to have them made from the HR images"
+            "or set `type: singleimagedataset` and remove dataroot_lq to make them from the HR images"
         )
     if isinstance(options, PairedOptions):
-        return "Put HR images there and LR images of the same names into dataroot_lq"
+        return "Put HR images there, and LR images of the same names into dataroot_lq"
     return "Put HR images there (LR images are made from them)"

@@ -1,11 +1,11 @@
 """MATLAB's `imresize(image, ..., 'bicubic')` on uint8 images, bit for bit.
 
 Keys' cubic kernel with a = -0.5 (Keys 1981, "Cubic convolution interpolation for digital image processing"), widened
-by 1/scale where an image shrinks (antialiasing), weights normalised to 1, borders mirrored by the index list
-[1..n n..1], rows first, and rounding to uint8 (half up) after each of the two passes.
+by 1/scale when downscaling (antialiasing), weights normalised to 1, borders mirrored by the index list [1..n n..1],
+rows first, and rounding to uint8 (half up) after each of the two passes.
 
-The taps are summed one after the other by separate multiplications and additions, not by a matrix product: the order
-and the rounding of a BLAS differ between machines, and a sum that lies on a half would then fall to either side.
+The taps are summed one after the other by separate multiplications and additions, not by a matrix product: summation
+order and rounding of a BLAS differ between machines, so a sum that lies on a half could be rounded either way.
 """
 
 import numpy as np
@@ -15,15 +15,15 @@ Image = NDArray[np.uint8]
 """Height x width x 3 (or any number of channels), 0..255."""
 
 _BLOCK_BYTES = 1 << 18
-"""Size of the accumulator of one block of output lines: it stays in the second-level cache."""
+"""Size of the accumulator of one block of output lines, in bytes: it stays in the L2 cache."""
 
 
 def downscale(image: Image, scale: int) -> Image:
-    """The LR image of an HR image.
+    """Downscale an HR image to its LR image.
 
     Args:
         image: h x w x c uint8; h and w are multiples of `scale`.
-        scale: how many times smaller.
+        scale: downscaling factor.
 
     Returns:
         h // scale x w // scale x c uint8.
@@ -42,7 +42,7 @@ def upscale(image: Image, scale: int) -> Image:
 
     Args:
         image: h x w x c uint8.
-        scale: how many times larger.
+        scale: upscaling factor.
 
     Returns:
         h * scale x w * scale x c uint8.
@@ -59,7 +59,7 @@ def resize(image: Image, size: tuple[int, int]) -> Image:
         size: new height and width, at least 1 each.
 
     Returns:
-        height x width x c uint8, contiguous, a copy even where the size stays.
+        height x width x c uint8, contiguous; a copy even if the size does not change.
 
     Raises:
         ValueError: the image is not uint8 with three axes, or a side is less than 1.
@@ -74,7 +74,7 @@ def resize(image: Image, size: tuple[int, int]) -> Image:
 
 
 def taps(length: int, new_length: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Which input lines each output line is made of.
+    """Input lines and weights that make up each output line.
 
     Returns:
         indices and weights, both new_length x number of taps; the weights of a line sum to 1.

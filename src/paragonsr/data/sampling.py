@@ -1,10 +1,10 @@
-"""Which patches a training step sees: a pure function of (seed, sample index).
+"""Sampling of training patches, as a pure function of (seed, sample index).
 
-No worker, process, micro-batch or resume can change it: sample n is image `order(n)`, cut and turned as a hash of
-(seed, n) says, and the order of an epoch is a function of (seed, epoch), with or without weights. The hash is
-splitmix64 (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators") used as a counter-based
-generator, and an epoch's order is the sorting order of such hashes: unlike numpy's generators, whose streams may change
-from version to version, it stays the same for ever.
+It does not depend on workers, processes, micro-batches or resumes: sample n is image `order(n)`, cropped and augmented
+according to a hash of (seed, n), and the order of an epoch is a function of (seed, epoch), with or without weights. The
+hash is splitmix64 (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators") used as a
+counter-based generator, and an epoch's order is the sorting order of such hashes. Unlike numpy's generators, whose
+streams may change between versions, it always stays the same.
 """
 
 import time
@@ -25,7 +25,7 @@ from paragonsr.errors import UserError
 UInt64s = NDArray[np.uint64]
 
 _ORDER, _TOP, _LEFT, _HFLIP, _VFLIP, _TURN, _DRAWN = range(7)
-"""Independent streams of hashes: what each is drawn for."""
+"""Independent streams of hashes, one per purpose."""
 
 
 @dataclass(frozen=True)
@@ -35,23 +35,23 @@ class Batch:
     lq: NDArray[np.uint8] | None
     """N x p x p x 3 uint8 RGB; None where `degradation` makes the LR images on the device."""
     hr: NDArray[np.uint8]
-    """N x s p x s p x 3 uint8 RGB, the same places: the HR images, or what a teacher makes of them."""
+    """N x s p x s p x 3 uint8 RGB, the same positions in the HR images, or in the teacher's output."""
     images: tuple[int, ...]
-    """Position in the store of the image that each patch is from."""
+    """Index in the store of each patch's image."""
     names: tuple[str, ...]
-    """Name of that image."""
+    """Name of each patch's image."""
     samples: tuple[int, ...] = ()
     """Index of each sample."""
     degradation: DeviceDegradation | None = None
-    """Makes the LR images on the device."""
+    """Makes the LR images on the device; None if `lq` holds them."""
 
 
 class Sampler:
-    """Cuts and turns patches from a store.
+    """Cuts and augments patches from a store.
 
-    Each epoch shows every image once, in an order of its own. With weights an epoch of N samples shows an image
-    N w / sum(w) times, rounded up or down so that the mean over epochs is exactly that: systematic sampling (Madow and
-    Madow 1944, "On the theory of systematic sampling"). Equal weights give the epochs that there are without weights.
+    Each epoch shows every image once, in a different order. With weights, an epoch of N samples shows an image
+    N w / sum(w) times, rounded up or down so that the mean over epochs is exact: systematic sampling (Madow and Madow
+    1944, "On the theory of systematic sampling"). Equal weights give the same epochs as no weights.
 
     Args:
         store: packed images.
@@ -60,16 +60,16 @@ class Sampler:
         seed: any integer; taken modulo 2^64.
 
     Raises:
-        UserError: the options give no patch size.
+        UserError: the options set no patch size.
     """
 
     def __init__(self, store: PackedDataset, options: DatasetOptions, scale: int, seed: int) -> None:
         patch = options.lq_patch(scale)
         if patch is None:
             raise UserError(
-                "training cuts patches, and their size is missing",
+                "the size of the training patches is missing",
                 where="datasets.train",
-                fix="Give lq_size (in LR pixels) or gt_size (in HR pixels).",
+                fix="Set lq_size (in LR pixels) or gt_size (in HR pixels).",
             )
         self.store, self.scale, self.patch = store, scale, patch
         self._hflip, self._rot = options.use_hflip, options.use_rot
@@ -81,7 +81,7 @@ class Sampler:
         self._order = lru_cache(maxsize=4)(self._shuffled)
 
     def batch(self, first_sample: int, count: int) -> Batch:
-        """Samples first_sample .. first_sample + count - 1 of the endless sequence, counted from 0."""
+        """Samples first_sample .. first_sample + count - 1 of the infinite sequence, counted from 0."""
         samples = np.arange(first_sample, first_sample + count, dtype=np.uint64)
         images = self._images(samples)
         top = self._below(self._heights[images] - np.uint64(self.patch - 1), samples, _TOP)
@@ -113,7 +113,7 @@ class Sampler:
         turned: Sequence[tuple[bool, bool, bool]],
         factor: int,
     ) -> NDArray[np.uint8]:
-        """Cut and turn patches; places and sizes are in LR pixels, times `factor`."""
+        """Cut and augment patches; positions and sizes are in LR pixels, times `factor`."""
         side = self.patch * factor
         patches = np.empty((len(places), side, side, 3), np.uint8)
         for i, (image, top, left) in enumerate(places):
@@ -136,20 +136,20 @@ class Sampler:
         return order if self._ends is None else self._drawn(epoch, self._ends)[order]
 
     def _drawn(self, epoch: int, ends: NDArray[np.float64]) -> NDArray[np.intp]:
-        """The images of an epoch by weight: those that N equally spaced points, shifted at random, fall on.
+        """Images of an epoch with weights: those hit by N equally spaced points with a random offset.
 
         Args:
             epoch: counted from 0.
-            ends: of the images' shares when laid side by side: the running sum of the weights.
+            ends: ends of the images' shares laid side by side, the cumulative sum of the weights.
         """
         count = len(ends)
         shift = float(hashes(self._seed, _DRAWN, np.array([epoch], np.uint64))[0] >> np.uint64(11)) / 2**53
         points = (np.arange(count) + shift) * (ends[-1] / count)
-        # A point may reach the end of the last share by rounding.
+        # Rounding may move a point to the end of the last share.
         return np.minimum(np.searchsorted(ends, points, side="right"), count - 1)
 
     def _below(self, bounds: UInt64s, samples: UInt64s, stream: int) -> UInt64s:
-        """Uniform in 0 .. bound - 1 (bounds under 2^32; the bias is under bound / 2^32)."""
+        """Uniform integers in 0 .. bound - 1 (bounds below 2^32; the bias is below bound / 2^32)."""
         return (hashes(self._seed, stream, samples) >> np.uint64(32)) * bounds >> np.uint64(32)
 
     def _coin(self, samples: UInt64s, stream: int) -> NDArray[np.bool_]:
@@ -157,20 +157,20 @@ class Sampler:
 
 
 def augmented(image: Image, hflip: bool, vflip: bool, turn: bool) -> Image:
-    """One of the eight symmetries of a square as a view: flips first, then rows and columns change places."""
+    """Apply one of the eight symmetries of a square, as a view: flips first, then a transpose."""
     view = image[:: -1 if vflip else 1, :: -1 if hflip else 1]
     return view.transpose(1, 0, 2) if turn else view
 
 
 def hashes(seed: int, stream: int, counters: UInt64s) -> UInt64s:
-    """Uniform 64-bit numbers, one for each (seed, stream, counter)."""
+    """Uniform 64-bit numbers, one per (seed, stream, counter)."""
     key = _mixed(np.array([seed % 2**64], np.uint64))
     key = _mixed(key ^ np.uint64(stream + 1))
     return _mixed(key + counters * np.uint64(0x9E3779B97F4A7C15))
 
 
 def _mixed(z: UInt64s) -> UInt64s:
-    """The output function of splitmix64, a bijection."""
+    """Output function of splitmix64, a bijection."""
     z = z + np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -178,19 +178,19 @@ def _mixed(z: UInt64s) -> UInt64s:
 
 
 class Prefetcher:
-    """Computes the batches that will probably be asked for next, in threads.
+    """Computes the batches that will probably be requested next, in threads.
 
-    What it returns is always `sampler.batch(first, count)`; a request it did not foresee is merely computed at once.
-    It foresees that the next requests have the same count, and lie as far apart as the last two did.
+    The result is always `sampler.batch(first, count)`; a request that was not predicted is computed when it comes. The
+    prediction is that the next requests have the same count and the same distance as the last two.
 
     Args:
-        sampler: where batches come from.
-        depth: batches that each thread may be ahead.
-        workers: number of threads; 0 computes every batch when it is asked for.
+        sampler: source of the batches.
+        depth: number of batches that each thread may compute ahead.
+        workers: number of threads; 0 computes every batch on request.
     """
 
     waited: float = 0.0
-    """Seconds for which the last call of `batch` kept its caller."""
+    """Seconds that the last call of `batch` blocked."""
 
     def __init__(self, sampler: Sampler, depth: int = 2, workers: int = 2) -> None:
         self.sampler = sampler
@@ -200,7 +200,7 @@ class Prefetcher:
         self._last: int | None = None
 
     def batch(self, first_sample: int, count: int) -> Batch:
-        """The same as `sampler.batch`, and what that raises."""
+        """Same result and exceptions as `sampler.batch`."""
         begin = time.perf_counter()
         ready = self._ahead.pop((first_sample, count), None)
         if self._pool is not None:
@@ -220,7 +220,7 @@ class Prefetcher:
                 self._ahead[request] = pool.submit(self.sampler.batch, *request)
 
     def close(self) -> None:
-        """End the threads; batches can then no longer be asked for."""
+        """End the threads; no batches can be requested afterwards."""
         self._ahead.clear()
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)

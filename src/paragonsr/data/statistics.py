@@ -1,8 +1,7 @@
-"""What the training images are like, in four values between 0 and 1.
+"""Statistics of the training images: four values between 0 and 1.
 
-All of them are means over patches of the HR images, each patch a value by itself: one image is as good as many, and
-none compares images with each other. All grow with contrast, so that a set of faint images is not taken for a strong
-one.
+All are means over patches of the HR images, each patch measured by itself, so that a single image is enough and images
+are not compared with each other. All grow with contrast, so that a set of low-contrast images is recognised as such.
 """
 
 import numpy as np
@@ -12,25 +11,25 @@ from paragonsr.data.packed import PackedDataset
 from paragonsr.data.resize import Image
 
 PATCHES = 1024
-"""Patches that are looked at, spread evenly over the images (as often as training shows them)."""
+"""Number of measured patches, spread evenly over the images (as often as training shows them)."""
 SIDE = 129
-"""Side of a patch in HR pixels, whose slopes fill 16 x 16 blocks; smaller images are taken whole."""
+"""Side of a patch in HR pixels, whose slopes fill 16 x 16 blocks; smaller images are used whole."""
 BLOCK = 8
-"""Side of the blocks in which texture is told from edges."""
+"""Side in pixels of the blocks in which texture is distinguished from edges."""
 SLOPE = 0.01
-"""Slope of luma per pixel, root mean square over a block, luma in [0, 1], that counts half: a faint one, so that few
-images of strong contrast do not rule the mean."""
+"""Slope of luma (in [0, 1]) per pixel, root mean square over a block, that gives 0.5: a small one, so that a few images
+of high contrast do not dominate the mean."""
 COLOURFUL = 0.15
-"""Colourfulness that gives 0.5; 0.13 is what people call moderately, 0.43 extremely colourful."""
+"""Colourfulness that gives 0.5; people rate 0.13 as moderately and 0.43 as extremely colourful."""
 
 Floats = NDArray[np.floating]
 
 _STRIDES = np.array([0.7548776662466927, 0.5698402909980532])
-"""1/p and 1/p^2 with p^3 = p + 1: multiples of them, modulo 1, fill the square evenly (Roberts 2018, R2 sequence)."""
+"""1/p and 1/p^2 with p^3 = p + 1: their multiples modulo 1 fill the square evenly (Roberts 2018, R2 sequence)."""
 
 
 def statistics(store: PackedDataset) -> dict[str, float]:
-    """Means over `PATCHES` patches of a set, chosen by a fixed rule.
+    """Means over `PATCHES` patches of a set, selected by a fixed rule.
 
     Returns:
         texture_variance, edge_density, color_variation and complexity, see `patch_statistics`.
@@ -45,11 +44,11 @@ def statistics(store: PackedDataset) -> dict[str, float]:
 
 
 def patch_statistics(patch: Image) -> dict[str, float]:
-    """The values of one patch, h x w x 3 uint8 RGB, any size.
+    """Values of one patch, h x w x 3 uint8 RGB, any size.
 
-    With the eigenvalues a >= b of the structure tensor in a block of 8 x 8 slopes, after Bigun and Granlund 1987: the
-    mean of the products of luma's (BT.601, [0, 1]) slopes across and down. At an edge the slopes have one direction and
-    b is near 0; in a texture they have all.
+    a >= b are the eigenvalues of the structure tensor in a block of 8 x 8 slopes (Bigun and Granlund 1987): the mean of
+    the products of the horizontal and vertical slopes of luma (BT.601, [0, 1]). At an edge, the slopes have a single
+    direction and b is near 0; in a texture they have all directions.
 
     texture_variance: mean over the blocks of sqrt(b) / (sqrt(b) + 0.01).
     edge_density: mean over the blocks of c sqrt(a) / (sqrt(a) + 0.01), with the coherence c = (a - b) / (a + b).
@@ -77,8 +76,8 @@ def _cut(image: Image, place: NDArray[np.float64]) -> Image:
 
 
 def _eigenvalues(luma: Floats) -> tuple[Floats, Floats]:
-    """Of the structure tensor of each block; what does not fill a block at the right and lower border is left out."""
-    # A slope stands between four pixels, so that those across and down belong to the same place.
+    """Eigenvalues of the structure tensor of each block; incomplete blocks at the right and bottom are left out."""
+    # Each slope is centred between four pixels, so that horizontal and vertical slopes belong to the same position.
     luma = np.pad(luma, [(0, int(side == 1)) for side in luma.shape], "edge")
     rows, columns = np.diff(luma, axis=0), np.diff(luma, axis=1)
     down, across = (rows[:, 1:] + rows[:, :-1]) / 2, (columns[1:] + columns[:-1]) / 2

@@ -1,10 +1,10 @@
-"""What a teacher makes of the LR images of a packed set: made once, and memory-mapped beside the store.
+"""Output of a teacher on the LR images of a packed set: computed once, and memory-mapped next to the store.
 
     <store_root>/<images>-<teacher>/sr.bin      the teacher's images one after the other, each height x width x 3
-                                    done.json   how many of them are there
+                                    done.json   number of finished images
 
-Both names are hashes: of the decoded images, and of the teacher. Images are made in order, and each is on disk before
-the next begins, so that an interrupted packing continues where it stopped.
+Both parts of the name are hashes: of the decoded images, and of the teacher. Images are computed in order, and each is
+on disk before the next one starts, so that an interrupted packing continues where it stopped.
 """
 
 import json
@@ -30,8 +30,8 @@ class TeacherTargets:
     Args:
         file: sr.bin, complete.
         shapes: height and width of each image.
-        digest: of the teacher.
-        share: of the teacher's image in what is trained towards, in (0, 1]; the rest is the HR image.
+        digest: hash of the teacher.
+        share: share of the teacher's image in the training target, in (0, 1]; the rest is the HR image.
     """
 
     def __init__(self, file: Path, shapes: Sequence[tuple[int, int]], digest: str, share: float) -> None:
@@ -40,11 +40,11 @@ class TeacherTargets:
         self.digest, self.share = digest, share
 
     def image(self, index: int) -> Image:
-        """What the teacher makes of an LR image: height x width x 3 uint8 RGB, read-only."""
+        """Teacher's output for an LR image: height x width x 3 uint8 RGB, read-only."""
         return self._samples[self._offsets[index] : self._offsets[index + 1]].reshape(*self._shapes[index], 3)
 
     def mixed(self, hr: NDArray[np.uint8], sr: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """HR patches and the teacher's, mixed by the share, rounded half to even; any equal shapes."""
+        """Mix HR patches with the teacher's by the share, rounded half to even; any equal shapes."""
         if self.share == 1:
             return sr
         return np.rint(hr + self.share * (sr.astype(np.float32) - hr)).astype(np.uint8)
@@ -60,19 +60,19 @@ def open_targets(
     load: Callable[[], Upscale],
     progress: Progress = unheard,
 ) -> TeacherTargets:
-    """Open a teacher's images of a packed set, making those that are not there yet.
+    """Open a teacher's images for a packed set, computing those that are missing.
 
-    Of several processes that want the same images one makes them and the others wait.
+    If several processes need the same images, one computes them and the others wait.
 
     Args:
         root: folder of packed stores.
         content: hash of the decoded images.
         lr_images: each h x w x 3 uint8 RGB.
         scale: HR side / LR side.
-        digest: of the teacher: another one gives other images.
+        digest: hash of the teacher, part of the folder's name.
         share: see `TeacherTargets`.
-        load: gives the teacher, (h x w x 3) to (scale h x scale w x 3), uint8 RGB; called where images are missing.
-        progress: is told of the images made.
+        load: returns the teacher, (h x w x 3) to (scale h x scale w x 3), uint8 RGB; called only if images are missing.
+        progress: called with the number of images done and their total.
 
     Raises:
         UserError: the files cannot be written.
@@ -87,9 +87,9 @@ def open_targets(
                 _make(folder, lr_images, _offsets(shapes), load(), progress)
     except OSError as error:
         raise UserError(
-            f"what the teacher makes of the images cannot be packed: {error.strerror}",
+            f"cannot write the teacher's images: {error.strerror}",
             where=str(folder),
-            fix="Make room, or choose another place with datasets.train.store_root=/path.",
+            fix="Free some space, or choose another folder with datasets.train.store_root=/path.",
         ) from error
     return TeacherTargets(folder / "sr.bin", shapes, digest, share)
 
@@ -111,7 +111,7 @@ def _make(
 
 
 def _done(folder: Path) -> int:
-    """How many images are there."""
+    """Number of finished images."""
     try:
         return int(json.loads((folder / "done.json").read_text(encoding="utf-8"))["images"])
     except (FileNotFoundError, ValueError, KeyError):
@@ -119,5 +119,5 @@ def _done(folder: Path) -> int:
 
 
 def _offsets(shapes: Sequence[tuple[int, int]]) -> list[int]:
-    """Where each image begins, and where the last one ends, in bytes."""
+    """Byte offset of each image, and of the end of the last one."""
     return np.cumsum([0, *(3 * height * width for height, width in shapes)]).tolist()

@@ -1,4 +1,4 @@
-"""The one walk over a folder of images: for training, curation and upscaling."""
+"""Walk over a folder of images, shared by training, curation and upscaling."""
 
 import os
 from collections import Counter
@@ -12,16 +12,16 @@ from paragonsr.errors import UserError
 def image_files(root: Path, passed_over: Counter[str] | None = None) -> Iterator[str]:
     """Paths of the image files under a folder, relative to it, with `/`; in no particular order.
 
-    Links to folders are followed, each folder is visited once, and names that begin with a dot are passed over, as are
-    pipes and devices, whose reading may never end. A link that leads nowhere counts: it is an image that cannot be
-    read. What is held in memory is the list of folders that are still to be visited.
+    Links to folders are followed, and each folder is visited once. Names that begin with a dot are skipped, as are
+    pipes and devices, since reading them may never end. A broken link counts as an image that cannot be read. Only the
+    list of folders still to be visited is held in memory.
 
     Args:
         root: the folder.
-        passed_over: counts the other files by their endings in lower case ("" for none).
+        passed_over: counts the skipped files by extension in lower case ("" for none).
 
     Raises:
-        UserError: the folder does not exist or a folder under it cannot be read.
+        UserError: the folder does not exist, or a folder under it cannot be read.
     """
     if not root.is_dir():
         raise UserError("not a folder" if root.exists() else "this folder does not exist", where=str(root))
@@ -53,5 +53,5 @@ def _is_image(entry: os.DirEntry[str]) -> bool:
 
 
 def described(passed_over: Counter[str]) -> str:
-    """How many files of which endings were passed over: "3 .txt, 1 without an ending"; empty for none."""
-    return ", ".join(f"{count} {ending or 'without an ending'}" for ending, count in sorted(passed_over.items()))
+    """Skipped files by extension: "3 .txt, 1 without an extension"; empty for none."""
+    return ", ".join(f"{count} {ending or 'without an extension'}" for ending, count in sorted(passed_over.items()))

@@ -1,1 +1,1 @@
-"""Degradations: how LR images are made from HR images while training."""
+"""Degradations, which make LR images from HR images during training."""

@@ -15,14 +15,14 @@ Image = NDArray[np.uint8]
 
 
 class Degradation(ABC):
-    """Makes LR images one by one, in the threads that prepare batches.
+    """Degrades images one by one, in the threads that prepare batches.
 
-    The same (HR image, sample) gives the same LR image, in any process, thread and order.
+    The same (HR image, sample) always gives the same LR image, in any process, thread and order.
     """
 
     @abstractmethod
     def degrade(self, hr: Image, sample: int) -> Image:
-        """The LR image.
+        """Make the LR image.
 
         Args:
             hr: s h x s w x 3 uint8 RGB, s the scale.
@@ -34,11 +34,11 @@ class Degradation(ABC):
 
 
 class DeviceDegradation(ABC):
-    """Makes the LR images of a micro-batch on the device of the training."""
+    """Degrades the images of a micro-batch on the training device."""
 
     @abstractmethod
     def degrade(self, hr: "Tensor", samples: Sequence[int]) -> "Tensor":
-        """The LR images; an image depends on its HR image and its sample alone, not on the others of the batch.
+        """Make the LR images; each depends only on its HR image and its sample, not on the rest of the batch.
 
         Args:
             hr: N x 3 x s h x s w float32 in [0, 1].

@@ -1,4 +1,4 @@
-"""The keys of `datasets.<phase>.degradation`."""
+"""Options of `datasets.<phase>.degradation`."""
 
 from typing import TYPE_CHECKING, ClassVar
 
@@ -10,16 +10,16 @@ if TYPE_CHECKING:
 
 
 class DegradationOptions(Variant):
-    """Keys of all degradations."""
+    """Base options of all degradations."""
 
     registry: ClassVar[Registry[type["DegradationOptions"]]] = Registry("paragonsr.degradation")
 
     def build(self, *, scale: int, seed: int) -> "AnyDegradation":  # type: ignore[override]
-        """The degradation.
+        """Build the degradation.
 
         Args:
             scale: HR side / LR side.
-            seed: all randomness is a function of it and of the sample.
+            seed: together with the sample, determines all randomness.
         """
         degradation: AnyDegradation = super().build(scale=scale, seed=seed)
         return degradation

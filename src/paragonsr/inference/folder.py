@@ -90,7 +90,7 @@ def plan(source: Path, out: Path, ending: str | None = None, passed_over: Counte
         files = [file for file in files if inside not in file.resolve().parents]
         jobs = [Job(file, _below(out, file.relative_to(source), ending)) for file in files]
         if not jobs:
-            raise UserError(f"holds no image ({', '.join(sorted(ENDINGS))})", where=str(source))
+            raise UserError(f"contains no images ({', '.join(sorted(ENDINGS))})", where=str(source))
     else:
         raise UserError("does not exist", where=str(source))
     _check(jobs, known)
