@@ -154,7 +154,7 @@ def test_unknown_arch_names_what_was_meant(tmp_path: Path) -> None:
 
 def test_unknown_arch_may_be_another_project_s(tmp_path: Path) -> None:
     said = _complaint(tmp_path, MINIMAL.replace("paragonsr2_nano", "RealPLKSR"))
-    assert "network_g: unknown type 'RealPLKSR'; there are paragonsr2_l, " in said
+    assert "network_g: unknown type 'RealPLKSR'; known: paragonsr2_l, " in said
     assert said.rstrip().endswith("write `type: spandrel`, `network: RealPLKSR`")
 
 

@@ -226,13 +226,13 @@ def test_the_soft_floor_is_positive_and_rises(one: float, other: float) -> None:
 
 def test_too_small_patches_are_named_or_use_fewer_scales() -> None:
     sr, hr = _images(side=96)
-    with pytest.raises(UserError, match="needs HR patches of 176 pixels, these are 96 x 96") as caught:
+    with pytest.raises(UserError, match="needs HR patches of 176 pixels, but these are 96 x 96") as caught:
         _loss("mssimloss")(sr, hr)
     assert "scales: 4" in str(caught.value)
     assert _loss("mssimloss", scales="auto")(sr, hr).item() == _loss("mssimloss", scales=4)(sr, hr).item()
     small = _images(side=9)
     for name in ("ssimloss", "mssimloss"):
-        with pytest.raises(UserError, match="11 pixels, these are 9 x 9"):
+        with pytest.raises(UserError, match="11 pixels, but these are 9 x 9"):
             _loss(name, **({"scales": "auto"} if name == "mssimloss" else {}))(*small)
 
 

@@ -224,7 +224,7 @@ def test_a_changed_run_is_not_resumed(tiny_config: Configure) -> None:
 
 def test_a_run_that_saved_nothing_may_be_changed(tiny_config: Configure) -> None:
     path = tiny_config()
-    with pytest.raises(UserError, match="MS-SSIM of 5 scales needs"):
+    with pytest.raises(UserError, match="MS-SSIM with 5 scales needs"):
         _train(path, "train.losses.0.type=mssimloss")
     assert _train(path, "train.losses.0.type=mssimloss", "train.losses.0.scales=auto").iteration == 12
 

@@ -1,1 +1,1 @@
-"""Losses of SR images against HR images; each a mean over samples, so that accumulation is exact."""
+"""Losses of SR images against HR images; each is a mean over samples, so that gradient accumulation is exact."""

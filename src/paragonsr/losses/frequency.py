@@ -16,11 +16,11 @@ class FFTLoss(Loss):
 
 
 class FocalFrequencyLoss(Loss):
-    """Mean of w |difference|^2 of the orthonormal 2-D Fourier transform, w = |difference|^alpha over its largest
-    value in the channel; no gradient goes through w.
+    """Mean of w |difference|^2 of the orthonormal 2-D Fourier transform, with w = |difference|^alpha divided by its
+    maximum in the channel; no gradient flows through w.
 
     Args:
-        alpha: 0 weights all frequencies alike.
+        alpha: exponent; 0 weights all frequencies equally.
     """
 
     def __init__(self, alpha: float) -> None:

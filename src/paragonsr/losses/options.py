@@ -1,4 +1,4 @@
-"""The keys of `train.losses`: which losses, how heavy, and from when to when."""
+"""Options of `train.losses`: losses, their weights and their schedules."""
 
 import math
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
@@ -14,24 +14,24 @@ if TYPE_CHECKING:
 
 
 class LossOptions(Variant):
-    """What all losses share: a weight, and how it changes during training."""
+    """Keys that all losses share: a weight, and how it changes during training."""
 
     registry: ClassVar[Registry[type["LossOptions"]]] = Registry("paragonsr.losses")
 
     name: str | None = Field(None, pattern=r"^[A-Za-z0-9_]+$")
-    """Name in logs and TensorBoard; needed where two losses have one type. Default: the type without `loss`."""
+    """Name in logs and TensorBoard; required if two losses have the same type. Default: the type without `loss`."""
     loss_weight: float = Field(1.0, ge=0)
     """Weight in the sum of losses."""
     start_iter: int = Field(0, ge=0, json_schema_extra=ITERATIONS)
-    """Finished iterations before this loss is switched on, and where its ramp begins; until then its weight is 0."""
+    """Iterations after which this loss is enabled and its ramp starts; until then its weight is 0."""
     target_iter: int | None = Field(None, ge=1, json_schema_extra=ITERATIONS)
-    """Where the ramp has reached target_weight."""
+    """Iteration at which the ramp reaches target_weight."""
     target_weight: float | None = Field(None, ge=0)
     """Weight from target_iter on."""
     schedule_type: Literal["linear", "cosine", "step"] = "linear"
     """Shape of the ramp; step jumps at target_iter."""
     disable_after: int | None = Field(None, ge=1, json_schema_extra=ITERATIONS)
-    """Iterations after which this loss is switched off."""
+    """Iterations after which this loss is disabled."""
 
     target: ClassVar[str] = "paragonsr.losses.pixel:build"
 
@@ -49,10 +49,10 @@ class LossOptions(Variant):
         return self.name or self.type.removesuffix("loss")
 
     def weight_at(self, iteration: float) -> float:
-        """Weight of the update that follows `iteration` finished ones: the first of a run has iteration 0.
+        """Weight in the update after `iteration` finished iterations; the first update has iteration 0.
 
-        0 before start_iter and from disable_after on; in between loss_weight, or the ramp from loss_weight at
-        start_iter to target_weight at target_iter, which then stays.
+        It is 0 before start_iter and from disable_after on. In between it is loss_weight, or follows the ramp from
+        loss_weight at start_iter to target_weight at target_iter and stays there.
         """
         if iteration < self.start_iter or (self.disable_after is not None and iteration >= self.disable_after):
             return 0.0
@@ -66,7 +66,7 @@ class LossOptions(Variant):
         return self.loss_weight + share * (self.target_weight - self.loss_weight)
 
     def build(self) -> "Loss":  # type: ignore[override]
-        """The module: (SR, HR), both N x 3 x H x W in [0, 1], to a scalar."""
+        """Build the module, which takes (SR, HR), both N x 3 x H x W in [0, 1], to a scalar."""
         loss: Loss = super().build()
         return loss
 
@@ -79,7 +79,7 @@ class L1Options(LossOptions):
 
 
 class MSEOptions(LossOptions):
-    """Mean squared error; what PSNR measures."""
+    """Mean squared error, the error that PSNR measures."""
 
     type: Literal["mseloss"] = "mseloss"
     aliases = ("mse", "l2loss")
@@ -100,7 +100,7 @@ class HuberOptions(LossOptions):
     type: Literal["huberloss"] = "huberloss"
     aliases = ("huber",)
     delta: float = Field(1.0, gt=0)
-    """Error where it becomes linear; colours lie in [0, 1], so 1 is never reached."""
+    """Error above which it is linear; colours are in [0, 1], so 1 is never reached."""
 
 
 class SSIMLossOptions(LossOptions):
@@ -118,11 +118,11 @@ class MSSSIMLossOptions(LossOptions):
     aliases = ("msssimloss", "ms_ssimloss", "mssim")
     target = "paragonsr.losses.structural:build_msssim"
     scales: Annotated[int, Field(ge=1, le=5)] | Literal["auto"] = 5
-    """Scales; five need HR patches of 176 pixels, each one less half of that. auto: as many as fit."""
+    """Number of scales; five need HR patches of 176 pixels, each scale less half of that. auto: as many as fit."""
 
 
 class FFTOptions(LossOptions):
-    """Mean absolute difference of the Fourier coefficients, real and imaginary parts apart (2108.05054)."""
+    """Mean absolute difference of the Fourier coefficients, real and imaginary parts separately (2108.05054)."""
 
     type: Literal["fftloss"] = "fftloss"
     aliases = ("fft", "frequencyloss")
@@ -130,17 +130,17 @@ class FFTOptions(LossOptions):
 
 
 class FocalFrequencyOptions(LossOptions):
-    """Squared difference of the Fourier coefficients, each weighted by its own size, Jiang et al. 2012.12821."""
+    """Squared difference of the Fourier coefficients, each weighted by its own magnitude, Jiang et al. 2012.12821."""
 
     type: Literal["ffloss"] = "ffloss"
     aliases = ("focalfrequencyloss",)
     target = "paragonsr.losses.frequency:build_focal"
     alpha: float = Field(1.0, ge=0)
-    """Exponent of the weight; 0 weights all frequencies alike."""
+    """Exponent of the weight; 0 weights all frequencies equally."""
 
 
 class GradientOptions(LossOptions):
-    """Mean absolute difference of neighbouring pixels' differences, along both axes."""
+    """Mean absolute difference of the image gradients (differences of neighbouring pixels), along both axes."""
 
     type: Literal["gradientloss"] = "gradientloss"
     aliases = ("gradloss",)
@@ -154,7 +154,7 @@ class LaplacianOptions(LossOptions):
 
 
 class TotalVariationOptions(LossOptions):
-    """Mean absolute difference of neighbouring SR pixels, Rudin et al. 1992 (anisotropic); does not look at HR."""
+    """Mean absolute difference of neighbouring SR pixels, Rudin et al. 1992 (anisotropic); ignores HR."""
 
     type: Literal["tvloss"] = "tvloss"
 

@@ -1,6 +1,6 @@
-"""Losses that compare pixels, or neighbouring ones: each is a function of the difference of two images.
+"""Losses that compare pixels or their neighbourhoods, as functions of the difference of two images.
 
-Their formulas stand with their options (paragonsr.losses.options).
+The formulas are documented with the options (paragonsr.losses.options).
 """
 
 from collections.abc import Callable
@@ -30,7 +30,7 @@ CR = (0.5, -0.418688, -0.081312)
 
 
 class PixelLoss(Loss):
-    """A function of SR and HR images, given when it is built."""
+    """Loss computed by a given function of SR and HR images."""
 
     def __init__(self, function: Callable[[Tensor, Tensor], Tensor]) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""Structural similarity as losses: 1 - SSIM and 1 - MS-SSIM, with the gradient written out.
+"""Structural similarity losses, 1 - SSIM and 1 - MS-SSIM, with a hand-written gradient.
 
 The Gaussian window is separable and symmetric, so the gradient of a blur is a blur: forward and backward of one scale
-are one depthwise convolution per axis and map, where automatic differentiation would go back through every product.
+take one depthwise convolution per axis and map, whereas autograd would differentiate every product.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -20,36 +20,37 @@ if TYPE_CHECKING:
 SIDE = 11
 """Side of the Gaussian window in pixels."""
 SIGMA = 1.5
-"""Its standard deviation in pixels."""
+"""Standard deviation of the Gaussian window in pixels."""
 C1 = 0.01**2
-"""(K1 L)^2 of the paper, in the units of the images."""
+"""(K1 L)^2 of the paper, for images in [0, 1]."""
 C2 = 0.03**2
 """(K2 L)^2 of the paper."""
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Exponents of the scales, finest first, Wang et al. 2003, "Multi-scale structural similarity", section 3.2."""
 FLOOR = 0.01
-"""Mean similarity below which `soft_floor` bends."""
+"""Mean similarity below which `soft_floor` applies."""
 
 
 def window(like: Tensor) -> Tensor:
-    """The one-dimensional Gaussian of 11 taps, sigma 1.5, sum 1."""
+    """One-dimensional Gaussian with 11 taps, sigma 1.5 and sum 1."""
     taps = torch.arange(-(SIDE // 2), SIDE // 2 + 1, dtype=like.dtype, device=like.device)
     gaussian = torch.exp(-(taps**2) / (2 * SIGMA**2))
     return gaussian / gaussian.sum()
 
 
 def _planes(images: Tensor) -> Tensor:
-    """Every channel of every sample as a channel of one image, 1 x N C x H x W.
+    """Reshape every channel of every sample into a channel of one image, 1 x N C x H x W.
 
-    On a CPU they lie pixel by pixel: a depthwise convolution then works on whole vectors of planes, in a third of the
-    time. Elsewhere they lie plane by plane, where torch's own depthwise kernel keeps to float32 whatever TF32 allows.
+    On a CPU the memory layout is channels-last, so that a depthwise convolution works on whole vectors of planes, in a
+    third of the time. Elsewhere it is contiguous, so that torch's depthwise kernel computes in float32 even if TF32 is
+    allowed.
     """
     layout = torch.channels_last if images.device.type == "cpu" else torch.contiguous_format
     return images.reshape(1, -1, *images.shape[2:]).contiguous(memory_format=layout)
 
 
 def _blurred(planes: Tensor, margin: int = 0) -> Tensor:
-    """Blur planes along both axes, inside a margin of zeros."""
+    """Blur planes along both axes, padded by a margin of zeros."""
     count = planes.shape[1]
     taps = window(planes).expand(count, 1, SIDE)
     planes = F.conv2d(planes, taps[..., None], padding=(margin, 0), groups=count)
@@ -57,14 +58,14 @@ def _blurred(planes: Tensor, margin: int = 0) -> Tensor:
 
 
 class _Similarity(torch.autograd.Function):
-    """Mean over the positions of a window that lies inside the image, per plane: 1 x P x H x W to 1 x P.
+    """Mean similarity over all positions of the window inside the image, per plane: 1 x P x H x W to 1 x P.
 
     With mx, my, s, p the blurred x, y, x^2 + y^2 and x y:
 
         contrast-structure  cs = (2 (p - mx my) + C2) / (s - mx^2 - my^2 + C2)
         luminance           l  = (2 mx my + C1) / (mx^2 + my^2 + C1)
 
-    Returned is the mean of cs, or of l cs (which is SSIM). Differentiable in x.
+    Returns the mean of cs, or of l cs (which is SSIM). Differentiable in x.
     """
 
     @staticmethod
@@ -102,40 +103,40 @@ class _Similarity(torch.autograd.Function):
 
 
 def soft_floor(mean: Tensor) -> Tensor:
-    """The mean itself from FLOOR up; below it FLOOR / (2 - mean / FLOOR), which stays positive and joins smoothly.
+    """The mean itself at or above FLOOR; below it FLOOR / (2 - mean / FLOOR), which is positive and joins smoothly.
 
-    Anti-correlated images have a negative mean, to which no fractional power applies; cut off at 0 it would pass no
-    gradient on, just where the images are worst.
+    Anti-correlated images have a negative mean, which has no fractional power; clamping it at 0 would give no gradient
+    exactly where the images are worst.
     """
     return torch.where(mean > FLOOR, mean, FLOOR / (2 - mean.clamp(max=FLOOR) / FLOOR))
 
 
 class SSIMLoss(Loss):
-    """1 - SSIM, Wang et al. 2004: Gaussian window of 11 x 11, sigma 1.5, K1 = .01, K2 = .03, L = 1; the mean over
-    positions, channels and samples. In [0, 2]; SR images need 11 pixels a side.
+    """1 - SSIM, Wang et al. 2004: Gaussian window of 11 x 11, sigma 1.5, K1 = .01, K2 = .03, L = 1; mean over
+    positions, channels and samples. In [0, 2]; images need at least 11 pixels per side.
     """
 
     def measure(self, sr: Tensor, hr: Tensor) -> Tensor:
         """See `Loss`."""
         if min(sr.shape[-2:]) < SIDE:
             raise UserError(
-                f"ssimloss needs HR patches of {SIDE} pixels, these are {_size(sr)}",
+                f"ssimloss needs HR patches of at least {SIDE} pixels, but these are {_size(sr)}",
                 where="train.losses",
-                fix="Raise datasets.train.lq_size, or leave this loss out.",
+                fix="Increase datasets.train.lq_size, or remove this loss.",
             )
         similarity: Tensor = _Similarity.apply(_planes(sr), _planes(hr), True)
         return 1 - similarity.mean()
 
 
 class MSSSIMLoss(Loss):
-    """1 - MS-SSIM, Wang et al. 2003: the product over scales of mean cs to the power of the scale's weight, the
-    coarsest with luminance; images are halved between scales by 2 x 2 means, a last odd row or column left out.
+    """1 - MS-SSIM, Wang et al. 2003: the product over scales of mean cs to the power of the scale's weight, at the
+    coarsest scale with luminance; images are halved between scales by 2 x 2 means, dropping an odd last row or column.
 
-    With fewer than five scales the first weights are raised to the sum of all five. Means below .01 are bent as
-    `soft_floor` says; otherwise the value is that of the paper's formula. In [0, 1].
+    With fewer than five scales, the first weights are scaled to the sum of all five. Means below .01 go through
+    `soft_floor`; otherwise the value is that of the paper's formula. In [0, 1].
 
     Args:
-        scales: 1 to 5, or None for as many as fit into the images.
+        scales: number of scales, 1 to 5, or None for as many as fit into the images.
     """
 
     def __init__(self, scales: int | None) -> None:
@@ -161,10 +162,10 @@ class MSSSIMLoss(Loss):
         wanted = self.scales or max(1, fitting)
         if wanted > fitting:
             raise UserError(
-                f"MS-SSIM of {wanted} scale{'s' * (wanted > 1)} needs HR patches of {SIDE << (wanted - 1)} pixels, "
-                f"these are {_size(sr)}",
+                f"MS-SSIM with {wanted} scale{'s' * (wanted > 1)} needs HR patches of {SIDE << (wanted - 1)} pixels, "
+                f"but these are {_size(sr)}",
                 where="train.losses",
-                fix=f"Raise datasets.train.lq_size, or set `scales: {max(1, fitting)}` (or `scales: auto`).",
+                fix=f"Increase datasets.train.lq_size, or set `scales: {max(1, fitting)}` (or `scales: auto`).",
             )
         return wanted
 

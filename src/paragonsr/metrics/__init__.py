@@ -1,1 +1,1 @@
-"""Values of SR images against HR images, by one protocol."""
+"""Metrics of SR images against HR images, measured by one protocol."""

@@ -7,23 +7,23 @@ from paragonsr.metrics.protocol import Image
 
 
 class Metric(ABC):
-    """Measures SR images against HR images. It is built once, then measures any number of images."""
+    """Measures SR images against HR images; built once for any number of images."""
 
     better: Literal["higher", "lower"] = "higher"
-    """Which of two values is the better one."""
+    """Whether higher or lower values are better."""
 
     @property
     @abstractmethod
     def protocol(self) -> str:
-        """How it measures, in the words that travel with the number; values compare only under the same protocol."""
+        """Text stored with each value that says how it is measured; only equal protocols are comparable."""
 
     @abstractmethod
     def measure(self, sr: Image, hr: Image) -> float:
-        """The value for one image.
+        """Measure one image.
 
         Args:
             sr, hr: height x width x 3 uint8 RGB, of the same size.
 
         Raises:
-            ValueError: the images do not fit together or are too small.
+            ValueError: the images differ in size or are too small.
         """

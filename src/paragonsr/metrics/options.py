@@ -1,4 +1,4 @@
-"""The keys of `val.metrics.<name>`: what is measured, on which channels, and how much border is left out."""
+"""Options of `val.metrics.<name>`: the metric, its channels, and the border to leave out."""
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -17,22 +17,22 @@ class MetricOptions(Variant):
     registry: ClassVar[Registry[type["MetricOptions"]]] = Registry("paragonsr.metrics")
 
     def build(self, *, scale: int) -> "Metric":  # type: ignore[override]
-        """The metric.
+        """Build the metric.
 
         Args:
-            scale: of the images; the default of what is shaved off their borders.
+            scale: scale of the images; the default number of pixels to shave off their borders.
         """
         metric: Metric = super().build(scale=scale)
         return metric
 
 
 class FidelityOptions(MetricOptions):
-    """Keys of the metrics that compare pixels."""
+    """Keys of metrics that compare pixels."""
 
     better: Literal["higher"] = "higher"
-    """Which of two values is the better one."""
+    """Whether higher or lower values are better."""
     crop_border: int | None = Field(None, ge=0)
-    """Pixels shaved from each side before measuring; default: the scale, as papers do."""
+    """Pixels to shave off each side before measuring; default: the scale, as in papers."""
     test_y_channel: bool = False
     """Measure the Y channel (BT.601, studio range) instead of R, G and B."""
 
@@ -40,11 +40,11 @@ class FidelityOptions(MetricOptions):
     """Name of the metric in its protocol."""
 
     def shave(self, scale: int) -> int:
-        """Pixels shaved from each side."""
+        """Number of pixels to shave off each side."""
         return scale if self.crop_border is None else self.crop_border
 
     def protocol(self, scale: int) -> str:
-        """How it is measured, in the words that travel with the number."""
+        """Text stored with each value that says how it is measured."""
         symbol, channels = (f"{self.symbol}_y", "bt601-studio") if self.test_y_channel else (self.symbol, "rgb")
         return f"{symbol}/crop={self.shave(scale)}/{channels}/uint8/mean-of-images"
 
@@ -59,7 +59,7 @@ class PSNROptions(FidelityOptions):
 
 
 class PSNRYOptions(PSNROptions):
-    """PSNR in dB over the Y channel: what papers report."""
+    """PSNR in dB over the Y channel, as reported in papers."""
 
     type: Literal["psnr_y"] = "psnr_y"  # type: ignore[assignment]
     aliases: ClassVar[tuple[str, ...]] = ()
@@ -76,7 +76,7 @@ class SSIMOptions(FidelityOptions):
 
 
 class SSIMYOptions(SSIMOptions):
-    """SSIM over the Y channel: what papers report."""
+    """SSIM over the Y channel, as reported in papers."""
 
     type: Literal["ssim_y"] = "ssim_y"  # type: ignore[assignment]
     aliases: ClassVar[tuple[str, ...]] = ()

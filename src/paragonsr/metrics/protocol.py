@@ -1,4 +1,4 @@
-"""The measuring protocol: what two numbers must share to be comparable."""
+"""Measuring protocol: conversions and borders that two values must share to be comparable."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ Samples = NDArray[np.float64]
 
 
 def to_uint8(image: torch.Tensor) -> Image:
-    """A network's output as it is measured and written: clamped, times 255, rounded half to even.
+    """Convert a network's output for measuring and writing: clamped, times 255, rounded half to even.
 
     Args:
-        image: 3 x h x w, any float type, [0, 1] and a little beyond.
+        image: 3 x h x w, any float dtype, roughly in [0, 1].
 
     Returns:
         h x w x 3 uint8.
@@ -28,12 +28,12 @@ def to_uint8(image: torch.Tensor) -> Image:
 
 
 def samples(image: Image, *, shave: int, luma: bool) -> Samples:
-    """What of an image is measured.
+    """Extract the samples of an image that are measured.
 
     Args:
         image: h x w x 3 uint8 RGB.
-        shave: pixels left out at each side.
-        luma: the Y channel instead of R, G, B: studio range, ITU-R BT.601 as MATLAB's rgb2ycbcr has it,
+        shave: pixels to leave out at each side.
+        luma: the Y channel instead of R, G, B: studio range, ITU-R BT.601 as in MATLAB's rgb2ycbcr,
             Y = 16 + (65.481 R + 128.553 G + 24.966 B) / 255 on 0..255, not rounded.
 
     Returns:
@@ -44,12 +44,12 @@ def samples(image: Image, *, shave: int, luma: bool) -> Samples:
     """
     height, width = image.shape[:2]
     if min(height, width) <= 2 * shave:
-        raise ValueError(f"nothing is left of {width} x {height} pixels when {shave} are shaved from each side")
+        raise ValueError(f"nothing is left of {width} x {height} pixels when {shave} are shaved off each side")
     inner = image[shave : height - shave, shave : width - shave].astype(np.float64)
     if not luma:
         return inner
     red, green, blue = np.moveaxis(inner, 2, 0)
-    # Written out: a matrix product's last bit depends on how the image lies in memory.
+    # Not a matrix product, whose last bit depends on the memory layout of the image.
     y: Samples = 16 + (65.481 * red + 128.553 * green + 24.966 * blue) / 255
     return y[..., None]
 
@@ -73,16 +73,16 @@ class Mean:
     """Mean of a value over images."""
 
     value: float
-    """Arithmetic mean of the finite values; inf where all are infinite."""
+    """Arithmetic mean of the finite values; inf if all are infinite."""
     exact: int
-    """Images with an infinite value, which were reproduced exactly; they are left out of the mean."""
+    """Number of images with an infinite value, which were reproduced exactly; they are left out of the mean."""
 
 
 def mean_of_images(values: Sequence[float]) -> Mean:
     """Mean of per-image values.
 
     Raises:
-        ValueError: there are none.
+        ValueError: there are no values.
     """
     if not values:
         raise ValueError("no images: the mean is not defined")

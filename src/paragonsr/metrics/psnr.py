@@ -17,7 +17,7 @@ def psnr(sr: Image, hr: Image, *, shave: int = 0, luma: bool = False) -> float:
 
     Args:
         sr, hr: h x w x 3 uint8 RGB.
-        shave: pixels left out at each side.
+        shave: pixels to leave out at each side.
         luma: measure Y instead of R, G and B.
 
     Raises:
@@ -29,11 +29,11 @@ def psnr(sr: Image, hr: Image, *, shave: int = 0, luma: bool = False) -> float:
 
 
 class PSNR(Metric):
-    """PSNR of images by the protocol.
+    """PSNR by the protocol of this package.
 
     Args:
         options: channels and border.
-        scale: of the images.
+        scale: scale of the images.
     """
 
     def __init__(self, options: "PSNROptions", scale: int) -> None:
@@ -41,7 +41,7 @@ class PSNR(Metric):
 
     @property
     def protocol(self) -> str:
-        """Channels, border and the rest of how it measures."""
+        """Channels, border and other details of the measurement, as text."""
         return self._protocol
 
     def measure(self, sr: Image, hr: Image) -> float:

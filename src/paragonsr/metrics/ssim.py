@@ -13,23 +13,23 @@ if TYPE_CHECKING:
 SIDE = 11
 """Side of the Gaussian window in pixels."""
 SIGMA = 1.5
-"""Its standard deviation in pixels."""
+"""Standard deviation of the Gaussian window in pixels."""
 C1 = (0.01 * 255) ** 2
-"""(K1 L)^2 of the paper, in the units of the images."""
+"""(K1 L)^2 of the paper, for images in 0..255."""
 C2 = (0.03 * 255) ** 2
 """(K2 L)^2 of the paper."""
 STRIP = 32
-"""Rows of windows that are computed together."""
+"""Number of rows of windows that are computed together."""
 
 
 def ssim(sr: Image, hr: Image, *, shave: int = 0, luma: bool = False) -> float:
     """Mean structural similarity, Wang et al. 2004, "Image quality assessment: from error visibility to structural
-    similarity": Gaussian window of 11 x 11, sigma 1.5, K1 = .01, K2 = .03, L = 255, windows wholly inside the image,
+    similarity": Gaussian window of 11 x 11, sigma 1.5, K1 = .01, K2 = .03, L = 255, windows entirely inside the image,
     mean over positions and channels.
 
     Args:
         sr, hr: h x w x 3 uint8 RGB.
-        shave: pixels left out at each side.
+        shave: pixels to leave out at each side.
         luma: measure Y instead of R, G and B.
 
     Returns:
@@ -41,18 +41,18 @@ def ssim(sr: Image, hr: Image, *, shave: int = 0, luma: bool = False) -> float:
     a, b = pair(sr, hr, shave=shave, luma=luma)
     height, width = a.shape[:2]
     if min(height, width) < SIDE:
-        raise ValueError(f"SSIM needs {SIDE} x {SIDE} pixels, and {width} x {height} are left once {shave} are shaved")
-    # In strips, whose intermediate images stay in the cache: a megapixel takes a quarter of the time (measured).
+        raise ValueError(f"SSIM needs {SIDE} x {SIDE} pixels, but {width} x {height} remain after shaving {shave}")
+    # In strips, so that intermediate images stay in the cache: a megapixel takes a quarter of the time (measured).
     cuts = [slice(top, top + STRIP + SIDE - 1) for top in range(0, height - SIDE + 1, STRIP)]
     return float(np.concatenate([_similarity(a[cut], b[cut]) for cut in cuts]).mean())
 
 
 class SSIM(Metric):
-    """SSIM of images by the protocol.
+    """SSIM by the protocol of this package.
 
     Args:
         options: channels and border.
-        scale: of the images.
+        scale: scale of the images.
     """
 
     def __init__(self, options: "SSIMOptions", scale: int) -> None:
@@ -60,7 +60,7 @@ class SSIM(Metric):
 
     @property
     def protocol(self) -> str:
-        """Channels, border and the rest of how it measures."""
+        """Channels, border and other details of the measurement, as text."""
         return self._protocol
 
     def measure(self, sr: Image, hr: Image) -> float:
@@ -69,14 +69,14 @@ class SSIM(Metric):
 
 
 def window() -> Samples:
-    """The one-dimensional Gaussian; its outer product with itself is the window."""
+    """One-dimensional Gaussian whose outer product with itself is the window."""
     taps = np.exp(-(np.arange(-(SIDE // 2), SIDE // 2 + 1) ** 2) / (2 * SIGMA**2))
     gaussian: Samples = taps / taps.sum()
     return gaussian
 
 
 def _similarity(a: Samples, b: Samples) -> Samples:
-    """The similarity at every position of the window: h x w x channels to h - 10 x w - 10 x channels."""
+    """Similarity at every position of the window: h x w x channels to h - 10 x w - 10 x channels."""
     mean_a, mean_b = _blurred(a), _blurred(b)
     product, squares = mean_a * mean_b, mean_a**2 + mean_b**2
     covariance = _blurred(a * b) - product

@@ -1,7 +1,7 @@
-"""What SOAP and Muon share: parameters of equal shape are updated together.
+"""Base of SOAP and Muon: parameters of equal shape are updated together.
 
-Small networks are many small matrices. Stacked, they cost a few batched products per step however deep the network is,
-and nothing is read back by the host. The state holds one flat tensor per quantity and parameter.
+Small networks consist of many small matrices. Stacked, they cost a few batched products per step, however deep the
+network is, and the host reads nothing back. The state holds one flat tensor per quantity and parameter.
 """
 
 from abc import ABC, abstractmethod
@@ -17,16 +17,16 @@ Map = Callable[[Tensor], Tensor]
 
 
 class BatchedOptimiser(Optimizer, ABC):
-    """An optimiser with decoupled weight decay, and Adam (1412.6980) for whatever needs nothing better.
+    """Optimiser with decoupled weight decay that falls back to Adam (1412.6980) for some parameters.
 
-    A kernel (out, in, kh, kw) is the matrix (out, in kh kw); one with a side of 1 is a vector.
+    A kernel (out, in, kh, kw) is treated as the matrix (out, in kh kw), or as a vector if a side of it is 1.
 
     Args:
         parameters: trained parameters, float32.
-        defaults: of the parameter groups; `lr`, `betas`, `eps` and `weight_decay` are among them.
+        defaults: defaults of the parameter groups, including `lr`, `betas`, `eps` and `weight_decay`.
 
     Attributes:
-        found_inf: None, or a 0-dim tensor on the parameters' device: where it is 1, the step changes nothing.
+        found_inf: None, or a 0-dim tensor on the parameters' device; if it is 1, the step changes nothing.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], defaults: dict[str, Any]) -> None:
@@ -46,17 +46,17 @@ class BatchedOptimiser(Optimizer, ABC):
 
     @abstractmethod
     def _update(self, parameters: list[nn.Parameter], gradient: Tensor, taken: Tensor, group: dict[str, Any]) -> None:
-        """Change parameters of equal shape.
+        """Update parameters of equal shape.
 
         Args:
-            parameters: N of them.
+            parameters: N parameters.
             gradient: (N, rows, columns) or (N, length).
-            taken: 1, or 0 where the step must change nothing.
+            taken: 1, or 0 if the step must change nothing.
             group: the options.
         """
 
     def _after(self, group: dict[str, Any]) -> None:
-        """Do what follows the update of a parameter group."""
+        """Hook called after the update of a parameter group."""
 
     def _adam(
         self,
@@ -67,7 +67,7 @@ class BatchedOptimiser(Optimizer, ABC):
         into: Map = torch.clone,
         out_of: Map = torch.clone,
     ) -> Tensor:
-        """The change of Adam, before the learning rate, in coordinates that `into` leads to and `out_of` back from."""
+        """Adam's change, before the learning rate, computed in the coordinates given by `into` and `out_of`."""
         moment, second = self._stack(parameters, "moment"), self._stack(parameters, "second_moment")
         step = self._stack(parameters, "updates") + taken
         first_beta, second_beta = group["betas"]
@@ -80,7 +80,7 @@ class BatchedOptimiser(Optimizer, ABC):
         return out_of(into(moment).div_(1 - first_beta**count).div_(root))
 
     def _apply(self, parameters: list[nn.Parameter], change: Tensor, taken: Tensor, group: dict[str, Any]) -> None:
-        """Subtract lr change, and decay the weights."""
+        """Subtract lr times the change, and decay the weights."""
         weights: list[Tensor] = [*parameters]
         if group["weight_decay"]:
             torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"] * taken)
@@ -95,7 +95,7 @@ class BatchedOptimiser(Optimizer, ABC):
 
 
 def by_shape(parameters: Iterable[nn.Parameter]) -> list[list[nn.Parameter]]:
-    """Those with a gradient, in lists of equal shape, type and device."""
+    """Group the parameters that have a gradient by shape, dtype and device."""
     found: dict[Any, list[nn.Parameter]] = defaultdict(list)
     for p in parameters:
         if p.grad is not None:
@@ -104,15 +104,15 @@ def by_shape(parameters: Iterable[nn.Parameter]) -> list[list[nn.Parameter]]:
 
 
 def as_matrix(gradient: Tensor) -> Tensor:
-    """(out, in, ...) as (out, everything else); as a vector where one side of that is 1."""
+    """Reshape (out, in, ...) to (out, everything else), or to a vector if one of these sides is 1."""
     matrix = gradient.reshape(len(gradient), -1) if gradient.ndim > 1 else gradient.reshape(-1)
     return matrix.reshape(-1) if 1 in matrix.shape else matrix
 
 
 def adam_state(gradient: Tensor) -> dict[str, Tensor]:
-    """The state of `_adam` before its first step."""
+    """Initial state of `_adam`."""
     return {
-        # Not "step": torch leaves a tensor of that name on the CPU when a state is loaded.
+        # Not named "step": torch keeps a tensor of that name on the CPU when loading a state.
         "updates": torch.zeros((), device=gradient.device),
         "moment": torch.zeros_like(gradient),
         "second_moment": torch.zeros_like(gradient),

@@ -1,4 +1,4 @@
-"""The exponential moving average of the weights, which is what is validated and kept."""
+"""Exponential moving average of the weights, which is validated and saved."""
 
 import copy
 
@@ -7,15 +7,15 @@ from torch import nn
 
 
 class EMA:
-    """Moving average of a network's parameters; buffers are copied.
+    """Exponential moving average of a network's parameters; buffers are copied.
 
-    After n updates the decay is min(decay, 1 - (1 + n)^-power): the average starts fast and slows down, so that the
-    random initial weights leave it soon.
+    After n updates the decay is min(decay, 1 - (1 + n)^-power): the average follows fast at first and then slower, so
+    that it soon forgets the random initial weights.
 
     Args:
-        network: the network that is trained.
-        decay: largest decay, in [0, 1); with 0 there is no average, and `copy` is called where one is wanted.
-        power: how fast the decay is reached.
+        network: the trained network.
+        decay: maximum decay, in [0, 1); with 0 there is no average, and `copy` is called when it is needed.
+        power: speed at which the decay is reached.
     """
 
     def __init__(self, network: nn.Module, decay: float, power: float) -> None:
@@ -25,7 +25,7 @@ class EMA:
 
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:
-        """Take in the network's present weights."""
+        """Update the average with the network's current weights."""
         if not self.decay:
             return
         self.updates += 1
@@ -35,5 +35,5 @@ class EMA:
             mine.copy_(theirs)
 
     def copy(self, network: nn.Module) -> None:
-        """Become equal to the network."""
+        """Copy the network's weights."""
         self.network.load_state_dict(network.state_dict())

@@ -1,8 +1,8 @@
-"""Muon: the momentum of a hidden layer, orthogonalised (Jordan et al. 2024, kellerjordan.github.io/posts/muon).
+"""Muon: orthogonalised momentum for hidden layers (Jordan et al. 2024, kellerjordan.github.io/posts/muon).
 
-A hidden layer's momentum M = U S V^T is replaced by about U V^T, by five Newton-Schulz steps. The result is scaled by
-0.2 sqrt(longer side), so that its elements are as large as Adam's and one learning rate serves both (Liu et al.,
-2502.16982). Vectors, depthwise kernels and layers that read the image have Adam.
+A hidden layer's momentum M = U S V^T is replaced by approximately U V^T, with five Newton-Schulz steps. The result is
+scaled by 0.2 sqrt(longer side), so that its elements are as large as Adam's and one learning rate suits both (Liu et
+al., 2502.16982). Vectors, depthwise kernels and layers that read the image are updated by Adam.
 """
 
 import math
@@ -16,9 +16,9 @@ from paragonsr.optim.batched import BatchedOptimiser, adam_state
 from paragonsr.optim.options import MuonOptions
 
 IMAGE_CHANNELS = 3
-"""A layer with no more input channels reads the image, or one channel alone."""
+"""A layer with at most this many input channels reads the image, or a single channel."""
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of a X + b (X X^T) X + c (X X^T)^2 X, which drives singular values in (0, 1] to about 0.7 to 1.2."""
+"""Coefficients of a X + b (X X^T) X + c (X X^T)^2 X, which drives singular values in (0, 1] to about 0.7 to 1.2."""
 STEPS = 5
 
 
@@ -28,9 +28,9 @@ class Muon(BatchedOptimiser):
     Args:
         parameters: trained parameters, float32.
         lr: learning rate.
-        momentum: of the hidden layers; Nesterov's.
-        betas: of Adam.
-        eps: of Adam.
+        momentum: Nesterov momentum of the hidden layers.
+        betas: betas of Adam.
+        eps: eps of Adam.
         weight_decay: the weights shrink by lr weight_decay per step.
     """
 
@@ -65,7 +65,7 @@ class Muon(BatchedOptimiser):
 
 
 def build(options: MuonOptions, *, parameters: Iterable[nn.Parameter]) -> Muon:
-    """Muon as the options describe it."""
+    """Build Muon from its options."""
     return Muon(
         parameters,
         lr=options.first_lr,
@@ -77,12 +77,12 @@ def build(options: MuonOptions, *, parameters: Iterable[nn.Parameter]) -> Muon:
 
 
 def is_hidden(parameter: nn.Parameter) -> bool:
-    """Whether a parameter is the matrix of a layer between two sets of features."""
+    """Whether a parameter is the weight of a layer between two sets of features."""
     return parameter.ndim > 1 and parameter.shape[0] > 1 and parameter.shape[1] > IMAGE_CHANNELS
 
 
 def orthogonalised(matrices: Tensor) -> Tensor:
-    """About U V^T of each matrix U S V^T, (N, rows, columns), by Newton-Schulz steps."""
+    """Approximate U V^T of each matrix U S V^T, (N, rows, columns), by Newton-Schulz steps."""
     tall = matrices.shape[-2] > matrices.shape[-1]
     x = matrices.mT if tall else matrices
     x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)

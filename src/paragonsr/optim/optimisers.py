@@ -1,4 +1,4 @@
-"""Optimisers: torch's own, and two from their authors' libraries."""
+"""Optimisers from torch, and two from their authors' libraries."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from paragonsr.optim.options import OptimiserOptions, ProdigyOptions, ScheduleFr
 
 
 def build_torch(options: OptimiserOptions, *, parameters: Iterable[nn.Parameter]) -> Optimizer:
-    """Adam, AdamW or NAdam of torch; fused kernels where the class has them."""
+    """Build Adam, AdamW or NAdam of torch, with fused kernels if the class has them."""
     arguments = options.model_dump(exclude={"type"}) | {"lr": options.first_lr}
     arguments["betas"] = tuple(arguments["betas"])
     if options.type == "NAdam":
@@ -22,7 +22,7 @@ def build_torch(options: OptimiserOptions, *, parameters: Iterable[nn.Parameter]
 
 
 def build_schedule_free(options: ScheduleFreeOptions, *, parameters: Iterable[nn.Parameter]) -> Optimizer:
-    """AdamWScheduleFree of the schedulefree library."""
+    """Build AdamWScheduleFree of the schedulefree library."""
     try:
         import schedulefree
     except ImportError:
@@ -39,7 +39,7 @@ def build_schedule_free(options: ScheduleFreeOptions, *, parameters: Iterable[nn
 
 
 def build_prodigy(options: ProdigyOptions, *, parameters: Iterable[nn.Parameter]) -> Optimizer:
-    """Prodigy of the prodigyopt library."""
+    """Build Prodigy of the prodigyopt library."""
     try:
         import prodigyopt
     except ImportError:
@@ -64,10 +64,10 @@ def _missing(package: str, options: OptimiserOptions) -> UserError:
 
 @contextmanager
 def evaluation_weights(optimiser: Optimizer) -> Iterator[None]:
-    """While open, the parameters hold the weights to be used (a schedule-free optimiser trains on others).
+    """Context in which the parameters hold the weights to evaluate (a schedule-free optimiser trains on others).
 
-    Afterwards they are what they were, to the bit: the optimiser's own way back rounds, and where a run was saved
-    must leave no trace in it.
+    Afterwards they are restored bit for bit: the optimiser's own conversion rounds, and saving a run must not change
+    it.
     """
     evaluate, train = (getattr(optimiser, name, None) for name in ("eval", "train"))
     if evaluate is None or train is None:
@@ -85,7 +85,7 @@ def evaluation_weights(optimiser: Optimizer) -> Iterator[None]:
 
 
 def flatten(optimiser: Optimizer) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """The optimiser's state as named tensors and JSON-able rest."""
+    """Optimiser state as named tensors, and the rest as JSON-serialisable values."""
     state = optimiser.state_dict()
     tensors: dict[str, torch.Tensor] = {}
     numbers: dict[str, Any] = {}
@@ -99,7 +99,7 @@ def flatten(optimiser: Optimizer) -> tuple[dict[str, torch.Tensor], dict[str, An
 
 
 def unflatten(optimiser: Optimizer, tensors: dict[str, torch.Tensor], rest: dict[str, Any]) -> None:
-    """Put back what `flatten` returned."""
+    """Restore what `flatten` returned."""
     state: dict[int, dict[str, Any]] = {}
     for name, value in (tensors | rest["numbers"]).items():
         index, _, key = name.partition(".")
@@ -108,5 +108,5 @@ def unflatten(optimiser: Optimizer, tensors: dict[str, torch.Tensor], rest: dict
     for parameter, entries in optimiser.state.items():
         for key, value in entries.items():
             if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
-                # In the parameter's own memory layout: fused kernels walk both side by side.
+                # In the parameter's own memory layout, because fused kernels iterate over both in parallel.
                 entries[key] = torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)

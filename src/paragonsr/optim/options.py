@@ -1,4 +1,4 @@
-"""The keys of `train.optim_g` and `train.scheduler`."""
+"""Options of `train.optim_g` and `train.scheduler`."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -9,25 +9,25 @@ from paragonsr.registry import Registry
 
 
 class OptimiserOptions(Variant):
-    """What all optimisers share."""
+    """Keys that all optimisers share."""
 
     registry: ClassVar[Registry[type["OptimiserOptions"]]] = Registry("paragonsr.optim")
 
     lr: Annotated[float, Field(gt=0)] | Literal["auto"]
-    """Base learning rate; auto tries a few before the run and takes the best."""
+    """Base learning rate; auto tries a few before the run and uses the best."""
     weight_decay: float = Field(0.0, ge=0)
-    """Decay of the weights; decoupled except for Adam."""
+    """Weight decay; decoupled except for Adam."""
     target = "paragonsr.optim.optimisers:build_torch"
 
     rates: ClassVar[tuple[float, ...]] = (4e-3, 1e-3, 2e-3, 5e-4)
-    """Rates of `lr: auto`, in the order in which they are worth a trial. Twice the largest is 0.15 dB worse for a Nano
-    in 4000 iterations, and short trials do not always show it."""
+    """Rates tried by `lr: auto`, most promising first. Twice the largest is 0.15 dB worse for a Nano in 4000
+    iterations, and short trials do not always show this."""
     usual_lr: ClassVar[float] = 1e-3
-    """Rate of `lr: auto` where none can be tried."""
+    """Rate of `lr: auto` if no trial is possible."""
 
     @property
     def first_lr(self) -> float:
-        """The base rate that is known from the start: with auto, the usual one until the choice is made."""
+        """Base rate at the start; with auto, the usual one until the choice is made."""
         return self.usual_lr if isinstance(self.lr, str) else self.lr
 
 
@@ -53,7 +53,7 @@ class NAdamOptions(AdamOptions):
 
 
 class ScheduleFreeOptions(OptimiserOptions):
-    """Schedule-free AdamW, Defazio et al. 2405.15682; needs no schedule and averages by itself (extra `opt`)."""
+    """Schedule-free AdamW, Defazio et al. 2405.15682; needs neither schedule nor EMA (extra `opt`)."""
 
     type: Literal["AdamWScheduleFree"] = "AdamWScheduleFree"
     aliases = ("AdamW_ScheduleFree", "ScheduleFreeAdamW", "adamw_sf")
@@ -63,7 +63,7 @@ class ScheduleFreeOptions(OptimiserOptions):
 
 
 class ProdigyOptions(OptimiserOptions):
-    """Prodigy, Mishchenko and Defazio 2306.06101: finds its own rate; `lr` multiplies it (extra `opt`)."""
+    """Prodigy, Mishchenko and Defazio 2306.06101: finds its own rate; `lr` is a factor on it (extra `opt`)."""
 
     type: Literal["Prodigy"] = "Prodigy"
     lr: Annotated[float, Field(gt=0)] | Literal["auto"] = 1.0
@@ -80,12 +80,12 @@ class SOAPOptions(OptimiserOptions):
     rates = (6e-3, 1.5e-3, 3e-3, 7.5e-4)
     usual_lr = 3e-3
     betas: list[float] = Field([0.95, 0.95], min_length=2, max_length=2)
-    """Decay of the first moment; of the second moment and of the covariances whose eigenvectors are the basis."""
+    """Decay of the first moment; decay of the second moment and of the covariances whose eigenvectors are the basis."""
     eps: float = Field(1e-8, gt=0)
     renew_every: int = Field(10, ge=1)
-    """Steps between two renewals of the bases."""
+    """Steps between two updates of the bases."""
     max_side: int = Field(512, ge=1)
-    """A longer side of a layer's matrix (out, in kh kw) has no basis; the cost of a renewal is the cube of the side."""
+    """Maximum side of a layer's matrix (out, in kh kw) that gets a basis; an update costs the cube of the side."""
     target = "paragonsr.optim.soap:build"
 
 
@@ -94,15 +94,15 @@ class MuonOptions(OptimiserOptions):
 
     type: Literal["Muon"] = "Muon"
     momentum: float = Field(0.95, ge=0, lt=1)
-    """Of the hidden layers; Nesterov's."""
+    """Nesterov momentum of the hidden layers."""
     betas: list[float] = Field([0.9, 0.99], min_length=2, max_length=2)
-    """Of Adam."""
+    """Betas of Adam."""
     eps: float = Field(1e-8, gt=0)
     target = "paragonsr.optim.muon:build"
 
 
 class SchedulerOptions(Variant):
-    """A schedule is a pure function of the iteration; see paragonsr.optim.schedules for the formulas."""
+    """Base options of schedules, pure functions of the iteration; formulas are in paragonsr.optim.schedules."""
 
     registry: ClassVar[Registry[type["SchedulerOptions"]]] = Registry("paragonsr.optim")
 
@@ -123,9 +123,9 @@ class CosineOptions(SchedulerOptions):
     type: Literal["CosineAnnealingLR"] = "CosineAnnealingLR"
     aliases = ("cosine",)
     T_max: int | None = Field(None, ge=1, json_schema_extra=ITERATIONS)
-    """Iterations of the decay; default: to the end of training. Beyond it the rate stays at its floor."""
+    """Iterations of the decay; default: until the end of training. After it the rate stays at its floor."""
     eta_min: float = Field(0.0, ge=0)
-    """The floor, a learning rate."""
+    """Floor, as a learning rate."""
 
 
 class CosineRestartsOptions(SchedulerOptions):
@@ -136,7 +136,7 @@ class CosineRestartsOptions(SchedulerOptions):
     T_0: int = Field(ge=1, json_schema_extra=ITERATIONS)
     """Iterations of the first cycle."""
     T_mult: int = Field(1, ge=1)
-    """Each cycle is this many times as long as the one before."""
+    """Ratio of the lengths of two consecutive cycles."""
     eta_min: float = Field(0.0, ge=0)
 
 
@@ -145,13 +145,13 @@ class WSDOptions(SchedulerOptions):
 
     type: Literal["WSD"] = "WSD"
     decay_share: float = Field(0.2, gt=0, le=1)
-    """Share of training that the decay takes."""
+    """Length of the decay as a share of training."""
     shape: Literal["sqrt", "linear", "cosine"] = "sqrt"
     eta_min: float = Field(0.0, ge=0)
 
 
 class OneCycleOptions(SchedulerOptions):
-    """One cycle, Smith and Topin 1708.07120: up to the optimiser's `lr`, then far below where it began."""
+    """One cycle, Smith and Topin 1708.07120: up to the optimiser's `lr`, then far below the initial rate."""
 
     type: Literal["OneCycleLR"] = "OneCycleLR"
     aliases = ("OneCycle",)
@@ -171,4 +171,4 @@ class PlateauOptions(SchedulerOptions):
     threshold: float = Field(1e-3, ge=0)
     """Smallest improvement, in the metric's unit."""
     min_factor: float = Field(1e-3, gt=0, le=1)
-    """Floor of all reductions together."""
+    """Floor of the product of all reductions."""

@@ -1,7 +1,7 @@
-"""Learning-rate schedules as pure functions of the position: nothing to save, nothing to restore.
+"""Learning-rate schedules as pure functions of the position, without any state.
 
-`factor(i)` is what the base rate is multiplied by for the update at position i (the first has 0), so for a whole i each
-equals what torch's scheduler of that name gives after i calls of `step()`.
+`factor(i)` is the factor on the base rate for the update at position i (the first update has position 0). For an
+integer i, it equals the result of torch's scheduler of that name after i calls of `step()`.
 """
 
 from collections.abc import Callable
@@ -22,19 +22,19 @@ Factor = Callable[[float], float]
 
 
 def warmed_up(schedule: Factor, warmup: int) -> Factor:
-    """`schedule` with a linear warm-up: the very first update has 1/warmup of the rate, update `warmup` all of it."""
+    """Add a linear warm-up: the first update has 1/warmup of the rate, update number `warmup` the full rate."""
     if warmup < 1:
         return schedule
     return lambda i: schedule(i) * min(1.0, (i + 1) / warmup)
 
 
 def build(options: SchedulerOptions, *, total: int, lr: float) -> Factor:
-    """The schedule that `options` describe.
+    """Build the schedule described by `options`.
 
     Args:
         options: one of the scheduler options.
         total: iterations of the run.
-        lr: base learning rate, which floors given as rates are relative to.
+        lr: base learning rate, used to convert floors given as learning rates.
     """
     makers: dict[str, Callable[..., Factor]] = {
         MultiStepOptions.tag(): multi_step,
@@ -48,7 +48,7 @@ def build(options: SchedulerOptions, *, total: int, lr: float) -> Factor:
 
 
 def constant(_options: object = None, *, total: int = 0, lr: float = 0.0) -> Factor:
-    """The base rate throughout; ReduceLROnPlateau lowers it by decisions."""
+    """Constant rate; ReduceLROnPlateau lowers it by decisions."""
     return lambda _: 1.0
 
 
@@ -81,7 +81,7 @@ def cosine_restarts(options: CosineRestartsOptions, *, total: int, lr: float) ->
 
 
 def warmup_stable_decay(options: WSDOptions, *, total: int, lr: float) -> Factor:
-    """Constant, then from (1 - decay_share) total on down to eta_min in the given shape."""
+    """Constant, then from (1 - decay_share) total a decay to eta_min in the given shape."""
     floor = options.eta_min / lr
     length = max(1, round(options.decay_share * total))
     start = total - length

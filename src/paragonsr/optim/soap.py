@@ -1,7 +1,7 @@
 """SOAP: Adam in the eigenbasis of Shampoo's preconditioner (Vyas et al., 2409.11321).
 
 The gradient G of a matrix has the covariances L = E[G G^T] and R = E[G^T G]. Adam runs on Q_L^T G Q_R, where Q_L and
-Q_R hold their eigenvectors. Vectors have plain Adam.
+Q_R hold their eigenvectors. Vectors are updated by plain Adam.
 """
 
 from collections.abc import Iterable
@@ -17,23 +17,23 @@ from paragonsr.optim.options import SOAPOptions
 SIDES = {"left": -2, "right": -1}
 """Axis of a matrix that each basis belongs to."""
 FLOOR = 1e-10
-"""Added to the eigenvalues of a covariance before a renewal, in units of their mean: directions without any gradient
-keep their vector."""
+"""Term added to the eigenvalues of a covariance before an update of the basis, in units of their mean, so that
+directions without any gradient keep their vector."""
 
 
 class SOAP(BatchedOptimiser):
     """SOAP with decoupled weight decay.
 
-    The first gradient of a parameter only sets up its bases, as in the paper; its weights change from the second on.
+    As in the paper, the first gradient of a parameter only sets up its bases; its weights change from the second on.
 
     Args:
         parameters: trained parameters, float32.
         lr: learning rate.
-        betas: decay of the first moment; of the second moment and the covariances.
-        eps: added to the root of the second moment.
+        betas: decay of the first moment; decay of the second moment and the covariances.
+        eps: added to the square root of the second moment.
         weight_decay: the weights shrink by lr weight_decay per step.
-        renew_every: steps between two renewals of the bases.
-        max_side: a longer side of a matrix keeps the coordinates that it has; a renewal costs the cube of the side.
+        renew_every: steps between two updates of the bases.
+        max_side: maximum side of a matrix that gets a basis; an update costs the cube of the side.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class SOAP(BatchedOptimiser):
             self._put(parameters, side, covariance)
 
     def _after(self, group: dict[str, Any]) -> None:
-        """Renew the bases, every so many steps."""
+        """Update the bases every `renew_every` steps."""
         if group["steps"] % group["renew_every"] == 0:
             for parameters in by_shape(group["params"]):
                 for side in self._sides(parameters):
@@ -87,7 +87,7 @@ class SOAP(BatchedOptimiser):
 
 
 def build(options: SOAPOptions, *, parameters: Iterable[nn.Parameter]) -> SOAP:
-    """SOAP as the options describe it."""
+    """Build SOAP from its options."""
     return SOAP(
         parameters,
         lr=options.first_lr,
@@ -102,17 +102,17 @@ def build(options: SOAPOptions, *, parameters: Iterable[nn.Parameter]) -> SOAP:
 def renewed(covariance: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
     """One step of orthogonal iteration: the Q of the QR decomposition of `covariance @ basis`.
 
-    QR goes by Cholesky's decomposition of the columns' Gram matrix, twice (CholeskyQR2, Yamamoto et al. 2015), in
-    float64: batched on every device, as Householder's is not. The columns are first scaled to length 1. That leaves Q
-    as it is, and the spread of the eigenvalues is then no matter of condition. Where it breaks down, the basis stays.
+    QR uses two Cholesky decompositions of the columns' Gram matrix (CholeskyQR2, Yamamoto et al. 2015) in float64: it
+    is batched on every device, unlike Householder's QR. The columns are first scaled to length 1, which does not change
+    Q and makes the conditioning independent of the spread of the eigenvalues. If QR fails, the basis is kept.
 
     Args:
         covariance: (N, side, side), symmetric, positive semidefinite.
         basis: (N, side, side), orthonormal columns.
 
     Returns:
-        the new basis, (N, side, side), columns by falling eigenvalue; and the column of the old basis that each comes
-        from, (N, side).
+        the new basis, (N, side, side), columns by decreasing eigenvalue; and for each the column of the old basis that
+        it comes from, (N, side).
     """
     old, target = basis.double(), covariance.double()
     mean = target.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None, None]
@@ -131,12 +131,12 @@ def renewed(covariance: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _first_state(gradient: Tensor, max_side: int) -> dict[str, Tensor]:
-    """State of a parameter from its first gradient (rows, columns) or (length,)."""
+    """Initial state of a parameter from its first gradient (rows, columns) or (length,)."""
     state = adam_state(gradient)
     for side, axis in SIDES.items():
         if gradient.ndim == 2 and gradient.shape[axis] <= max_side:
             covariance = _gram(gradient, side)
-            vectors = torch.linalg.eigh(covariance.double())[1].flip(-1)  # by falling eigenvalue
+            vectors = torch.linalg.eigh(covariance.double())[1].flip(-1)  # by decreasing eigenvalue
             state |= {side: covariance, f"{side}_basis": vectors.to(gradient.dtype).contiguous()}
     return state
 
