@@ -90,7 +90,7 @@ def test_files_that_say_nothing_are_the_published_kind(
     saved = published(tmp_path / f"w{suffix}", kind.published(), scale=4)
     with caplog.at_level(logging.WARNING):
         loaded = load_network(tmp_path / f"w{suffix}")
-    assert "every fixed defect keeps its old value" in caplog.text
+    assert "options that fix defects keep their legacy values" in caplog.text
     assert (loaded.options.tag(), loaded.scale) == (name, 4)
     assert {k: getattr(loaded.options, k) for k in kind.legacy} == kind.legacy
     same_output(saved, loaded)
@@ -234,7 +234,7 @@ def test_a_warm_start_from_x2_to_x4_lists_what_it_skips(tmp_path: Path) -> None:
 def test_a_warm_start_from_foreign_weights_is_told(tmp_path: Path) -> None:
     write(tmp_path / "w.safetensors", RealtimeOptions(num_feat=8))
     options = NanoOptions()
-    with pytest.raises(UserError, match=r"no tensor of it fits paragonsr2_nano x2") as error:
+    with pytest.raises(UserError, match=r"none of its tensors fits paragonsr2_nano x2") as error:
         load_into(options.build(scale=2), options, 2, tmp_path / "w.safetensors", strict=False)
     assert "w.safetensors" in str(error.value)
 

@@ -78,8 +78,8 @@ def test_what_is_no_upscaler_is_told(tmp_path: Path) -> None:
     for path, options, said in (
         (tmp_path / "text.onnx", {}, "is not an ONNX model"),
         (tmp_path / "none.onnx", {}, "does not exist"),
-        (tmp_path / "broken.onnx", {}, "metadata of paragonsr's that cannot be read"),
-        (wide, {}, "not a whole scale"),
+        (tmp_path / "broken.onnx", {}, "paragonsr metadata that cannot be read"),
+        (wide, {}, "not an integer scale"),
         (grey, {}, "is not an upscaler"),
         (good, {"scale": 4}, "upscales 2 times, not 4"),
         (good, {"arch": "paragonsr2_nano"}, "whole network"),

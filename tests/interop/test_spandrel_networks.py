@@ -145,7 +145,7 @@ def test_what_cannot_be_built_is_told(network: str, arguments: dict[str, Any], s
 def test_arguments_that_no_weights_show_are_told(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         SpandrelOptions(network="SPAN", arguments={"feature_channels": 12, "img_range": 1.0}).build()
-    assert "cannot tell all of these arguments from the weights" in caplog.text
+    assert "cannot derive all of these arguments from the weights" in caplog.text
 
 
 def test_weights_of_nothing_known_are_refused(tmp_path: Path) -> None:

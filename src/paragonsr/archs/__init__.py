@@ -1,1 +1,1 @@
-"""Networks: small super-resolvers, a fixed upscaling plus learned detail, of the ParagonSR2 families."""
+"""Networks: the ParagonSR2 families of small super-resolution networks (fixed upscaling plus learned detail)."""

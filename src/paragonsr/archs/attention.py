@@ -1,14 +1,15 @@
 """Window attention without a Python loop over windows, for both families.
 
-Every way of attending here ends in one batched attention over all windows of all samples. Three facts of
+Every variant here ends in one batched attention over all windows of all samples. Three properties of
 `scaled_dot_product_attention` shape the code (measured on CPU, torch 2.13):
 
-* Its fast path wants equal widths of keys and values; a key width of 1 beside a value width of 14 falls back to a path
-  that is five times slower. So queries, keys and values are padded with zeros to one width and the scale is given.
-* A mask of tokens x tokens per window costs more memory than the attention itself. So which token may see which is
-  carried by a few extra key channels instead (`regions`): exact, and free, because the padding is there anyway.
-* Its bf16 kernel on a CPU is half as fast, forward and backward, as the three plain operations where values are wide
-  beside keys (S: 96 beside 12), for the padding costs and oneDNN's products are fast. So there training takes those.
+* Its fast path needs equal widths of keys and values; a key width of 1 with a value width of 14 falls back to a path
+  that is five times slower. So queries, keys and values are padded with zeros to one width, and the scale is passed
+  explicitly.
+* A mask of tokens x tokens per window costs more memory than the attention itself. So a few extra key channels encode
+  which token may see which (`regions`): this is exact, and free because the padding is needed anyway.
+* If values are much wider than keys (S: 96 and 12), its bf16 kernel on a CPU is half as fast, forward and backward, as
+  the three plain operations, because the padding costs time and oneDNN's products are fast. Training uses those there.
 """
 
 import math
@@ -18,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 FORBIDDEN = -1000.0
-"""Added to the logit of a forbidden pair: exp of it is 0 in every floating type, and it is finite in fp16."""
+"""Value added to the logit of a forbidden pair: its exp is 0 in every floating-point type, and it is finite in fp16."""
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, scale: float, regions: Tensor | None = None) -> Tensor:
@@ -28,8 +29,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, scale: float, regions: Ten
         query, key: (windows, heads, tokens, key width).
         value: (windows, heads, tokens, value width).
         scale: factor of the logits.
-        regions: (windows, 1, tokens, r) one-hot label of each token; a token sees only those with its own label, and
-            a token with no label (all zero: padding) is seen by none.
+        regions: (windows, 1, tokens, r) one-hot label of each token; a token sees only tokens with its own label, and
+            tokens without a label (all zero: padding) are not seen at all.
 
     Returns:
         (windows, heads, tokens, value width).
@@ -47,16 +48,16 @@ def attend(query: Tensor, key: Tensor, value: Tensor, scale: float, regions: Ten
 
 
 class WindowGrid:
-    """Cuts (N, C, H, W) into windows that cover every pixel, and puts them together again.
+    """Partitions (N, C, H, W) into windows that cover every pixel, and merges them again.
 
-    The grid is anchored at the top left corner of the image; with `shift`, at `shift` pixels below and right of it, as
-    in Swin (2103.14030). The image is padded with zeros to whole windows; `regions` keeps the padding from being seen,
-    and the parts that the cyclic shift brought together from opposite borders from seeing each other.
+    The grid starts at the top left corner of the image or, with `shift`, `shift` pixels below and to the right of it,
+    as in Swin (2103.14030). The image is zero-padded to whole windows; `regions` hides the padding, and separates the
+    parts that the cyclic shift has brought together from opposite borders.
     """
 
     def __init__(self, height: int, width: int, window: int, shift: int) -> None:
         self.size, self.window, self.shift = (height, width), window, shift
-        # Nothing negative is divided: ONNX rounds quotients toward zero, Python downward.
+        # No negative numbers are divided: ONNX rounds quotients towards zero, Python rounds down.
         self.rows, self.columns = (height + window - 1) // window, (width + window - 1) // window
         self.pad = (0, self.columns * window - width, 0, self.rows * window - height)
 
@@ -70,7 +71,7 @@ class WindowGrid:
         return grid.permute(0, 2, 4, 3, 5, 1).reshape(-1, self.window**2, c)
 
     def join(self, windows: Tensor) -> Tensor:
-        """The reverse of `cut`: (N * windows, window * window, C) -> (N, C, H, W)."""
+        """Inverse of `cut`: (N * windows, window * window, C) -> (N, C, H, W)."""
         c = windows.shape[-1]
         grid = windows.reshape(-1, self.rows, self.columns, self.window, self.window, c)
         image = grid.permute(0, 5, 1, 3, 2, 4).reshape(-1, c, self.rows * self.window, self.columns * self.window)
@@ -79,10 +80,10 @@ class WindowGrid:
         return image[..., : self.size[0], : self.size[1]]
 
     def regions(self, like: Tensor) -> Tensor:
-        """One-hot labels (windows, window * window, 4): which tokens of a window belong together in the image.
+        """One-hot labels (windows, window * window, 4) that say which tokens of a window are adjacent in the image.
 
-        A shifted window of the last row or column holds rows of both ends of the image: those above `shift` are one
-        half, all others the other.
+        A shifted window in the last row or column contains rows from both ends of the image: those above `shift` form
+        one region, all others the other.
         """
         halves = [torch.arange(size, device=like.device) < self.shift for size in self.size]
         rows, columns = (torch.stack([~half, half]) for half in halves)
@@ -91,22 +92,22 @@ class WindowGrid:
 
 
 def _segments(size: int, window: int, shift: int) -> list[tuple[int, int]]:
-    """Number and length of the windows along an axis, from one border to the other; the outer ones may be shorter."""
+    """Number and length of the windows along an axis, in order; the first and last may be shorter."""
     first = min(size, shift)
     whole, rest = divmod(size - first, window)
     return [(count, length) for count, length in ((1, first), (whole, window), (1, rest)) if count and length]
 
 
 class ShiftedAttention(nn.Module):
-    """Single-head attention in square windows that cover every pixel; `x + gamma * attention(x)`, gamma from 0.
+    """Single-head attention in square windows that cover every pixel: `x + gamma * attention(x)`, gamma starts at 0.
 
     Logits are divided by the square root of the key width; odd blocks shift the grid by half a window.
 
     Args:
-        channels: width of the input and of the values.
-        window: side of a window, LR pixels.
+        channels: channels of the input and of the values.
+        window: side of a window, in LR pixels.
         reduction: channels per key channel.
-        shift: offset of the grid, LR pixels.
+        shift: offset of the grid, in LR pixels.
         by_tokens: divide logits by the square root of the number of tokens, as published, instead of the key width.
     """
 
@@ -126,14 +127,14 @@ class ShiftedAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W), any H and W."""
         packed = torch.cat([self.query(x), self.key(x), self.value(x)], 1)
-        # An exported graph is for every size, and so are its windows: whole ones, masked at the border.
+        # An exported graph must work for every size, so it uses whole windows, masked at the border.
         attended = self.whole_windows(packed) if torch.compiler.is_compiling() else self.cut_windows(packed)
         return x + self.gamma * attended
 
     def whole_windows(self, packed: Tensor) -> Tensor:
         """Queries, keys and values (N, widths, H, W) -> values (N, C, H, W), all windows in one batch.
 
-        The image is padded and rolled to whole windows, and what the border brought together is masked.
+        The image is padded and rolled to whole windows, and tokens from opposite borders are masked.
         """
         grid = WindowGrid(packed.shape[-2], packed.shape[-1], self.window, self.shift)
         query, key, value = grid.cut(packed)[:, None].split(self.widths, -1)
@@ -141,10 +142,10 @@ class ShiftedAttention(nn.Module):
         return grid.join(attend(query, key, value, self.scale, regions)[:, 0])
 
     def cut_windows(self, packed: Tensor) -> Tensor:
-        """The same, with windows that end at the border and one batch for each of their sizes, at most nine.
+        """The same, with windows that end at the border, in one batch per window size (at most nine).
 
-        Nothing is computed that a mask would throw away: at 64 x 64 and windows of 32, shifted, little more than half
-        the work.
+        Nothing is computed that a mask would discard: little more than half the work at 64 x 64 with shifted windows
+        of 32.
         """
         rows, columns = (_segments(size, self.window, self.shift) for size in packed.shape[-2:])
         lines, top = [], 0
@@ -160,7 +161,7 @@ class ShiftedAttention(nn.Module):
         return torch.cat(lines, -2)
 
     def _blockwise(self, block: Tensor, rows: int, columns: int) -> Tensor:
-        """Attend within each of rows x columns equal windows that a block is made of."""
+        """Attend within each of the rows x columns equal windows of a block."""
         n, c, height, width = block.shape
         grid = block.reshape(n, c, rows, height // rows, columns, width // columns)
         windows = grid.permute(0, 2, 4, 3, 5, 1).flatten(3, 4).flatten(0, 2)[:, None]
@@ -171,15 +172,16 @@ class ShiftedAttention(nn.Module):
 
 
 class OverlappingAttention(ShiftedAttention):
-    """The published attention: windows that overlap and are blended, and leave strips of many sizes uncovered.
+    """Published attention: overlapping, blended windows, which leave strips uncovered at many image sizes.
 
-    Full attention where both sides fit one window. Otherwise, per axis of n pixels, overlap o = min(8, window / 4,
-    n / 4), stride window - o and (n + o - 1) // stride windows; the last is cut at the border. Windows are blended
-    with linear ramps of o pixels at inner edges. Where the count formula ends early, pixels keep their input.
+    If both sides fit into one window, it is full attention. Otherwise, for an axis of n pixels, the overlap is
+    o = min(8, window / 4, n / 4), the stride is window - o, and there are (n + o - 1) // stride windows; the last one
+    is cut at the border. Windows are blended with linear ramps of o pixels at inner edges. Pixels beyond the last
+    window keep their input.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, H, W), any H and W; what is not covered passes unchanged."""
+        """(N, C, H, W) -> (N, C, H, W), any H and W; uncovered pixels pass through unchanged."""
         full = max(x.shape[-2:]) <= self.window
         rows, columns = (_Axis(n, self.window, full) for n in x.shape[-2:])
         if not rows.count * columns.count:
@@ -193,7 +195,7 @@ class OverlappingAttention(ShiftedAttention):
         inside = _outer(rows.inside(x), columns.inside(x))
         query, key, value = windows.split(self.widths, -1)
         scale = self.scale
-        if self.by_tokens:  # of which the windows cut at the border have fewer
+        if self.by_tokens:  # windows cut at the border have fewer tokens
             query, scale = query * inside.sum(1).rsqrt().repeat(n)[:, None, None, None], 1.0
         attended = attend(query, key, value, scale, inside.repeat(n, 1)[:, None, :, None])[:, 0]
 
@@ -212,7 +214,7 @@ class OverlappingAttention(ShiftedAttention):
 
 
 class _Axis:
-    """Where the published windows lie along one axis of the image."""
+    """Positions of the published windows along one axis of the image."""
 
     def __init__(self, size: int, window: int, full: bool) -> None:
         self.size = size
@@ -223,7 +225,7 @@ class _Axis:
         self.extent = (self.count - 1) * self.stride + self.window
 
     def inside(self, like: Tensor) -> Tensor:
-        """(count, window): 1 for the pixels of each window that lie in the image."""
+        """(count, window): 1 for the pixels of each window that are inside the image."""
         starts = torch.arange(self.count, device=like.device) * self.stride
         places = starts[:, None] + torch.arange(self.window, device=like.device)
         return (places < self.size).to(like.dtype)

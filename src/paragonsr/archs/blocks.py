@@ -23,7 +23,7 @@ class RMSNorm(nn.Module):
 
 
 class LayerScale(nn.Module):
-    """A trained factor per channel (2103.17239)."""
+    """Trained factor per channel (2103.17239)."""
 
     def __init__(self, channels: int, start: float) -> None:
         super().__init__()
@@ -35,10 +35,10 @@ class LayerScale(nn.Module):
 
 
 class LocalPool(nn.Module):
-    """Mean over the window x window neighbourhood of each pixel, by running sums (TLC, 2112.04491).
+    """Mean over the window x window neighbourhood of each pixel, computed by running sums (TLC, 2112.04491).
 
-    Near a border the window is moved inward; where an axis is shorter than the window it is averaged whole. So a
-    training patch no larger than the window is averaged whole, and an image of any size sees the same statistics.
+    Near a border the window is moved inward; an axis shorter than the window is averaged as a whole. So a training
+    patch no larger than the window is averaged as a whole, and images of any size have the same statistics.
     """
 
     def __init__(self, window: int) -> None:
@@ -46,9 +46,9 @@ class LocalPool(nn.Module):
         self.window = window
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, H, W), or size 1 along an axis that is averaged whole (never when exporting)."""
+        """(N, C, H, W) -> (N, C, H, W), with size 1 along axes that are averaged as a whole (never in an export)."""
         kind = x.dtype
-        x = x.to(torch.promote_types(kind, torch.float32))  # running sums need the digits
+        x = x.to(torch.promote_types(kind, torch.float32))  # running sums need the precision
         for axis in (-2, -1):
             size = x.shape[axis]
             if not torch.compiler.is_exporting() and size <= self.window:
@@ -62,12 +62,12 @@ class LocalPool(nn.Module):
 
 
 def make_pool(options: ClassicOptions) -> nn.Module:
-    """The pooling that the options name; with global, (N, C, 1, 1)."""
+    """Build the pooling selected by the options; global pooling gives (N, C, 1, 1)."""
     return LocalPool(options.pool_window) if options.pooling == "local" else nn.AdaptiveAvgPool2d(1)
 
 
 def make_attention(channels: int, options: ClassicOptions, index: int) -> nn.Module:
-    """The window attention that the options name; `index` is the block's number in the network."""
+    """Build the window attention selected by the options; `index` is the block's number in the network."""
     if not options.use_attention:
         return nn.Identity()
     window, by_tokens = options.attention_window, options.attention_scale == "tokens"
@@ -77,7 +77,7 @@ def make_attention(channels: int, options: ClassicOptions, index: int) -> nn.Mod
 
 
 class BandContext(nn.Module):
-    """Depthwise 3x3, 1xK and Kx1 on an eighth of the channels each (InceptionNeXt, 2303.16900); the rest passes."""
+    """Depthwise 3x3, 1xK and Kx1, each on an eighth of the channels (InceptionNeXt, 2303.16900); the rest passes."""
 
     def __init__(self, channels: int, band: int) -> None:
         super().__init__()
@@ -160,7 +160,7 @@ class PublishedBlock(nn.Module):
 
 
 class DualBlock(PublishedBlock):
-    """The same branches, with the norm before the transformer, so that a fresh block is nearly the identity."""
+    """The same branches, with the norm before the transformer, so that a new block is nearly the identity."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
@@ -169,7 +169,7 @@ class DualBlock(PublishedBlock):
 
 
 class ResidualGroup(nn.Module):
-    """Blocks with a skip around them."""
+    """Blocks with a skip connection around them."""
 
     def __init__(self, options: ClassicOptions, first: int, blocks: int) -> None:
         super().__init__()
@@ -183,10 +183,11 @@ class ResidualGroup(nn.Module):
 
 
 class ContentGain(nn.Module):
-    """A gain on the detail, estimated from the LR image: a small convolution net, pooled, then a sigmoid.
+    """Gain on the detail, estimated from the LR image by a small convolutional network, pooling and a sigmoid.
 
-    around_one gives (0.5, 1.5), starting at 1; published gives (0.05, 0.2). A range that reaches 0 does not train: the
-    first steps, when the detail is still noise, drive the gain there, and with it every gradient (measured on S).
+    The range of around_one is (0.5, 1.5), starting at 1; that of published is (0.05, 0.2). A range that includes 0 does
+    not train: while the detail is still noise, the first steps drive the gain, and thus every gradient, to 0 (measured
+    on S).
     """
 
     def __init__(self, options: ClassicOptions) -> None:
@@ -218,7 +219,7 @@ class ContentGain(nn.Module):
 
 
 def icnr_(weight: Tensor, scale: int) -> None:
-    """Initialise a sub-pixel convolution so that the scale^2 sub-pixels of each channel start equal (1707.02937).
+    """Initialise a sub-pixel convolution so that the scale^2 sub-pixels of each channel are equal (1707.02937).
 
     `pixel_shuffle` reads channel c scale^2 + k as sub-pixel k of channel c, so each filter is repeated scale^2 times.
     """
@@ -229,7 +230,7 @@ def icnr_(weight: Tensor, scale: int) -> None:
 
 
 def published_icnr_(weight: Tensor, scale: int) -> None:
-    """The published start, which leaves the sub-pixels unequal: the small filters are tiled in the wrong order."""
+    """Published initialisation, whose sub-pixels are not equal: the small filters are tiled in the wrong order."""
     with torch.no_grad():
         small = torch.empty(weight.shape[0] // scale**2, *weight.shape[1:])
         nn.init.kaiming_normal_(small)

@@ -1,9 +1,9 @@
-"""3x3 convolutions that are trained as sums of branches, and are one 3x3 convolution afterwards.
+"""Reparameterised 3x3 convolutions: trained as sums of branches, and merged into one 3x3 convolution afterwards.
 
 The branches are those of ECB (Zhang et al. 2021, "Edge-oriented convolution block for real-time super resolution"): a
-1x1 convolution; a 1x1 and a 3x3 convolution in a row; a 1x1 convolution followed by a Sobel filter along x, one along
-y, or a Laplacian. Each is linear, so their sum is a 3x3 kernel. It is summed before the convolution (as in SESR,
-2103.09404): a step costs one convolution, as without branches.
+1x1 convolution; a 1x1 followed by a 3x3 convolution; a 1x1 convolution followed by a Sobel filter along x, one along y,
+or a Laplacian. Each is linear, so their sum is a 3x3 kernel. The kernels are summed before the convolution (as in SESR,
+2103.09404), so a step costs one convolution, as without branches.
 """
 
 import copy
@@ -24,15 +24,15 @@ EDGES = torch.tensor(
 )
 """Sobel along x, Sobel along y, Laplacian."""
 EXPANSION = 2
-"""Channels between the two convolutions in a row, per output channel."""
+"""Channels between the 1x1 and the 3x3 convolution, per output channel."""
 
 
 class EdgeBranches(nn.Module):
-    """The kernel that a plain 3x3 kernel and its branches add up to; at first the plain kernel itself.
+    """Sum of a plain 3x3 kernel and its branches; initially equal to the plain kernel.
 
     Args:
-        out_channels: of the convolution.
-        in_channels: of the convolution.
+        out_channels: output channels of the convolution.
+        in_channels: input channels of the convolution.
     """
 
     edges: Tensor
@@ -56,7 +56,7 @@ class EdgeBranches(nn.Module):
 
 
 class BranchedConv(nn.Conv2d):
-    """A 3x3 convolution with branches, made of a plain one, whose weight and bias it holds."""
+    """3x3 convolution with branches, made from a plain one, whose weight and bias it keeps."""
 
     def __init__(self, layer: nn.Conv2d) -> None:
         super().__init__(**_arguments(layer))
@@ -68,21 +68,21 @@ class BranchedConv(nn.Conv2d):
         return self._conv_forward(x, self.branches(self.weight), self.bias)
 
     def plain(self) -> nn.Conv2d:
-        """The convolution without branches, with a weight of its own, that computes the same."""
+        """Equivalent convolution without branches, with its own weight."""
         layer = nn.Conv2d(**_arguments(self))
         layer.weight, layer.bias = nn.Parameter(self.branches(self.weight).detach()), self.bias
         return layer.train(self.training)
 
 
 def add_branches(network: nn.Module) -> None:
-    """Train every 3x3 convolution of a network as a sum of branches; what it computes stays as it is."""
+    """Train every 3x3 convolution of a network as a sum of branches; the output does not change."""
     for name, layer in list(network.named_modules()):
         if type(layer) is nn.Conv2d and layer.kernel_size == (3, 3) and layer.groups == 1:
             network.set_submodule(name, BranchedConv(layer))
 
 
 def merged(network: nn.Module) -> nn.Module:
-    """The network without branches, a copy where it has any: the same function, and the tensors it was built with."""
+    """Equivalent network without branches and with its original tensor names; a copy if it has any branches."""
     if not any(isinstance(layer, BranchedConv) for layer in network.modules()):
         return network
     plain = copy.deepcopy(network)
@@ -93,12 +93,12 @@ def merged(network: nn.Module) -> nn.Module:
 
 
 def _arguments(layer: nn.Conv2d) -> dict[str, Any]:
-    """Those that a convolution was constructed with; its tensors are to be replaced."""
+    """Constructor arguments of a convolution whose tensors will be replaced."""
     names = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "padding_mode")
     return {name: getattr(layer, name) for name in names} | {"bias": layer.bias is not None, "device": "meta"}
 
 
 def _random(*shape: int, fan_in: int) -> Tensor:
-    """PyTorch's start of a convolution with so many inputs."""
+    """PyTorch's initialisation of a convolution with `fan_in` inputs."""
     bound = 1 / math.sqrt(fan_in)
     return torch.empty(shape).uniform_(-bound, bound)

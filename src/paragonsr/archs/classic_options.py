@@ -8,16 +8,16 @@ from pydantic import Field, field_validator, model_validator
 from paragonsr.archs.paragon_options import ParagonOptions
 
 DUAL_ONLY = {"expansion", "band", "layer_scale", "norm_position", "activations", "num_groups"}
-"""Options that mean nothing in a compact body; use_norm, use_channel_mod and fast_body_mode can be off there."""
+"""Options without effect in a compact body; use_norm, use_channel_mod and fast_body_mode may be set to false there."""
 
 
 def _by_structure(*, compact: Any, dual: Any) -> Callable[[dict[str, Any]], Any]:
-    """A default that depends on the structure."""
+    """Default that depends on the structure."""
     return lambda given: dual if given.get("structure") == "dual" else compact
 
 
 class ClassicOptions(ParagonOptions):
-    """The classic family: one image, one pass, all learned work at LR size."""
+    """The classic family: one image, one pass, all learned layers at LR size."""
 
     target = "paragonsr.archs.paragonsr2:build"
     family = "classic"
@@ -37,59 +37,61 @@ class ClassicOptions(ParagonOptions):
 
     structure: Literal["compact", "dual"] = "compact"
     """A12. dual: the published blocks (banded depthwise context, then a depthwise transformer). compact: plain 3x3
-    convolutions with PReLU, whose last one makes the sub-pixels: better at equal parameters and time in nano, xs and s
-    (docs/evidence.md), so it is what nano to s are, unless something is asked for that only dual has."""
+    convolutions with PReLU, the last of which makes the sub-pixels. compact is better at equal parameters and time in
+    nano, xs and s (docs/evidence.md), so it is the default of nano to s, unless an option is set that only dual has."""
     num_feat: int = Field(ge=1)
     """Channels of the body."""
     num_groups: int = Field(ge=1)
-    """Groups of blocks, each with a skip around it (dual); halved by fast_body_mode."""
+    """Groups of blocks, each with a skip connection around it (dual); halved by fast_body_mode."""
     num_blocks: int = Field(ge=1)
-    """Blocks of a group, halved by fast_body_mode (dual); 3x3 convolutions of the body (compact)."""
+    """Blocks per group, halved by fast_body_mode (dual); 3x3 convolutions of the body (compact)."""
     fast_body_mode: bool = True
-    """A8. Halves groups and blocks of a dual body (at least 1 of each); `body_size` tells what is built."""
+    """A8. Halves groups and blocks of a dual body (to at least 1 each); `body_size` gives the result."""
     expansion: float = Field(2.0, gt=0)
     """Hidden channels of a dual block per channel of the body."""
     band: int = Field(11, ge=1)
-    """Length of the horizontal and vertical filters of a dual block, odd."""
+    """Length of the horizontal and vertical filters of a dual block; odd."""
     upsampler_alpha: float = Field(0.35, ge=0, le=1)
     detail_gain: float = Field(0.1, gt=0)
-    """The last convolution starts this much smaller than usual, so that training starts near the skip upsampler."""
+    """Factor on the initial weights of the last convolution, so that training starts near the skip upsampler."""
     layer_scale: float = Field(0.1, gt=0)
-    """A10. Start of the factors on the branches of a dual block; the published 1e-5 starves their gradient."""
+    """A10. Initial factors on the branches of a dual block; the published 1e-5 starves their gradient."""
     use_norm: bool = Field(default_factory=_by_structure(compact=False, dual=True))
     """RMS normalisation in dual blocks."""
     norm_position: Literal["before", "after"] = "before"
-    """A10. Normalise what a branch reads, or, as published, the residual stream itself at the end of each block."""
+    """A10. before: normalise the input of a branch; after: as published, the residual stream at the end of each
+    block."""
     activations: Literal["more", "published"] = "more"
     """A12. more: also after the stem and after the channel mix of a dual block; published: one per block."""
     use_channel_mod: bool = Field(default_factory=_by_structure(compact=False, dual=True))
     """Channel attention in dual blocks."""
     use_attention: bool = False
     """Window attention: in every dual block, or once at the end of a compact body. In S it makes a step several times
-    as long, and at equal time it loses (docs/evidence.md)."""
+    as long, and is worse at equal time (docs/evidence.md)."""
     attention_window: int = Field(32, ge=8)
-    """Side of an attention window, LR pixels."""
+    """Side of an attention window, in LR pixels."""
     attention_windows: Literal["shifted", "overlapping"] = "shifted"
     """A4. shifted: windows that cover every pixel, shifted by half a window in odd blocks; overlapping: as published,
-    blended windows that leave strips of many image sizes uncovered."""
+    blended windows that leave strips uncovered at many image sizes."""
     attention_scale: Literal["key_width", "tokens"] = "key_width"
-    """A5. Logits are divided by the square root of this; tokens, as published, makes attention nearly uniform."""
+    """A5. Quantity whose square root divides the logits; tokens, as published, makes attention nearly uniform."""
     use_content_aware: bool = Field(default_factory=_by_structure(compact=False, dual=True))
-    """A gain on the detail, estimated from the LR image."""
+    """Multiply the detail by a gain estimated from the LR image."""
     content_gain: Literal["around_one", "published"] = "around_one"
     """A7. Range of that gain: (0.5, 1.5), starting at 1; published: (0.05, 0.2), which starves the detail."""
     pooling: Literal["local", "global"] = "local"
-    """A7, A12. What channel_mod and the content gain average over: a neighbourhood of `pool_window`, or, as published,
-    whatever is seen at once - patches in training, whole images at test (see TLC, 2112.04491)."""
+    """A7, A12. Region that channel_mod and the content gain average over. local: a neighbourhood of `pool_window`;
+    global: as published, the whole input - patches in training, whole images at test time (see TLC, 2112.04491)."""
     pool_window: int = Field(64, ge=1)
-    """Side of the local pooling neighbourhood, LR pixels; the training patch should not be smaller."""
+    """Side of the local pooling neighbourhood, in LR pixels; the training patch should not be smaller."""
     subpixel_init: Literal["icnr", "published"] = "icnr"
-    """A3. Start of the sub-pixel convolution: icnr (1707.02937) makes all sub-pixels equal, so free of checkerboard."""
+    """A3. Initialisation of the sub-pixel convolution: icnr (1707.02937) makes all sub-pixels equal, without
+    checkerboard artefacts."""
     luma_body: bool = False
-    """The body of a compact network sees and makes luma alone; colour comes from the skip upsampler. At equal cost
-    the body is deeper or wider by what three colours would take: +0.06 dB of PSNR-Y in Nano (docs/evidence.md)."""
+    """Process only luma in the body of a compact network; colour comes from the skip upsampler. The saved cost allows a
+    deeper or wider body: +0.06 dB of PSNR-Y in Nano at equal cost (docs/evidence.md)."""
     use_channels_last: bool = False
-    """Accepted from older configurations; memory layout is chosen by the training's own `use_channels_last`."""
+    """Accepted for older configurations and ignored; `use_channels_last` of the training sets the memory layout."""
 
     @model_validator(mode="before")
     @classmethod
@@ -121,7 +123,7 @@ class ClassicOptions(ParagonOptions):
 
     @property
     def body_size(self) -> tuple[int, int]:
-        """Groups and blocks per group that a dual body really has."""
+        """Actual number of groups, and of blocks per group, of a dual body."""
         half = 2 if self.fast_body_mode else 1
         return max(1, self.num_groups // half), max(1, self.num_blocks // half)
 
@@ -130,7 +132,7 @@ class NanoOptions(ClassicOptions):
     """10 k parameters."""
 
     type: Literal["paragonsr2_nano"] = "paragonsr2_nano"
-    purpose = "real time on anything, video players, CPUs"
+    purpose = "real time on any hardware, video players, CPUs"
     legacy = ClassicOptions.legacy | {"upsampler_alpha": 0.4}
     num_feat: int = Field(default_factory=_by_structure(compact=16, dual=12), ge=1)
     num_groups: int = Field(1, ge=1)
@@ -147,7 +149,7 @@ class MicroOptions(ClassicOptions):
     """20 k parameters."""
 
     type: Literal["paragonsr2_micro"] = "paragonsr2_micro"
-    purpose = "fast on weak hardware, a little better than nano"
+    purpose = "fast on weak hardware, slightly better than nano"
     legacy = ClassicOptions.legacy | {"upsampler_alpha": 0.45}
     num_feat: int = Field(16, ge=1)
     num_groups: int = Field(1, ge=1)
@@ -198,7 +200,7 @@ class MOptions(ClassicOptions):
     """1.3 M parameters."""
 
     type: Literal["paragonsr2_m"] = "paragonsr2_m"
-    purpose = "quality before speed"
+    purpose = "quality over speed"
     legacy = ClassicOptions.legacy | {"upsampler_alpha": 0.5}
     structure: Literal["compact", "dual"] = "dual"
     num_feat: int = Field(64, ge=1)
@@ -225,7 +227,7 @@ class XLOptions(ClassicOptions):
     """14.5 M parameters."""
 
     type: Literal["paragonsr2_xl"] = "paragonsr2_xl"
-    purpose = "the highest PSNR, whatever it costs"
+    purpose = "the highest PSNR at any cost"
     legacy = ClassicOptions.legacy | {"upsampler_alpha": 0.6, "use_attention": False}
     structure: Literal["compact", "dual"] = "dual"
     num_feat: int = Field(128, ge=1)

@@ -1,4 +1,4 @@
-"""What a network costs."""
+"""Cost of a network: parameters and multiply-accumulates."""
 
 import copy
 
@@ -7,13 +7,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def count_parameters(network: nn.Module) -> int:
-    """All parameters, frozen ones included."""
+    """Count all parameters, including frozen ones."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 
 def count_macs(network: nn.Module, height: int, width: int) -> int:
-    """Multiply-accumulates of all convolutions, matrix products and attentions for one LR image of height x width."""
-    frozen = copy.deepcopy(network).eval().requires_grad_(False)  # the counter trips over views of trained tensors
+    """Count the multiply-accumulates of convolutions, matrix products and attention for one LR image."""
+    frozen = copy.deepcopy(network).eval().requires_grad_(False)  # the counter fails on views of trainable tensors
     image = next(frozen.parameters()).new_zeros(1, 3, height, width)
     with FlopCounterMode(display=False) as counter:
         frozen(image)

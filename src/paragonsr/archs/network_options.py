@@ -1,4 +1,4 @@
-"""What the options of all networks share, ours and those of other projects."""
+"""Base options of all networks, ours and those of other projects."""
 
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -20,22 +20,22 @@ class NetworkOptions(Variant):
     registry: ClassVar[Registry[type["NetworkOptions"]]] = Registry("paragonsr.archs")
 
     family: ClassVar[str]
-    """Which group of networks it belongs to: classic, release, or another project's."""
+    """Family of the network: classic, release, or another project's."""
     purpose: ClassVar[str]
-    """One line: whom it is for."""
+    """Intended use, in one line."""
     scales: ClassVar[tuple[int, ...]] = SCALES
-    """Scales that it can be built for."""
+    """Supported scales."""
     precisions: ClassVar[tuple[str, ...]] = ("fp32", "bf16", "fp16")
-    """Floating types in which it trains and infers."""
+    """Supported floating-point types for training and inference."""
     legacy: ClassVar[dict[str, Any]] = {}
-    """Values of the options under which it is the published network."""
+    """Option values that give the published network."""
 
     renamed: ClassVar[dict[str, str]] = {}
-    """Earlier name -> name of an option, for configurations and weights of before."""
+    """Old name -> current name of an option, for older configurations and weights."""
 
     @classmethod
     def current(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Values under today's names of the options; an earlier name beside today's stays, and is then refused."""
+        """Rename old options; an old name given together with the current one is kept, and later refused."""
         return {name if (name := cls.renamed.get(key, key)) not in values else key: v for key, v in values.items()}
 
     @model_validator(mode="before")
@@ -45,18 +45,18 @@ class NetworkOptions(Variant):
 
     @classmethod
     def published(cls, **given: Any) -> Self:
-        """The options of the published network; those given win."""
+        """Options of the published network; values in `given` win."""
         return cls(**(cls.legacy | cls.current(given)))
 
     def given(self) -> dict[str, Any]:
-        """The options that were written out, without those left at their default."""
+        """Options that were set explicitly."""
         return self.model_dump(exclude_unset=True, exclude={"type"})
 
     def build(self, *, scale: int = 2) -> "nn.Module":  # type: ignore[override]
-        """The network, with random weights, taking (N, 3, H, W) in [0, 1] to (N, 3, scale H, scale W).
+        """Build the network with random weights; it takes (N, 3, H, W) in [0, 1] to (N, 3, scale H, scale W).
 
         Raises:
-            UserError: the network is not made for this scale.
+            UserError: the network does not support this scale.
         """
         if scale not in self.scales:
             raise UserError(

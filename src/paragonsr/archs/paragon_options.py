@@ -1,4 +1,4 @@
-"""Options that both of our families share."""
+"""Options shared by both of our families."""
 
 from typing import Any, ClassVar, Literal
 
@@ -8,17 +8,16 @@ from paragonsr.archs.network_options import NetworkOptions
 
 
 class ParagonOptions(NetworkOptions):
-    """What both families share: the fixed upscaling that the learned detail is added to."""
+    """Options of the fixed upscaling that the learned detail is added to."""
 
     legacy: ClassVar[dict[str, Any]] = {"skip_upsampler": "published", "skip_padding": "zero"}
     renamed: ClassVar[dict[str, str]] = {"base": "skip_upsampler", "base_padding": "skip_padding"}
 
     skip_upsampler: Literal["mks2021", "bicubic", "published"] = "mks2021"
-    """A1. The fixed upscaling that the learned detail is added to. mks2021: Magic Kernel Sharp 2021, 34.83 dB on Set5
-    x2 at the default alpha; bicubic: interpolation with a = -0.5, 33.68 dB at alpha 0; published: nearest neighbour
-    and a five-tap blur."""
+    """A1. Fixed upscaling that the learned detail is added to. mks2021: Magic Kernel Sharp 2021, 34.83 dB on Set5 x2 at
+    the default alpha; bicubic: interpolation with a = -0.5, 33.68 dB at alpha 0; published: nearest neighbour and a
+    five-tap blur."""
     skip_padding: Literal["replicate", "zero"] = "replicate"
-    """A2. What lies beyond the border for the skip upsampler; zero, as published, darkens the outermost pixels by
-    31-53%."""
+    """A2. Padding of the skip upsampler; zero, as published, darkens the outermost pixels by 31-53%."""
     upsampler_alpha: float = Field(0.35, ge=0, le=1)
-    """A1. Strength of the filter before the upscaling: it sharpens; with `skip_upsampler: published` it blurs."""
+    """A1. Strength of the sharpening filter before the upscaling; with `skip_upsampler: published` it blurs."""

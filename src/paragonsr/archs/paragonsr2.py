@@ -1,6 +1,6 @@
 """The classic family: paragonsr2_nano ... paragonsr2_xl.
 
-SR image = skip_upsampler(LR) + learned detail(LR). All learned work before the sub-pixel convolution is at LR size.
+SR image = skip_upsampler(LR) + learned detail(LR). All learned layers up to the sub-pixel convolution work at LR size.
 """
 
 import math
@@ -28,16 +28,16 @@ class SubPixelUpsampler(nn.Module):
 
 
 class ParagonSR2(nn.Module):
-    """The dual-block structure, tensor for tensor the published one where the options are.
+    """Network of dual blocks; with the published options, its tensors are those of the published network.
 
     Args:
-        options: of one size of the classic family.
+        options: options of one size of the classic family.
         scale: HR side / LR side.
 
     Attributes:
         options, scale: as given.
-        receptive_field: LR pixels around a pixel that its SR pixels depend on; None: the whole image.
-        grid: LR pixels that the origin of a tile must be a multiple of for the tile to equal the whole.
+        receptive_field: LR pixels around a pixel that its SR pixels depend on; None for the whole image.
+        grid: the origin of a tile, in LR pixels, must be a multiple of this for exact tiling.
     """
 
     def __init__(self, options: ClassicOptions, scale: int) -> None:
@@ -88,16 +88,17 @@ class ParagonSR2(nn.Module):
 LUMA = (torch.tensor([65.481, 128.553, 24.966], device="cpu") / 219).view(1, 3, 1, 1)
 """Weights of red, green and blue in luma (BT.601), which sum to 1."""
 DEEP = 6
-"""Convolutions from which on a compact body needs He's start (1502.01852) for its signal to arrive. Against PyTorch's:
-36.47 to 35.12 dB in s (10 convolutions, Set5 x2, 100 s of training), +0.06 in xs (8), but -0.12 in nano (3)."""
+"""Number of convolutions from which a compact body needs He initialisation (1502.01852) for its signal to get through.
+Compared with PyTorch's: 36.47 against 35.12 dB in s (10 convolutions, Set5 x2, 100 s of training), +0.06 dB in xs (8),
+but -0.12 dB in nano (3)."""
 
 
 class CompactParagonSR2(nn.Module):
-    """Plain 3x3 convolutions with PReLU at LR size; the last one makes the sub-pixels of the detail itself.
+    """Plain 3x3 convolutions with PReLU at LR size; the last one directly makes the sub-pixels of the detail.
 
-    At nano's size a hidden convolution buys more than anything else does: the published nano, whose network holds one
-    activation, is 1.2 dB behind five such convolutions of the same size (Set5 x2). Arguments and attributes as of
-    `ParagonSR2`.
+    At nano's size, hidden convolutions are the best use of parameters: the published nano, which has a single
+    activation, is 1.2 dB behind five such convolutions of the same size (Set5 x2). Arguments and attributes are those
+    of `ParagonSR2`.
     """
 
     luma: Tensor
@@ -131,7 +132,7 @@ class CompactParagonSR2(nn.Module):
             for layer in self.body:
                 if isinstance(layer, nn.Conv2d):
                     assert layer.bias is not None
-                    nn.init.kaiming_normal_(layer.weight, a=0.25)  # PReLU's first slope
+                    nn.init.kaiming_normal_(layer.weight, a=0.25)  # PReLU's initial slope
                     nn.init.zeros_(layer.bias)
         init = icnr_ if self.options.subpixel_init == "icnr" else published_icnr_
         init(self.conv_out.weight, self.scale)
@@ -153,7 +154,7 @@ class CompactParagonSR2(nn.Module):
 
 
 def build(options: ClassicOptions, *, scale: int) -> ParagonSR2 | CompactParagonSR2:
-    """The network of the classic family that the options describe."""
+    """Build the network of the classic family described by the options."""
     return (CompactParagonSR2 if options.structure == "compact" else ParagonSR2)(options, scale)
 
 
@@ -170,7 +171,7 @@ def _receptive_field(options: ClassicOptions, detail: int, skip: int) -> int | N
     if pools and options.pooling == "global":
         return None
     if options.use_attention and options.attention_windows == "overlapping":
-        return None  # which windows there are depends on the size of the image
+        return None  # the windows depend on the size of the image
     content = 6 + options.pool_window if options.use_content_aware else 0
     return max(detail, skip, content)
 

@@ -9,11 +9,11 @@ from paragonsr.archs.release_options import ReleaseOptions
 from paragonsr.archs.skip_upsampler import build_skip_upsampler
 
 CONV_REACH = {"nano": 1, "stream": 4, "photo": 1, "pro": 1}
-"""LR pixels that the convolutions of one block reach."""
+"""Reach of the convolutions of one block, in LR pixels."""
 
 
 class BlockGroup(nn.Module):
-    """Blocks in a row; a group only names tensors."""
+    """Sequence of blocks; a group only affects the names of tensors."""
 
     def __init__(self, options: ReleaseOptions, first: int) -> None:
         super().__init__()
@@ -32,13 +32,13 @@ class ParagonSR2Release(nn.Module):
     """SR image = skip_upsampler(LR) + detail_gain * detail(LR); tensors as published.
 
     Args:
-        options: of one network of the release family.
+        options: options of one network of the release family.
         scale: HR side / LR side.
 
     Attributes:
         options, scale: as given.
-        receptive_field: LR pixels around a pixel that its SR pixels depend on; None: the whole image.
-        grid: LR pixels that the origin of a tile must be a multiple of for the tile to equal the whole.
+        receptive_field: LR pixels around a pixel that its SR pixels depend on; None for the whole image.
+        grid: the origin of a tile, in LR pixels, must be a multiple of this for exact tiling.
     """
 
     def __init__(self, options: ReleaseOptions, scale: int) -> None:
@@ -79,5 +79,5 @@ class ParagonSR2Release(nn.Module):
 
 
 def build(options: ReleaseOptions, *, scale: int) -> ParagonSR2Release:
-    """The network of the release family that the options describe."""
+    """Build the network of the release family described by the options."""
     return ParagonSR2Release(options, scale)

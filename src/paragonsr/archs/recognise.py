@@ -1,4 +1,4 @@
-"""Which published network the tensors of a file belong to, where the file does not say."""
+"""Recognition of the published network that a file's tensors belong to, for files without metadata."""
 
 from typing import Any, TypeVar
 
@@ -20,14 +20,14 @@ Kind = TypeVar("Kind", bound=NetworkOptions)
 def recognise(
     where: str, state: State, arch: str | None, scale: int | None, options: dict[str, Any]
 ) -> tuple[ParagonOptions, int] | None:
-    """Options and scale of the published network whose tensors these are; with none, the given arch, or nothing.
+    """Find options and scale of the published network with these tensors; if there is none, the given arch, or nothing.
 
     Args:
-        where: the file, for messages.
-        state: its tensors.
-        arch: name in NETWORKS; all are tried without it.
-        scale: HR side / LR side; found from the sub-pixel convolution without it.
-        options: what the user says; it wins over what the tensors show.
+        where: name of the file, for messages.
+        state: tensors of the file.
+        arch: name in NETWORKS; by default all are tried.
+        scale: HR side / LR side; by default derived from the sub-pixel convolution.
+        options: options given by the user; they win over those derived from the tensors.
     """
     scale = scale or _scale(state) or 2
     parts = _parts(state)
@@ -37,7 +37,7 @@ def recognise(
             continue
         known = kind.legacy | {part: value for part, value in parts.items() if part in kind.model_fields}
         bodies: list[dict[str, Any]] = [{}]
-        if kind.family == "classic":  # whose body may be halved
+        if kind.family == "classic":  # its body may be halved
             bodies += [{"fast_body_mode": True}, {"fast_body_mode": False}]
         for body in bodies:
             made = make_options(where, kind, known | body | given)
@@ -51,17 +51,17 @@ def recognise(
 
 
 class _Unfilled(TorchFunctionMode):
-    """Skips the draw of initial values: on tensors without memory torch takes a second for it, to load its compiler."""
+    """Skips drawing initial values, for which torch loads its compiler on meta tensors (a second)."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return args[0] if func is Tensor.normal_ else func(*args, **(kwargs or {}))
 
 
 def make_options(where: str, kind: type[Kind], values: dict[str, Any]) -> Kind:
-    """Options from values that a file or a user gave.
+    """Build options from values in a file or from the user.
 
     Raises:
-        UserError: an unknown name or a wrong value.
+        UserError: an unknown name or an invalid value.
     """
     try:
         return kind(**values)
@@ -74,7 +74,7 @@ def make_options(where: str, kind: type[Kind], values: dict[str, Any]) -> Kind:
 
 
 def with_taps_of(network: nn.Module, state: State) -> State:
-    """The tensors with the fixed taps of this network's skip upsampler: only a published one keeps taps in files."""
+    """Add the fixed taps of this network's skip upsampler to the tensors: only published networks' files have them."""
     prefixes = ("magic_upsampler.", "base.")
     taps = {name: tensor for name, tensor in network.state_dict().items() if name.startswith(prefixes)}
     if not taps:
@@ -95,7 +95,7 @@ def few(sizes: dict[str, tuple[int, ...]]) -> str:
 
 
 def _scale(state: State) -> int | None:
-    """The scale of a published network: its sub-pixel convolution has scale^2 times as many outputs as inputs."""
+    """Scale of a published network: its sub-pixel convolution has scale^2 times as many outputs as inputs."""
     for name in ("upsampler_net.up_conv.weight", "up.0.weight"):
         if name in state and state[name].ndim == 4:
             return round(float(state[name].shape[0] / state[name].shape[1]) ** 0.5)
@@ -103,7 +103,7 @@ def _scale(state: State) -> int | None:
 
 
 def _parts(state: State) -> dict[str, Any]:
-    """Optional parts of a published network, by the names of its tensors."""
+    """Optional parts of a published network, recognised by the names of its tensors."""
     marks = {
         "use_attention": ".attention.",
         "use_content_aware": "content_processor.",

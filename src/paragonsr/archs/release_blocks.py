@@ -27,9 +27,9 @@ class ReleaseNorm(nn.Module):
 
 
 def rotary_angles(window: int, width: int, like: Tensor) -> Tensor:
-    """Angles (window * window, width / 2) by which pairs of channels are turned: half by the row, half by the column.
+    """Rotation angles (window * window, width / 2) of the channel pairs: half depend on the row, half on the column.
 
-    Axial rotary embedding, 2403.13298, base 100. An odd pair more turns by the row.
+    Axial rotary embedding, 2403.13298, base 100. If the number of pairs is odd, the extra one depends on the row.
     """
     place = torch.arange(window, device=like.device, dtype=torch.float32)
     pairs = (-(-(width // 2) // 2), width // 2 // 2)
@@ -39,7 +39,7 @@ def rotary_angles(window: int, width: int, like: Tensor) -> Tensor:
 
 
 def rotate(x: Tensor, angles: Tensor) -> Tensor:
-    """Turn the channel pairs (i, i + width / 2) of (..., tokens, width) by `angles`."""
+    """Rotate the channel pairs (i, i + width / 2) of (..., tokens, width) by `angles`."""
     cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
     a, b = x[..., : angles.shape[-1]], x[..., angles.shape[-1] : 2 * angles.shape[-1]]
     return torch.cat([a * cos - b * sin, a * sin + b * cos, x[..., 2 * angles.shape[-1] :]], -1)
@@ -88,7 +88,7 @@ class NanoBlock(nn.Module):
 
 
 class StreamBlock(nn.Module):
-    """stream: two depthwise 3x3 of different reach, fused, then a gated depthwise unit."""
+    """stream: two depthwise 3x3 with different dilation, fused, then a gated depthwise unit."""
 
     def __init__(self, options: ReleaseOptions, index: int) -> None:
         super().__init__()

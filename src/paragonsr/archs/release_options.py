@@ -21,41 +21,41 @@ class ReleaseOptions(ParagonOptions):
         "export_keeps_attention": False,
         "pooling": "global",
         "layer_scale": 1e-5,
-        "upsampler_alpha": 0.0,  # R5: what the published weights were trained with; the published code said 0.3 or 0.4
+        "upsampler_alpha": 0.0,  # R5: used to train the published weights, although the published code has 0.3 or 0.4
     }
 
     in_chans: Literal[3] = 3
-    """Channels of the image; only RGB."""
+    """Channels of the image; RGB only."""
     num_feat: int = Field(64, ge=4)
     """Channels of the body."""
     num_groups: int = Field(4, ge=1)
-    """Groups of blocks; they only name the tensors."""
+    """Groups of blocks; they only affect the names of the tensors."""
     num_blocks: int = Field(4, ge=1)
-    """Blocks of a group."""
+    """Blocks per group."""
     detail_gain: float = Field(0.1, gt=0)
-    """Start of the factor on the learned detail; it is trained."""
+    """Initial value of the trained factor on the learned detail."""
     layer_scale: float = Field(0.1, gt=0)
-    """Start of the factors on the branches of a block."""
+    """Initial factors on the branches of a block."""
     attention_mode: Literal["sdpa", "flex", "none"] | None = "sdpa"
-    """Window attention (photo, pro): none leaves it out; flex, from older configurations, is the same as sdpa."""
+    """Window attention (photo, pro): none removes it; flex, from older configurations, is the same as sdpa."""
     window_size: int = Field(16, ge=2)
-    """R5. Side of an attention window, LR pixels; stored with the weights."""
+    """R5. Side of an attention window, in LR pixels; stored with the weights."""
     window_mask: bool = True
-    """R1, R2. Keeps opposite borders and padding from attending to each other; False, as published, mixes them."""
+    """R1, R2. Keep opposite borders and padding from attending to each other; false, as published, mixes them."""
     positions: Literal["rotary", "none"] = "rotary"
-    """R3. Whether attention knows where pixels lie: rotary embedding on both axes (2403.13298); none, as published."""
+    """R3. Positional encoding of the attention: rotary embedding on both axes (2403.13298); none, as published."""
     attention_scales: Literal["own", "shared"] = "own"
-    """R4. Whether a photo block's attention has factors of its own or shares the convolutions', as published."""
+    """R4. Whether a photo block's attention has its own factors or, as published, shares those of the convolutions."""
     export_safe: bool = False
-    """Accepted from older configurations; see export_keeps_attention."""
+    """Accepted for older configurations; see export_keeps_attention."""
     export_keeps_attention: bool = True
-    """R6. False, as published, leaves attention out where export_safe is set; it is exportable as it stands."""
+    """R6. false, as published, removes attention if export_safe is set; attention can be exported as it is."""
     pooling: Literal["local", "global"] = "local"
-    """What channel attention (pro) averages over: see the classic family."""
+    """Region that channel attention (pro) averages over: see the classic family."""
     pool_window: int = Field(64, ge=1)
-    """Side of the local pooling neighbourhood, LR pixels."""
+    """Side of the local pooling neighbourhood, in LR pixels."""
     use_checkpointing: bool = False
-    """Recomputes blocks in the backward pass: a third more time, far less memory; same result."""
+    """Recompute blocks in the backward pass: a third more time, far less memory, same result."""
 
     @property
     def has_attention(self) -> bool:
@@ -80,7 +80,7 @@ class StreamOptions(ReleaseOptions):
     """110 k parameters."""
 
     type: Literal["paragonsr2_stream"] = "paragonsr2_stream"
-    purpose = "compressed video, with a wider view"
+    purpose = "compressed video, with a larger receptive field"
     block = "stream"
     num_feat: int = Field(32, ge=4)
     num_groups: int = Field(2, ge=1)
@@ -99,7 +99,7 @@ class ProOptions(ReleaseOptions):
     """2 M parameters."""
 
     type: Literal["paragonsr2_pro"] = "paragonsr2_pro"
-    purpose = "the best of the release family, slow"
+    purpose = "the best of the release family, but slow"
     block = "pro"
     num_groups: int = Field(6, ge=1)
     num_blocks: int = Field(6, ge=1)

@@ -1,11 +1,11 @@
-"""The fixed upscaling that the learned detail is added to.
+"""Skip upsamplers: the fixed upscaling that the learned detail is added to.
 
-`PhaseUpsampler` is the default: every output phase of a separable interpolation kernel is one filter at LR size, and
+`PhaseUpsampler` is the default: every output phase of a separable interpolation kernel is a filter at LR size, and
 the sub-pixels are interleaved at the end. Measured on Set5 (MATLAB bicubic LR, PSNR-Y x2 / x3 / x4 / x8): bicubic
 33.68 / 30.40 / 28.43 / 24.40, Lanczos-3 34.32 / 30.83 / 28.81 / 24.64, Magic Kernel Sharp 2021 34.13 / 30.69 / 28.69 /
-24.57, and with the sharpening below at alpha 0.35 34.83 at x2 and 29.19 at x4.
+24.57; with the sharpening below at alpha 0.35: 34.83 at x2 and 29.19 at x4.
 
-`PublishedUpsampler` is what the published networks did, for their weights.
+`PublishedUpsampler` is that of the published networks, for their weights.
 """
 
 import math
@@ -18,14 +18,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 LOW_PASS = (-1 / 32, 0.0, 9 / 32, 16 / 32, 9 / 32, 0.0, -1 / 32)
-"""Half-band low-pass; the published networks called it sharpening."""
+"""Half-band low-pass filter, which the published networks called sharpening."""
 BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 Padding = Literal["replicate", "zero"]
 Naming = Literal["classic", "release"]
 
 
 def bicubic(x: float) -> float:
-    """Keys' cubic convolution kernel, a = -0.5 (IEEE TASSP 29, 1981): MATLAB's bicubic. Zero from |x| = 2 on."""
+    """Keys' cubic convolution kernel, a = -0.5 (IEEE TASSP 29, 1981): MATLAB's bicubic. Zero for |x| >= 2."""
     x = abs(x)
     if x <= 1:
         return 1.5 * x**3 - 2.5 * x**2 + 1
@@ -33,7 +33,7 @@ def bicubic(x: float) -> float:
 
 
 def mks2021(x: float) -> float:
-    """Magic Kernel Sharp 2021, John Costella, johncostella.com/magic. Zero from |x| = 4.5 on."""
+    """Magic Kernel Sharp 2021, John Costella, johncostella.com/magic. Zero for |x| >= 4.5."""
     x = abs(x)
     if x <= 0.5:
         return 577 / 576 - 239 / 144 * x**2
@@ -48,13 +48,13 @@ def mks2021(x: float) -> float:
 
 KERNELS: dict[str, Callable[[float], float]] = {"bicubic": bicubic, "mks2021": mks2021}
 RADII = {"bicubic": 2, "mks2021": 4}
-"""LR pixels on each side of the nearest one that a kernel reaches."""
+"""Reach of a kernel on each side of the nearest LR pixel, in LR pixels."""
 
 
 def phase_taps(kernel: str, scale: int, alpha: float) -> Tensor:
-    """Filters (scale, taps), one for each sub-pixel of an LR pixel along one axis; each sums to 1.
+    """Filters (scale, taps), one per sub-pixel of an LR pixel along one axis; each sums to 1.
 
-    Sub-pixel p of LR pixel i lies at i + (p + 0.5) / scale - 0.5. The kernel is preceded by the sharpening filter
+    Sub-pixel p of LR pixel i is at i + (p + 0.5) / scale - 0.5. The kernel is preceded by the sharpening filter
     identity + alpha (identity - LOW_PASS).
     """
     radius = RADII[kernel]
@@ -71,7 +71,7 @@ def phase_taps(kernel: str, scale: int, alpha: float) -> Tensor:
 
 
 class FixedUpsampler(nn.Module, ABC):
-    """What all skip upsamplers share: full precision, since their rounding would limit the whole network."""
+    """Base of all skip upsamplers; computes in full precision, since rounding would limit the whole network."""
 
     radius: int
     """LR pixels on each side that an SR pixel depends on."""
@@ -85,7 +85,7 @@ class FixedUpsampler(nn.Module, ABC):
 
     @abstractmethod
     def upscale(self, x: Tensor) -> Tensor:
-        """What `forward` does, in the precision of x."""
+        """Upscale in the precision of x; called by `forward`."""
 
 
 class PhaseUpsampler(FixedUpsampler):
@@ -95,7 +95,7 @@ class PhaseUpsampler(FixedUpsampler):
         kernel: a name in KERNELS.
         scale: HR side / LR side.
         alpha: strength of the sharpening in [0, 1]; 0 is the plain kernel.
-        padding: beyond the border lies the outermost pixel, or zero.
+        padding: values beyond the border: the outermost pixel, or zero.
     """
 
     vertical: Tensor
@@ -117,7 +117,7 @@ class PhaseUpsampler(FixedUpsampler):
 
 
 class SeparableFilter(nn.Module):
-    """A symmetric filter along rows, then columns, as two frozen depthwise convolutions named as the family names them.
+    """Symmetric filter along rows, then columns, as two frozen depthwise convolutions with the family's tensor names.
 
     The release family also stores the taps themselves, as `kernel`.
     """
@@ -143,9 +143,9 @@ class SeparableFilter(nn.Module):
 
 
 class PublishedUpsampler(FixedUpsampler):
-    """The published one: a blend with LOW_PASS by alpha, nearest neighbour, BINOMIAL at HR size.
+    """Published upsampler: blend with LOW_PASS by alpha, nearest neighbour, BINOMIAL at HR size.
 
-    Same arguments as `PhaseUpsampler`; the larger alpha, the blurrier.
+    Same arguments as `PhaseUpsampler`; a larger alpha blurs more.
     """
 
     def __init__(self, scale: int, alpha: float, padding: Padding, naming: Naming) -> None:
@@ -166,7 +166,7 @@ class PublishedUpsampler(FixedUpsampler):
 
 
 def build_skip_upsampler(kind: str, scale: int, alpha: float, padding: Padding, naming: Naming) -> FixedUpsampler:
-    """The module that the options `skip_upsampler`, `upsampler_alpha` and `skip_padding` name."""
+    """Build the module selected by the options `skip_upsampler`, `upsampler_alpha` and `skip_padding`."""
     if kind == "published":
         return PublishedUpsampler(scale, alpha, padding, naming)
     return PhaseUpsampler(kind, scale, alpha, padding)

@@ -1,9 +1,9 @@
-"""Any super-resolution network that spandrel knows, trained and used like ours.
+"""Adapter for every super-resolution network that spandrel knows, so that it is trained and used like ours.
 
-spandrel builds networks from weights alone: it reads the arguments of a constructor off the tensors. Here the
-constructor is called with the user's arguments, and spandrel is then shown the tensors of the result. That tells what
-only its descriptor knows - scale, channels, sizes that the network takes - and proves that programs which use spandrel
-will load what is trained; where they would compute something else, it is said at once.
+spandrel builds networks from weights alone: it derives the constructor arguments from the tensors. Here the constructor
+is called with the user's arguments, and spandrel then loads the resulting tensors. That gives what only its descriptor
+knows (scale, channels, supported sizes) and proves that programs using spandrel can load the trained network; if they
+would compute something else, a warning says so at once.
 """
 
 import functools
@@ -21,24 +21,24 @@ from paragonsr.archs.spandrel_options import SpandrelOptions
 from paragonsr.errors import UserError
 
 SCALE_ARGUMENTS = ("upscale", "scale", "upscaling_factor", "upscale_factor", "up_scale")
-"""What constructors call the scale."""
+"""Names of the scale in constructors."""
 CHANNEL_ARGUMENTS = ("num_in_ch", "num_out_ch")
-"""Arguments that some constructors have no default for; here it is 3, RGB."""
+"""Arguments for which some constructors have no default; 3 (RGB) is used."""
 PROBE = 32
-"""Side of the image on which our network and spandrel's are compared, LR pixels."""
+"""Side of the image on which our network and spandrel's are compared, in LR pixels."""
 
 log = logging.getLogger(__name__)
 _torchvision: list[torch.library.Library] = []
 
 
 def import_spandrel() -> Any:
-    """The package spandrel.
+    """Import spandrel.
 
-    It imports torchvision, whose wheels are built for CUDA and miss two operators beside a torch for CPUs. Nothing that
-    spandrel's networks compute needs them, so then their schemas are declared, for the import to succeed.
+    It imports torchvision, whose wheels are built for CUDA and lack two operators when used with a CPU build of torch.
+    spandrel's networks do not need them, so in that case their schemas are declared to make the import succeed.
 
     Raises:
-        UserError: it is not installed.
+        UserError: spandrel is not installed.
     """
     missing = [package for package in ("spandrel", "torchvision") if find_spec(package) is None]
     if missing:
@@ -51,7 +51,7 @@ def import_spandrel() -> Any:
         library = torch.library.Library("torchvision", "DEF")
         for name in ("nms", "qnms"):
             library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        _torchvision.append(library)  # what it declares ends with it
+        _torchvision.append(library)  # its declarations end when it is deleted
     return importlib.import_module("spandrel")
 
 
@@ -67,28 +67,28 @@ def networks() -> dict[str, tuple[type[nn.Module], Any]]:
         module = inspect.getmodule(type(support.architecture))
         for name in getattr(module, "__all__", ()):
             kind = getattr(module, name)
-            # Each of spandrel's network classes keeps the arguments that it was called with.
+            # Each of spandrel's network classes records its constructor arguments.
             if inspect.isclass(kind) and issubclass(kind, nn.Module) and hasattr(kind, "hyperparameters"):
                 found[name] = kind, support.architecture
     return found
 
 
 class SpandrelNetwork(nn.Module):
-    """A network of spandrel's with the manners of ours: any image size, and tensors called as its project calls them.
+    """Network from spandrel that works like ours: any image size, and the tensor names of its own project.
 
-    Images are extended by reflection to the sizes that the network takes, as spandrel does, and the result is cut.
+    As in spandrel, images are padded by reflection to a size that the network supports, and the result is cropped.
 
     Args:
-        options: which network, and its arguments.
+        options: name of the network, and its arguments.
         scale: HR side / LR side.
 
     Attributes:
         options, scale: as given.
-        receptive_field: None, for it is not known.
-        grid: LR pixels that the origin of a tile must be a multiple of.
+        receptive_field: None, because it is not known.
+        grid: the origin of a tile, in LR pixels, must be a multiple of this.
 
     Raises:
-        UserError: spandrel has no such network, it takes no such argument, or it is not one for RGB at this scale.
+        UserError: spandrel has no such network, the network has no such argument, or it is not for RGB at this scale.
     """
 
     def __init__(self, options: SpandrelOptions, scale: int) -> None:
@@ -117,13 +117,13 @@ class SpandrelNetwork(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) in [0, 1] -> (N, 3, scale H, scale W), not clamped."""
         if torch.is_inference_mode_enabled():
-            # Some networks rewrite parameters when they infer (SPAN), and such parameters could not be trained again.
+            # Some networks (SPAN) replace parameters during inference, which could then not be trained any more.
             with torch.inference_mode(False), torch.no_grad():
                 return self._forward(x.clone())
         return self._forward(x)
 
     def freeze(self) -> None:
-        """Compute once what some networks rewrite at every inference (SPAN merges its convolutions): for a graph."""
+        """Precompute what some networks recompute at every inference (SPAN merges its convolutions), for export."""
         self.eval()(torch.zeros(1, 3, PROBE, PROBE))
         for module in self.network.modules():
             if hasattr(module, "update_params"):
@@ -137,7 +137,7 @@ class SpandrelNetwork(nn.Module):
         return upscaled[..., : height * self.scale, : width * self.scale]
 
     def _places(self, size: int, other: int, like: Tensor) -> Tensor:
-        """Which pixel of an axis stands at each place of the extended axis: reflected once, then the last repeated."""
+        """Source pixel of each position on the padded axis: reflected once, then the last one repeated."""
         size_wanted = torch.sym_max(size, other) if self.square else size
         wanted = torch.sym_max(size_wanted, self.minimum)
         place = torch.arange((wanted + self.grid - 1) // self.grid * self.grid, device=like.device)
@@ -145,7 +145,7 @@ class SpandrelNetwork(nn.Module):
 
     @torch.no_grad()
     def _compare(self, name: str, theirs: nn.Module) -> None:
-        """Say so where spandrel, given the weights alone, builds a network that computes something else."""
+        """Warn if spandrel, given only the weights, builds a network that computes something else."""
         training = self.training
         image = torch.rand(1, 3, PROBE, PROBE, generator=torch.Generator().manual_seed(0))
         try:
@@ -153,7 +153,7 @@ class SpandrelNetwork(nn.Module):
         except Exception as error:  # as with the constructor
             raise _unfit(name, error) from error
         if ours.shape[-2:] != (PROBE * self.scale, PROBE * self.scale):
-            raise UserError(f"{name} is not a network from one image to one larger image", where="network_g")
+            raise UserError(f"{name} is not a network that upscales a single image", where="network_g")
         own = self.network
         self.network = theirs.eval()
         same = torch.equal(ours, self(image))
@@ -161,17 +161,17 @@ class SpandrelNetwork(nn.Module):
         self.train(training)
         if not same:
             log.warning(
-                "%s: programs that use spandrel cannot tell all of these arguments from the weights, and compute "
-                "something else with them",
+                "%s: programs that use spandrel cannot derive all of these arguments from the weights, and will "
+                "compute something else with them",
                 name,
             )
 
 
 def detect(where: str, state: State) -> tuple[dict[str, Any], State]:
-    """The network that spandrel finds in tensors: `network`, `arguments` and `scale`, and the tensors by its names.
+    """Let spandrel detect the network: `network`, `arguments` and `scale`, and the tensors under spandrel's names.
 
     Raises:
-        UserError: it finds none, or is not installed.
+        UserError: spandrel recognises no network, or is not installed.
     """
     unknown = UserError(
         f"unknown network: these are not weights of a published network ({few(shapes(state))})",
@@ -184,7 +184,7 @@ def detect(where: str, state: State) -> tuple[dict[str, Any], State]:
     spandrel = import_spandrel()
     try:
         descriptor = spandrel.ModelLoader().load_from_state_dict(dict(state))
-    except Exception as error:  # a detector that was wrong about the tensors fails in a way of its own
+    except Exception as error:  # a detector that misjudges the tensors may raise anything
         raise unknown from error
     model = descriptor.model
     name = next((name for name, (kind, _) in networks().items() if kind is type(model)), None)
@@ -210,7 +210,7 @@ OTHER_ARGUMENTS = {
 
 
 def known_as(name: str) -> str | None:
-    """The name by which spandrel has a network; None if it has none."""
+    """Name of a network in spandrel; None if spandrel does not have it."""
     wanted = OTHER_NAMES.get(name.lower(), name).lower()
     return next((known for known in networks() if known.lower() == wanted), None)
 
@@ -227,7 +227,7 @@ def _find(wanted: str) -> tuple[str, type[nn.Module], Any]:
 
 
 def _parameters(kind: type[nn.Module]) -> dict[str, inspect.Parameter]:
-    """The arguments of a constructor, without self."""
+    """Arguments of a constructor, without self."""
     return dict(list(inspect.signature(kind.__init__).parameters.items())[1:])
 
 
@@ -245,7 +245,7 @@ def _construct(name: str, kind: type[nn.Module], given: dict[str, Any], scale: i
     arguments |= {key: scale for key in SCALE_ARGUMENTS if key in known}
     try:
         return kind(**(arguments | given))
-    except Exception as error:  # what a constructor of another project raises on wrong values is open
+    except Exception as error:  # a constructor of another project may raise anything on invalid values
         raise _unfit(name, error) from error
 
 
@@ -254,28 +254,28 @@ def _unfit(name: str, error: Exception) -> UserError:
     return UserError(
         f"{name} does not work with these arguments: {said}",
         where="network_g.arguments",
-        fix=f"Its constructor takes: {', '.join(_parameters(networks()[name][0]))}.",
+        fix=f"Its constructor accepts: {', '.join(_parameters(networks()[name][0]))}.",
     )
 
 
 def _described(name: str, architecture: Any, network: nn.Module) -> Any:
-    """What spandrel says about a network when it is shown its tensors."""
+    """spandrel's descriptor of a network, from its tensors."""
     try:
         return architecture.load({key: tensor.detach().clone() for key, tensor in network.state_dict().items()})
     except Exception as error:
         raise UserError(
-            f"spandrel cannot load a {name} with these arguments, nor could a program that uses it: {error}",
+            f"spandrel, and programs that use it, cannot load a {name} with these arguments: {error}",
             where="network_g.arguments",
             fix="Remove the arguments that differ from the defaults.",
         ) from error
 
 
 def _keep() -> None:
-    """In the place of a method that would rewrite parameters."""
+    """No-op that replaces a method which would change parameters."""
 
 
 def _outward(module: nn.Module, state: dict[str, Any], prefix: str, local_metadata: Any) -> None:
-    """Leave the name of the wrapper out of the names of the tensors."""
+    """Remove the wrapper's prefix from the names of the tensors."""
     for key in [key for key in state if key.startswith(f"{prefix}network.")]:
         state[prefix + key.removeprefix(f"{prefix}network.")] = state.pop(key)
 

@@ -1,4 +1,4 @@
-"""Networks of other projects, by the names that spandrel gives them."""
+"""Options of networks of other projects, by their names in spandrel."""
 
 from importlib.util import find_spec
 from typing import Any, Literal
@@ -9,7 +9,7 @@ from paragonsr.archs.network_options import NetworkOptions
 
 
 class SpandrelOptions(NetworkOptions):
-    """Any super-resolution network that spandrel knows: Compact, SPAN, RealPLKSR, SwinIR, DAT, ..."""
+    """Any super-resolution network that spandrel knows: Compact, SPAN, RealPLKSR, SwinIR, DAT and others."""
 
     type: Literal["spandrel"] = "spandrel"
     target = "paragonsr.archs.spandrel_adapter:SpandrelNetwork"
@@ -18,7 +18,7 @@ class SpandrelOptions(NetworkOptions):
 
     @classmethod
     def hint(cls, name: str) -> str:
-        """How a network of another project is written, if spandrel has it; checked, never guessed."""
+        """How to configure a network of another project, if spandrel really has it."""
         if find_spec("spandrel") is None:
             return "networks of other projects need: pip install 'paragonsr[spandrel]'"
         from paragonsr.archs.spandrel_adapter import known_as
@@ -27,6 +27,6 @@ class SpandrelOptions(NetworkOptions):
         return f"write `type: spandrel`, `network: {known}`" if known else ""
 
     network: str = Field(min_length=1)
-    """Name of the network's class in spandrel, in any case: Compact, SPAN, RealPLKSR, SwinIR, DAT, ..."""
+    """Name of the network's class in spandrel, case-insensitive: Compact, SPAN, RealPLKSR, SwinIR, DAT, ..."""
     arguments: dict[str, Any] = Field(default_factory=dict)
-    """Arguments of its constructor, but for the scale, which stands in the configuration once."""
+    """Arguments of its constructor, except for the scale, which is set only once in the configuration."""

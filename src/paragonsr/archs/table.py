@@ -1,4 +1,4 @@
-"""What every network of the registry is and costs."""
+"""Table of all registered networks and their costs."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,16 +9,17 @@ from paragonsr.archs.options import NETWORKS
 from paragonsr.errors import UserError
 
 SIDE = 80
-"""Side of the LR image on which multiply-accumulates are counted: more than the local pooling covers, whole windows."""
+"""Side of the LR image for which multiply-accumulates are counted; larger than the local pooling, and a multiple of
+the windows."""
 
 
 def rows(scale: int) -> Iterator[dict[str, Any]]:
-    """One row a network: name, family, parameters, macs_per_megapixel (of output), receptive_field, scales, ...
+    """One row per network: name, family, parameters, macs_per_megapixel (of output), receptive_field, scales, ...
 
-    `receptive_field` is in LR pixels around one, None where the whole image counts.
+    `receptive_field` is the number of LR pixels around a pixel, None for the whole image.
 
     Raises:
-        UserError: no network has this scale.
+        UserError: no network supports this scale.
     """
     kinds = [kind for kind in NETWORKS.values() if scale in kind.scales]
     if not kinds:

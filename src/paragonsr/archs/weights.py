@@ -1,4 +1,4 @@
-"""Weights in files: what is written restores the network without being told what it was."""
+"""Loading and saving of weights; saved files describe their network, so that it can be rebuilt from them alone."""
 
 import logging
 from pathlib import Path
@@ -27,17 +27,17 @@ log = logging.getLogger(__name__)
 
 
 def save_metadata(options: NetworkOptions, scale: int) -> dict[str, Any]:
-    """What a file must say for `load_network` to build the same network: arch, scale and all its options."""
+    """Metadata from which `load_network` can rebuild the network: arch, scale and all options."""
     return {"arch": options.tag(), "scale": scale, "options": options.model_dump(exclude={"type"})}
 
 
 def save_weights(path: Path | str, state: State, metadata: dict[str, Any]) -> None:
-    """Write tensors and metadata as safetensors, atomically: a reader finds the old file or the new one, whole.
+    """Write tensors and metadata as safetensors, atomically: readers see either the old or the new file.
 
     Args:
-        path: ends in .safetensors; its folder exists.
+        path: output file, ending in .safetensors; its folder must exist.
         state: name to tensor, on any device.
-        metadata: JSON-able; at least what `save_metadata` gives.
+        metadata: JSON-serialisable; must include `save_metadata`.
 
     Raises:
         UserError: the folder is absent, read-only or full.
@@ -48,21 +48,21 @@ def save_weights(path: Path | str, state: State, metadata: dict[str, Any]) -> No
 def load_network(
     path: Path | str, arch: str | None = None, scale: int | None = None, *, key: str | None = None, **options: Any
 ) -> nn.Module:
-    """The network of a weights file, in eval mode on the CPU, every tensor loaded.
+    """Build the network of a weights file, in eval mode on the CPU, with every tensor loaded.
 
-    A file of ours says what it is. Any other is taken for a published one: every option that fixes a defect takes its
-    legacy value, and arch, scale and the optional parts are found from the tensors unless given. Where no network of
-    ours has these tensors, spandrel is asked.
+    Files written by paragonsr describe their network. Any other file is treated as published weights: every option that
+    fixes a defect gets its legacy value, and arch, scale and optional parts are derived from the tensors unless given.
+    If none of our networks has these tensors, spandrel is tried.
 
     Args:
         path: .safetensors, .pth, .pt or .ckpt.
         arch: name of a network.
         scale: HR side / LR side.
         key: see `read_weights`.
-        options: options of the network; they win over the file's metadata and over what was found.
+        options: options of the network; they win over the file's metadata and over derived options.
 
     Raises:
-        UserError: unreadable file, unknown arch or option, tensors that do not fit.
+        UserError: the file is unreadable, arch or an option is unknown, or the tensors do not fit.
     """
     state, metadata = read_weights(path, key)
     where = str(path)
@@ -76,8 +76,8 @@ def load_network(
             return _load_foreign(where, state, scale, options)
         made, scale = found
         log.warning(
-            "%s does not say how it was trained; taken for a published %s x%d: every fixed defect keeps its old value "
-            "(upsampler_alpha %g); options that you give take precedence",
+            "%s does not say how it was trained; treated as a published %s x%d: options that fix defects keep their "
+            "legacy values (upsampler_alpha %g); options that you give take precedence",
             *(where, made.tag(), scale, made.upsampler_alpha),
         )
         return _build_and_load(where, made, scale, state)
@@ -85,9 +85,9 @@ def load_network(
 
 
 def starting_options(options: NetworkOptions, path: Path | str, key: str | None = None) -> NetworkOptions:
-    """The options a network must be built with to continue from a weights file; those in `options` take precedence.
+    """Options needed to continue training from a weights file; those set in `options` take precedence.
 
-    The file's own where it says what they are and is of the same arch, else those of the published network.
+    They are the file's own if it stores them and has the same arch, else those of the published network.
 
     Raises:
         UserError: unreadable file.
@@ -109,28 +109,28 @@ def load_into(
     strict: bool = True,
     key: str | None = None,
 ) -> list[str]:
-    """Copy a file's tensors into a network that stands already.
+    """Copy a file's tensors into an existing network.
 
     Args:
-        network: what `options.build(scale=scale)` made.
-        options, scale: what it was built from.
+        network: result of `options.build(scale=scale)`.
+        options, scale: options and scale that it was built with.
         path: .safetensors, .pth, .pt or .ckpt.
         key: see `read_weights`.
-        strict: every tensor must fit. Otherwise - a warm start from another scale or size - those that fit by name and
-            shape are taken over.
+        strict: require every tensor to fit. Otherwise (for a warm start from another scale or size) only tensors that
+            match in name and shape are copied.
 
     Returns:
-        Names of the network's tensors that found no counterpart and keep their values; none when strict.
+        names of the network's tensors without a counterpart, which keep their values; empty if strict.
 
     Raises:
-        UserError: unreadable file; tensors that do not fit; not strict, and nothing fits.
+        UserError: the file is unreadable, tensors do not fit, or (if not strict) no tensor fits.
     """
     state, metadata = read_weights(path, key)
     state = _by_our_names(str(path), options, network, with_taps_of(network, state))
     recorded = (metadata or {}).get("options", {})
     differing = [k for k, v in options.model_dump(exclude={"type"}).items() if k in recorded and recorded[k] != v]
     if differing:
-        log.warning("%s was trained with another value of %s; yours counts", path, ", ".join(differing))
+        log.warning("%s was trained with another value of %s; yours is used", path, ", ".join(differing))
     if strict:
         _load_strictly(
             str(path), network, options, scale, state, "path.strict_load_g: false loads the tensors that fit"
@@ -140,7 +140,7 @@ def load_into(
     fitting = {name: v for name, v in state.items() if name in own and own[name].shape == v.shape}
     if not fitting:
         raise UserError(
-            f"no tensor of it fits {options.tag()} x{scale}; it holds {few(shapes(state))}",
+            f"none of its tensors fits {options.tag()} x{scale}; it contains {few(shapes(state))}",
             where=str(path),
             fix="A warm start (strict_load_g: false) needs weights of the same family and width.",
         )
@@ -149,7 +149,7 @@ def load_into(
 
 
 def _by_our_names(where: str, options: NetworkOptions, network: nn.Module, state: State) -> State:
-    """Weights of another project's network by the names that spandrel gives its tensors (ESRGAN has three sets)."""
+    """Rename tensors of another project's network to spandrel's names (ESRGAN has three naming schemes)."""
     if not isinstance(options, SpandrelOptions) or shapes(state) == shapes(network.state_dict()):
         return state
     from paragonsr.archs.spandrel_adapter import detect
@@ -157,7 +157,7 @@ def _by_our_names(where: str, options: NetworkOptions, network: nn.Module, state
     try:
         found, tensors = detect(where, state)
     except UserError:
-        return state  # what does not fit is named by the comparison with the network
+        return state  # mismatches are reported by the comparison with the network
     return tensors if found["network"].lower() == options.network.lower() else state
 
 
@@ -173,7 +173,7 @@ def _recorded(
             raise UserError(
                 f"these are weights of {recorded} x{metadata['scale']}, not of {name} {given}",
                 where=where,
-                fix=f"Leave {name} out: the file says what it is.",
+                fix=f"Remove {name}: the file contains it.",
             )
     return make_options(where, kind, kind.current(metadata.get("options", {})) | kind.current(options)), metadata[
         "scale"
@@ -183,32 +183,32 @@ def _recorded(
 def _build_and_load(where: str, options: NetworkOptions, scale: int, state: State) -> nn.Module:
     network = options.build(scale=scale)
     fitting = with_taps_of(network, state)
-    _load_strictly(where, network, options, scale, fitting, "what you give takes precedence over what the file says")
+    _load_strictly(where, network, options, scale, fitting, "values that you give override those in the file")
     return network.eval()
 
 
 def _refuse_what_does_not_fit(where: str, state: State, given: dict[str, Any]) -> None:
-    """Say which published network it is, where only what the user gives besides is not its own."""
+    """Report which published network it is, if only the options given by the user do not match."""
     found = recognise(where, state, None, None, {})
     if found is not None:
         said = ", ".join(f"{name}={value}" for name, value in given.items() if value is not None)
         raise UserError(
             f"these are weights of {found[0].tag()} x{found[1]}, which does not accept {said}",
             where=where,
-            fix="Leave it out, or see the options of the network.",
+            fix="Remove it, or see the options of the network.",
         )
 
 
 def _load_foreign(where: str, state: State, scale: int | None, options: dict[str, Any]) -> nn.Module:
-    """A network that spandrel finds in the tensors of a file which says nothing."""
+    """Build the network that spandrel recognises in the tensors of a file without metadata."""
     from paragonsr.archs.spandrel_adapter import detect
 
     found, tensors = detect(where, state)
     if scale not in (None, found["scale"]):
-        raise UserError(f"these are weights for x{found['scale']}, not x{scale}", where=where, fix="Leave scale out.")
+        raise UserError(f"these are weights for x{found['scale']}, not x{scale}", where=where, fix="Remove scale.")
     values = {"network": found["network"], "arguments": found["arguments"] | options.get("arguments", {})}
     made = make_options(where, SpandrelOptions, options | values)
-    log.warning("%s does not say what it is; spandrel finds %s x%d in it", where, made.network, found["scale"])
+    log.warning("%s does not name its network; spandrel recognises %s x%d", where, made.network, found["scale"])
     return _build_and_load(where, made, found["scale"], tensors)
 
 
@@ -226,6 +226,6 @@ def _load_strictly(where: str, network: nn.Module, options: NetworkOptions, scal
         raise UserError(
             f"the tensors are not those of {options.tag()} x{scale} with these options: {'; '.join(parts)}",
             where=where,
-            fix=f"Check arch, scale and options against what it was trained with; {fix}.",
+            fix=f"Compare arch, scale and options with those of its training; {fix}.",
         )
     network.load_state_dict(state, strict=True)

@@ -1,4 +1,4 @@
-"""The one way a weights file is read and written: which files, which wrappers and prefixes, what damage is noticed."""
+"""Reading and writing of weights files: formats, wrappers, prefixes and detection of damage."""
 
 import hashlib
 import json
@@ -18,17 +18,17 @@ from paragonsr.files import write_atomically
 from paragonsr.models import located
 
 KEY = "paragonsr"
-"""Entry of the safetensors metadata that holds ours, as JSON."""
+"""Entry of the safetensors metadata that contains ours, as JSON."""
 DIGEST = "digest"
-"""Entry of the safetensors metadata that holds the digest of the tensors."""
+"""Entry of the safetensors metadata that contains the digest of the tensors."""
 ENDINGS = (".safetensors", ".pth", ".pt", ".ckpt")
-"""Endings of weights files."""
+"""Extensions of weights files."""
 WRAPPERS = ("params_ema", "params-ema", "params", "state_dict", "model_state_dict", "model", "net", "generator")
-"""Keys under which other trainers' files hold the tensors; the first one present counts."""
+"""Keys under which other trainers store the tensors; the first one present is used."""
 PREFIXES = ("module.", "_orig_mod.", "netG.", "net_g.", "net_g_ema.", "generator.")
-"""Beginnings that other trainers put before every name."""
+"""Prefixes that other trainers add to every name."""
 LIGHTNING_PREFIXES = ("model.", "network.")
-"""The same in .ckpt files; in others a network's own names may begin like that."""
+"""Prefixes in .ckpt files only; in other files a network's own names may begin like that."""
 COPY_AGAIN = "It may be truncated: copy it again."
 
 
@@ -51,7 +51,7 @@ def write_weights(path: Path, state: State, metadata: dict[str, Any]) -> None:
 
 
 def digest(tensors: Mapping[str, Tensor]) -> str:
-    """A hash of names, types, shapes and values."""
+    """Hash of names, dtypes, shapes and values."""
     whole = hashlib.blake2b(digest_size=16)
     for name in sorted(tensors):
         tensor = tensors[name].contiguous()
@@ -61,18 +61,18 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
 
 
 def read_weights(path: Path | str, key: str | None = None) -> tuple[State, dict[str, Any] | None]:
-    """Tensors of a weights file and our metadata, if it has them. Executes no code from the file.
+    """Read the tensors of a weights file and our metadata, if present. Executes no code from the file.
 
     Wrappers (`params_ema`, `state_dict`, ...) are opened, prefixes of every name (`module.`, `netG.`, ...) are removed,
-    and numbers beside the tensors are left out.
+    and values that are not tensors are dropped.
 
     Args:
         path: .safetensors, .pth, .pt or .ckpt.
-        key: the wrapper to open, where a file holds several sets of weights.
+        key: the wrapper to open, if a file contains several sets of weights.
 
     Raises:
-        UserError: no such file, not weights, truncated, damaged, a pickle of something other than tensors, values that
-            are not finite, or no such wrapper.
+        UserError: the file does not exist, is not a weights file, is truncated or damaged, contains code or values that
+            are not finite, or has no such wrapper.
     """
     path = located(path)
     if not path.is_file():
@@ -81,12 +81,12 @@ def read_weights(path: Path | str, key: str | None = None) -> tuple[State, dict[
         raise UserError(
             f"weights end in {', '.join(ENDINGS)}, not in {path.suffix or 'nothing'}",
             where=str(path),
-            fix="Give the weights file itself.",
+            fix="Give the path of a weights file.",
         )
     if path.suffix.lower() == ".safetensors":
         state, metadata = _read_safetensors(path)
         if key is not None:
-            raise UserError(f"it has no {key!r}: safetensors hold one set of weights", where=str(path))
+            raise UserError(f"it has no {key!r}: a safetensors file contains one set of weights", where=str(path))
     else:
         state, metadata = _read_pickle(path, key), None
     if metadata is None:
@@ -97,10 +97,10 @@ def read_weights(path: Path | str, key: str | None = None) -> tuple[State, dict[
 
 
 def read_metadata(path: Path | str) -> dict[str, Any] | None:
-    """What a file of ours says about itself, without reading its tensors; None for any other file.
+    """Read our metadata of a file, without its tensors; None for files not written by paragonsr.
 
     Raises:
-        UserError: no such file, or a damaged one.
+        UserError: the file does not exist or is damaged.
     """
     path = located(path)
     if path.suffix.lower() != ".safetensors":
@@ -132,11 +132,11 @@ def _read_pickle(path: Path, key: str | None) -> State:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(
-            "the file holds more than tensors, and loading it could run code",
+            "the file contains more than tensors, and loading it could run code",
             where=str(path),
             fix="Ask its author for safetensors. Nothing in the file was run.",
         ) from error
-    except Exception as error:  # what a damaged or hostile file makes the reader raise is open
+    except Exception as error:  # a damaged or malicious file may make the reader raise anything
         raise UserError("not a whole PyTorch weights file", where=str(path), fix=COPY_AGAIN) from error
     if key is not None:
         content = _wrapped(path, content, key)
@@ -166,7 +166,7 @@ def _wrapped(path: Path, content: Any, key: str) -> Any:
 
 
 def _without_prefix(state: State, prefixes: Sequence[str]) -> State:
-    """The same tensors without what stands before every name."""
+    """Remove a prefix that all names share."""
     while state:
         prefix = next((p for p in prefixes if all(name.startswith(p) for name in state)), None)
         if prefix is None:
@@ -182,5 +182,5 @@ def _require_finite(path: Path, state: State) -> None:
         raise UserError(
             f"{bad[0]}{more} are not finite (NaN or infinite): the training of these weights diverged",
             where=str(path),
-            fix="Take weights of an earlier iteration.",
+            fix="Use weights of an earlier iteration.",
         )

@@ -1,1 +1,1 @@
-"""Trained networks for other programs: ONNX, safetensors, descriptions for model databases."""
+"""Export of trained networks: ONNX, safetensors, and descriptions for model databases."""

@@ -1,4 +1,4 @@
-"""Weights of other programs as safetensors that say what they are."""
+"""Conversion of weights to safetensors that describe their network."""
 
 from pathlib import Path
 
@@ -8,17 +8,17 @@ from paragonsr.export.source import Source
 
 
 def convert(source: Source, target: Path) -> Source:
-    """Write a network with its options, so that it is restored without being told what it is.
+    """Write a network with its options, so that it can be rebuilt from the file alone.
 
     Args:
-        source: weights in any format that can be read.
-        target: a .safetensors file, or a folder, in which it is called by convention: 2x-Name.safetensors.
+        source: the network, loaded from any supported format.
+        target: a .safetensors file, or a folder, where the name follows the convention 2x-Name.safetensors.
 
     Returns:
-        The same, at its new place.
+        the same source with its new path.
 
     Raises:
-        UserError: another kind of file, or no such folder.
+        UserError: the target has another extension, or its folder does not exist.
     """
     path = target / f"{source.name}.safetensors" if target.is_dir() else target
     if path.suffix != ".safetensors":

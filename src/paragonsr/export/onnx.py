@@ -1,4 +1,4 @@
-"""A network as an ONNX file for every batch and image size, checked before it is written."""
+"""Export of a network as ONNX for every batch and image size, checked before the file is written."""
 
 import copy
 import json
@@ -17,19 +17,19 @@ from paragonsr.export.source import Source
 from paragonsr.files import write_atomically
 
 OPSET = 18
-"""What torch's exporter writes: it has no way down to an older one (`Pad` cannot be converted)."""
+"""Opset written by torch's exporter; it cannot be converted to an older one (because of `Pad`)."""
 NEWEST_OPSET = 23
 AXES = {0: "batch_size", 2: "height", 3: "width"}
-"""The dynamic axes of the input, by the names that other programs know."""
+"""Dynamic axes of the input, with the names that other programs expect."""
 
 
 class ExportError(RuntimeError):
-    """A network that torch cannot turn into a graph."""
+    """torch cannot convert the network to a graph."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """An ONNX file and how well it agrees with the network."""
+    """An ONNX file and its differences from the network."""
 
     path: Path
     precision: str
@@ -42,45 +42,45 @@ def export_onnx(
 ) -> Exported:
     """Write `input` (N, 3, H, W) in [0, 1] -> `output` (N, 3, scale H, scale W), not clamped, for every N, H and W.
 
-    The file is written only after ONNX Runtime has computed with it what PyTorch computes with the network.
+    The file is written only after ONNX Runtime has computed the same output with it as PyTorch with the network.
 
     Args:
         source: the network.
-        target: the file, or a folder, in which it is called by convention: 2x-Name_fp32_op18.onnx.
+        target: the file, or a folder, where the name follows the convention 2x-Name_fp32_op18.onnx.
         fp16: weights, input and output in half precision.
-        opset: of ONNX, 18 or newer.
-        size: height and width of the only image that it is for, with N = 1; the networks of other projects whose code
-            chooses what to do by the size of the image (SwinIR, DAT) can be had in no other way.
+        opset: ONNX opset, 18 or newer.
+        size: fixed height and width, with N = 1; required for networks of other projects whose code depends on the
+            image size (SwinIR, DAT).
 
     Raises:
-        UserError: a missing package, folder or an opset that cannot be had.
-        ExportError: torch cannot make a graph of this network.
-        ParityError: the graph is not the network. Nothing is written then.
+        UserError: a package or folder is missing, or the opset is not supported.
+        ExportError: torch cannot convert this network to a graph.
+        ParityError: the graph differs from the network. Nothing is written then.
     """
     missing = [package for package in ("onnx", "onnxscript", "onnxruntime") if find_spec(package) is None]
     if missing:
         raise UserError(f"exporting needs {', '.join(missing)}", fix="pip install 'paragonsr[export]'")
     if not OPSET <= opset <= NEWEST_OPSET:
-        raise UserError(f"opset {opset} cannot be written", fix=f"Choose {OPSET} to {NEWEST_OPSET}.")
+        raise UserError(f"opset {opset} is not supported", fix=f"Choose {OPSET} to {NEWEST_OPSET}.")
     precision = "fp16" if fp16 else "fp32"
     shape = "" if size is None else f"_1x3x{size[0]}x{size[1]}"
     path = target / f"{source.name}{shape}_{precision}_op{opset}.onnx" if target.is_dir() else target
     if path.suffix != ".onnx" or not path.parent.is_dir():
-        raise UserError("not the name of an .onnx file in a folder that exists", where=str(path))
+        raise UserError("not the name of an .onnx file in an existing folder", where=str(path))
     try:
         proto = _graph(source, opset, size, half=fp16)
         parity = check_parity(proto, source.network, source.scale, precision, size)
     except ParityError as error:
         if size is not None:
             raise
-        raise ParityError(f"{error}; for one size of image there may be a graph that does (--size 256x256)") from error
+        raise ParityError(f"{error}; an export for a single image size may work (--size 256x256)") from error
     _describe(proto, source, precision, opset, parity)
     write_atomically(path, proto.SerializeToString())
     return Exported(path, precision, opset, parity)
 
 
 def _graph(source: Source, opset: int, size: Size | None, *, half: bool) -> Any:
-    """The ModelProto of the network. Where sizes are dynamic it is traced with others than it is checked with."""
+    """ModelProto of the network. With dynamic sizes, it is traced with other sizes than those of the check."""
     network: nn.Module = copy.deepcopy(source.network)
     getattr(network, "freeze", lambda: None)()
     if half:
@@ -103,12 +103,12 @@ def _graph(source: Source, opset: int, size: Size | None, *, half: bool) -> Any:
                 external_data=False,
                 verbose=False,
             )
-        except Exception as error:  # whatever torch could not trace, in any of its many kinds
+        except Exception as error:  # tracing in torch may raise anything
             cause: BaseException = error
             while cause.__cause__ is not None:
                 cause = cause.__cause__
             said = next(iter(str(cause).strip().splitlines()), type(cause).__name__)
-            raise ExportError(f"torch cannot make a graph of {source.metadata['arch']}: {said}") from error
+            raise ExportError(f"torch cannot convert {source.metadata['arch']} to a graph: {said}") from error
     assert program is not None
     proto = program.model_proto
     if inferred_scale(proto, size) is None:
@@ -117,10 +117,10 @@ def _graph(source: Source, opset: int, size: Size | None, *, half: bool) -> Any:
 
 
 def _state_size(proto: Any, scale: int) -> None:
-    """End with a reshape to the input's shape times the scale, which the output has already.
+    """Append a reshape to the input's shape times the scale, which the output already has.
 
-    For networks whose sizes between do not follow from the input's by shape inference: other programs find the scale
-    by it.
+    For networks whose intermediate sizes shape inference cannot derive from the input: other programs use it to find
+    the scale.
     """
     import numpy as np
     from onnx import helper, numpy_helper
@@ -137,7 +137,7 @@ def _state_size(proto: Any, scale: int) -> None:
 
 
 def _describe(proto: Any, source: Source, precision: str, opset: int, parity: Parity) -> None:
-    """Write what the model is into the file: our metadata as JSON, and the little that others look for, in plain."""
+    """Describe the model in the file: our metadata as JSON, and the few entries that other programs read, as text."""
     written = next(entry.version for entry in proto.opset_import if entry.domain == "")
     if written != opset:
         raise ExportError(f"torch wrote opset {written}, not {opset}")
@@ -148,7 +148,7 @@ def _describe(proto: Any, source: Source, precision: str, opset: int, parity: Pa
         "opset": opset,
         "max_difference": parity.worst,
         "tolerance": parity.tolerance,
-        # What tiles go by, which the graph does not show.
+        # Needed for tiling, and not visible in the graph.
         "receptive_field": getattr(source.network, "receptive_field", None),
         "grid": getattr(source.network, "grid", 1),
     }

@@ -1,7 +1,7 @@
-"""The description of a model that OpenModelDB wants, from what its weights say.
+"""Description of a model for OpenModelDB, from the metadata of its weights.
 
-Field names as in its `src/lib/schema.ts`. What no file knows - author, licence, description, where it can be had - is
-left empty for its owner to fill in.
+Field names are those of OpenModelDB's `src/lib/schema.ts`. What no file contains (author, licence, description,
+download links) is left empty for the author to fill in.
 """
 
 import hashlib
@@ -17,11 +17,11 @@ PLATFORMS = {".safetensors": "pytorch", ".pth": "pytorch", ".pt": "pytorch", ".o
 
 
 def openmodeldb(source: Source, files: list[Path]) -> dict[str, Any]:
-    """The JSON of a model. Its id, and the name of its file, is `source.name`.
+    """JSON of a model. Its id, and the name of its file, is `source.name`.
 
     Args:
-        source: the network and what its weights say.
-        files: the same model in every format that is published.
+        source: the network with its metadata.
+        files: the model in every published format.
     """
     metadata, options = source.metadata, source.metadata["options"]
     described: dict[str, Any] = {
@@ -46,7 +46,7 @@ def openmodeldb(source: Source, files: list[Path]) -> dict[str, Any]:
 
 
 def _training(source: Source) -> dict[str, Any]:
-    """What the run's own record says, where the weights still lie in the folder of their run."""
+    """Training data from the record of the run, if the weights are still in the run's folder."""
     folder = source.path.parent.parent
     if source.path.parent.name != "models" or not has_description(folder):
         return {}

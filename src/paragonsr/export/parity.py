@@ -1,6 +1,6 @@
-"""The gate of every exported graph: it computes what the network computes, at every size, or it is not written.
+"""Parity check of exported graphs: a graph is written only if it computes the same as the network, at every size.
 
-Published ONNX files of this family passed for exports and were not: one had lost its attention, another its weights.
+Some published ONNX files of this family were wrong: one had lost its attention, another its weights.
 """
 
 from collections.abc import Callable
@@ -12,24 +12,25 @@ import torch
 from torch import nn
 
 SHAPES = ((1, 64, 64), (1, 1, 7), (2, 37, 53), (1, 181, 240))
-"""Batch, height and width of the images that both compute; none of them is what the graph was traced with."""
+"""Batch, height and width of the test images; none is the size that the graph was traced with."""
 TOLERANCE = {"fp32": 1e-4, "fp16": 1 / 255}
-"""Largest difference from the network in fp32, by precision, where 1 is white: a fortieth of an 8-bit step, and one."""
+"""Maximum difference from the network in fp32, by precision, where 1 is white: a fortieth of an 8-bit step, and one
+step."""
 SIDES = (16, 64, 256, 512)
-"""Sides of the square inputs at which the scale must follow from the graph alone, as other programs find it."""
+"""Sides of square inputs for which shape inference must find the scale, as other programs do."""
 
 
 class ParityError(RuntimeError):
-    """An exported graph does not do what its network does."""
+    """An exported graph differs from its network."""
 
 
 @dataclass(frozen=True)
 class Parity:
-    """How well a graph agrees with its network.
+    """Differences between a graph and its network.
 
     Attributes:
-        differences: (batch, height, width) -> largest difference, relative to the largest output where that is above 1.
-        tolerance: what each had to stay within.
+        differences: (batch, height, width) -> largest difference, relative to the largest output if that is above 1.
+        tolerance: maximum allowed difference.
     """
 
     differences: dict[tuple[int, int, int], float]
@@ -37,7 +38,7 @@ class Parity:
 
     @property
     def worst(self) -> float:
-        """The largest difference of all."""
+        """Largest difference."""
         return max(self.differences.values())
 
 
@@ -46,23 +47,23 @@ Size = tuple[int, int]
 
 
 def check_parity(model: Any, network: nn.Module, scale: int, precision: str, size: Size | None = None) -> Parity:
-    """Run a graph in ONNX Runtime beside its network.
+    """Compare a graph in ONNX Runtime with its network.
 
     Args:
         model: the ModelProto.
         network: in eval mode, on the CPU, fp32.
-        scale: upscaling of the network.
-        precision: fp32 or fp16, that of the graph's input and output.
-        size: the only one that the graph is for; None: batch, height and width are dynamic.
+        scale: scale of the network.
+        precision: precision of the graph's input and output, fp32 or fp16.
+        size: fixed size of the graph; None if batch, height and width are dynamic.
 
     Raises:
-        ParityError: another size, value or scale, or a size at which the graph does not run.
+        ParityError: sizes, values or the scale differ, or the graph does not run at some size.
     """
     import onnxruntime
 
     found = inferred_scale(model, size)
     if found != scale:
-        raise ParityError(f"by shape inference the graph upscales by {found}, the network by {scale}")
+        raise ParityError(f"shape inference finds that the graph upscales by {found}, but the network by {scale}")
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
 
     def run(image: np.ndarray) -> np.ndarray:
@@ -72,25 +73,25 @@ def check_parity(model: Any, network: nn.Module, scale: int, precision: str, siz
     tolerance = TOLERANCE[precision]
     shapes = SHAPES if size is None else ((1, *size),)
     parity = Parity({shape: _difference(run, network, shape) for shape in shapes}, tolerance)
-    if not parity.worst <= tolerance:  # also where it is not a number
+    if not parity.worst <= tolerance:  # also true for NaN
         shown = ", ".join(f"{n} x {h} x {w}: {d:.1e}" for (n, h, w), d in parity.differences.items())
         raise ParityError(f"the graph differs from the network by more than {tolerance:.1e} ({shown})")
     return parity
 
 
 def inferred_scale(model: Any, size: Size | None) -> float | None:
-    """The upscaling that shape inference finds, without running anything; None if it finds none.
+    """Scale found by shape inference, without running anything; None if it finds none.
 
-    Looked for at all of SIDES, or at the one size that the graph is for.
+    Checked at all SIDES, or at the fixed size of the graph.
 
     Raises:
-        ParityError: the graph is for one size of image only.
+        ParityError: the graph is only for one image size.
     """
     import onnx
 
     fixed = [dim.dim_value for i, dim in enumerate(model.graph.input[0].type.tensor_type.shape.dim) if i != 1]
     if any(fixed) and size is None:
-        raise ParityError("torch made a graph for one size of image only")
+        raise ParityError("torch made a graph for a single image size only")
     scales = set()
     for height, width in [(side, side) for side in SIDES] if size is None else [size]:
         copy = onnx.ModelProto()
@@ -112,8 +113,8 @@ def _difference(run: Callable[[np.ndarray], np.ndarray], network: nn.Module, sha
         expected = network(torch.from_numpy(image)).numpy()
     try:
         found = run(image)
-    except Exception as error:  # ONNX Runtime raises many kinds of its own
+    except Exception as error:  # ONNX Runtime has many exception types
         raise ParityError(f"the graph does not run on {batch} x 3 x {height} x {width}: {error}") from error
     if found.shape != expected.shape:
-        raise ParityError(f"the graph turns {image.shape} into {found.shape}, the network into {expected.shape}")
+        raise ParityError(f"the graph turns {image.shape} into {found.shape}, but the network into {expected.shape}")
     return float(np.abs(found - expected).max() / max(1.0, np.abs(expected).max()))

@@ -1,4 +1,4 @@
-"""What is exported: a network with its weights, and everything that its file says about it."""
+"""Source of an export: a network with its weights and the metadata of its file."""
 
 import re
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from paragonsr.models import located
 
 @dataclass(frozen=True)
 class Source:
-    """A trained network.
+    """Trained network with metadata.
 
     Attributes:
         network: in eval mode, on the CPU.
-        metadata: what its file says, always with `arch`, `scale`, `options` and `name`.
-        path: where it came from.
+        metadata: metadata of its file; always has `arch`, `scale`, `options` and `name`.
+        path: file it was loaded from.
     """
 
     network: nn.Module
@@ -27,7 +27,7 @@ class Source:
 
     @property
     def scale(self) -> int:
-        """Scale."""
+        """HR side / LR side."""
         return int(self.metadata["scale"])
 
     @property
@@ -37,9 +37,9 @@ class Source:
 
 
 def open_source(path: Path | str, arch: str | None = None, scale: int | None = None, **options: Any) -> Source:
-    """Load weights and what is known about them; arguments and errors as of `load_network`.
+    """Load weights and their metadata; arguments and errors are those of `load_network`.
 
-    The name is that of the run; of weights that do not say it, the name of the file; without its `2x_`.
+    The name is that of the run, or of the file if the weights do not contain it, without a leading `2x_`.
     """
     path = located(path)
     network = load_network(path, arch=arch, scale=scale, **options)

@@ -1,4 +1,4 @@
-"""The benchmark table: metric values of a network on a folder of HR images, bicubic beside it."""
+"""Benchmark table: metric values of a network on a folder of HR images, compared with bicubic."""
 
 import csv
 import io
@@ -20,13 +20,13 @@ from paragonsr.metrics.options import MetricOptions, PSNRYOptions, SSIMYOptions
 from paragonsr.metrics.protocol import mean_of_images
 
 DEFAULT: dict[str, MetricOptions] = {"psnr_y": PSNRYOptions(), "ssim_y": SSIMYOptions()}
-"""What papers report."""
+"""Default metrics, as reported in papers."""
 PHASE = "benchmark"
 
 
 @dataclass(frozen=True)
 class Row:
-    """One image: metric -> value, of the network and of bicubic upscaling."""
+    """Values of one image: metric -> value, of the network and of bicubic upscaling."""
 
     name: str
     network: dict[str, float]
@@ -41,10 +41,10 @@ class Table:
     metrics: dict[str, Metric]
     scale: int
     ensemble: bool = False
-    """Whether the mean over eight orientations was measured."""
+    """Whether the self-ensemble over eight orientations was measured."""
 
     def mean(self) -> Row:
-        """Mean over the images; an image that is reproduced exactly (PSNR inf) is left out of it."""
+        """Mean over the images; exactly reproduced images (PSNR inf) are left out."""
 
         def of(values: list[dict[str, float]]) -> dict[str, float]:
             return {name: mean_of_images([v[name] for v in values]).value for name in self.metrics}
@@ -53,11 +53,11 @@ class Table:
 
     @property
     def protocol(self) -> dict[str, str]:
-        """Metric -> how it was measured."""
+        """Metric -> its protocol."""
         return {name: metric.protocol for name, metric in self.metrics.items()}
 
     def lines(self) -> Iterator[str]:
-        """The table for a terminal: each metric of the network and of bicubic, and what was gained."""
+        """Table for a terminal: each metric of the network and of bicubic, and the gain."""
         rows = (*self.rows, self.mean())
         width = max(len(row.name) for row in rows)
         yield " " * width + "".join(f"   {name:>9}  {'bicubic':>9}  {'gain':>8}" for name in self.metrics)
@@ -73,7 +73,7 @@ class Table:
             yield f"{name}: {metric.protocol}{lower}"
 
     def as_csv(self) -> str:
-        """The table as CSV: a line an image, the last one the mean."""
+        """Table as CSV: one line per image, and the mean in the last line."""
         lines = io.StringIO()
         writer = csv.writer(lines, lineterminator="\n")
         writer.writerow(["image", *self.metrics, *(f"bicubic_{name}" for name in self.metrics)])
@@ -82,7 +82,7 @@ class Table:
         return lines.getvalue()
 
     def as_dict(self) -> dict[str, Any]:
-        """The table as JSON; an infinite PSNR is the string "inf", which JSON has no number for."""
+        """Table as JSON-serialisable values; an infinite PSNR is the string "inf", since JSON has no such number."""
         return {
             "scale": self.scale,
             "ensemble": "x8" if self.ensemble else None,
@@ -113,11 +113,11 @@ def benchmark(
     Args:
         upscaler: the network.
         hr: folder of HR images.
-        lr: folder of LR images, called like the HR ones or with `x2`, `x3`, ... after their names; made from the HR
-            images by MATLAB's bicubic if not given.
-        metrics: name -> what is measured.
-        tile: largest side of a tile in LR pixels; 0 takes each image whole.
-        progress: is told how many images are done, and of how many.
+        lr: folder of LR images, named like the HR images or with the suffix `x2`, `x3`, ...; made from the HR images
+            by MATLAB's bicubic if not given.
+        metrics: name -> metric.
+        tile: maximum side of a tile in LR pixels; 0 processes each image as a whole.
+        progress: called with the number of images done and their total.
 
     Raises:
         UserError: a folder or an image cannot be used.
@@ -146,5 +146,5 @@ def _pairs(hr: Path, lr: Path | None, scale: int) -> list[Pair]:
         )
         return find_pairs(max((plain, suffixed), key=lambda options: len(match(options, PHASE).pairs)), PHASE)
     except UserError as error:
-        # The keys of a configuration that the message would name do not exist here.
+        # The message would name keys of a configuration, which does not exist here.
         raise UserError(error.what, where=f"{hr}" if lr is None else f"{hr} and {lr}") from error

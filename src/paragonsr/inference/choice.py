@@ -1,4 +1,4 @@
-"""Which of the models that come with the package this machine upscales with, where the user names none."""
+"""Choice of a bundled model by the speed of this machine, if the user names none."""
 
 import time
 
@@ -9,29 +9,29 @@ from paragonsr.errors import UserError
 from paragonsr.inference.model import Upscaler, load
 
 SIDE = 96
-"""Side of the LR image on which speed is measured, pixels."""
+"""Side of the LR image on which speed is measured, in pixels."""
 WANTED = 1.0
-"""Megapixels of output per second that a model must reach to be taken."""
+"""Minimum speed of a model to be chosen, in megapixels of output per second."""
 
 
 def best_model(scale: int = 2, device: str | None = None, precision: str = "fp32") -> tuple[str, float]:
-    """Find the best model that is quick enough here.
+    """Find the best model that is fast enough on this machine.
 
     Args:
-        scale: of the model.
-        device: as of `load`.
-        precision: as of `load`.
+        scale: scale of the model.
+        device: as in `load`.
+        precision: as in `load`.
 
     Returns:
-        name of the model with the highest PSNR that reaches WANTED, else of the quickest; and its megapixels of output
-        per second.
+        name of the model with the highest PSNR that reaches WANTED, else of the fastest one; and its speed in
+        megapixels of output per second.
 
     Raises:
-        UserError: no model has this scale.
+        UserError: no bundled model has this scale.
     """
     fitting = [name for name in models.names() if models.card(name)["scale"] == scale]
     if not fitting:
-        raise UserError(f"no model of the package upscales by {scale}", fix="Give weights: --model.")
+        raise UserError(f"no bundled model upscales by {scale}", fix="Give weights with --model.")
     speeds: dict[str, float] = {}
     for name in sorted(fitting, key=lambda name: models.card(name)["measured"]["Set14"]["psnr_y"], reverse=True):
         speeds[name] = megapixels_per_second(load(name, device=device, precision=precision))
@@ -42,11 +42,11 @@ def best_model(scale: int = 2, device: str | None = None, precision: str = "fp32
 
 
 def megapixels_per_second(upscaler: Upscaler) -> float:
-    """Output that a model makes of a small image, the better of two times after a first one."""
+    """Speed of a model on a small image: the better of two runs after a warm-up."""
     image = np.zeros((SIDE, SIDE, 3), np.uint8)
     seconds = []
     for _ in range(3):
         begun = time.perf_counter()
-        upscaler.upscale(image)  # which ends on the CPU, so the device is done
+        upscaler.upscale(image)  # returns on the CPU, so the device has finished
         seconds.append(time.perf_counter() - begun)
     return (SIDE * upscaler.scale) ** 2 / 1e6 / min(seconds[1:])

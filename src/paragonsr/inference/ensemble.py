@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 
 class Ensemble(nn.Module):
-    """Runs a network on all eight orientations, turns the results back and takes their mean. Costs eight times as much.
+    """Runs a network on all eight orientations, undoes them and averages the results. Costs eight times as much.
 
     Args:
         network: maps N x C x h x w to N x C x scale h x scale w.

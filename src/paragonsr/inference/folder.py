@@ -1,4 +1,4 @@
-"""Upscaling files: what is to be done, reading ahead, small images of one size at once, writing behind."""
+"""Upscaling of files: planning, reading ahead, batching small images of equal size, and writing in the background."""
 
 import itertools
 import math
@@ -21,16 +21,16 @@ from paragonsr.inference.model import Tile, Upscaler
 from paragonsr.inference.picture import FORMATS, Picture, Pixels
 
 SMALL = 256 * 256
-"""Pixels up to which an image is decoded ahead, and computed together with others of its size."""
+"""Maximum pixels of an image that is decoded ahead and batched with others of its size."""
 TOGETHER = {"cpu": 2**15, "cuda": 2**17}
-"""Pixels of the LR images that are computed at once, by device. On a CPU, as with tiles, what one layer gives to the
-next stays in the cache: with 2**17 Stream took 1.5 times as long as with 2**14, while Nano was 13% quicker than now."""
+"""Pixels of the LR images in one batch, by device. On a CPU, as with tiles, activations should stay in the cache: with
+2**17, Stream took 1.5 times as long as with 2**14, while Nano was 13% faster than now."""
 AHEAD = 64
-"""Files that are opened ahead."""
+"""Number of files that are opened ahead."""
 WORKERS = 2
-"""Threads that read, and as many that write: libvips lets go of Python meanwhile."""
+"""Number of threads that read, and of threads that write: libvips releases the GIL."""
 IN_MEMORY = 2**28
-"""Bytes of an SR image above which it is put together in a temporary file."""
+"""Size of an SR image in bytes above which it is assembled in a temporary file."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Job:
 
 @dataclass
 class Summary:
-    """What became of the jobs."""
+    """Outcome of the jobs."""
 
     done: int = 0
     skipped: int = 0
@@ -52,22 +52,23 @@ class Summary:
     megapixels: float = 0.0
     """Millions of pixels written."""
     under_way: float = 0.0
-    """Share of the image being computed that is computed."""
+    """Finished share of the image that is being computed."""
     megapixels_under_way: float = 0.0
-    """Millions of its SR pixels that are computed."""
+    """Finished SR pixels of that image, in millions."""
 
 
 def plan(source: Path, out: Path, ending: str | None = None, passed_over: Counter[str] | None = None) -> list[Job]:
-    """Every image of a file or folder tree, and where its SR image goes: the same place below `out`.
+    """List every image of a file or folder tree with the path of its SR image, at the same relative path in `out`.
 
     Args:
-        source: a file, or a folder with all below it. What lies in `out` is not taken for a source.
-        out: a file (its ending chooses the format) or, for a folder or where it is one, a folder.
-        ending: of the SR images, as ".png"; that of the source if None, and PNG where that cannot be written.
-        passed_over: counts the files of a folder that are not images, by their endings.
+        source: a file, or a folder, searched recursively. Files in `out` are not treated as sources.
+        out: a folder, or for a single source also a file, whose extension selects the format.
+        ending: extension of the SR images, such as ".png"; by default that of the source, or PNG if that cannot be
+            written.
+        passed_over: counts the files of a folder that are not images, by extension.
 
     Raises:
-        UserError: nothing to upscale, or two images for one place.
+        UserError: there is nothing to upscale, or two images have the same target.
     """
     known = ", ".join(sorted(FORMATS))
     if ending is not None and ending not in FORMATS:
@@ -78,13 +79,13 @@ def plan(source: Path, out: Path, ending: str | None = None, passed_over: Counte
             raise UserError("is not a readable image", where=str(source), fix=f"Supported formats: {readable}.")
         if not out.is_dir() and out.suffix:
             if ending is not None and out.suffix.lower() != ending:
-                raise UserError(f"--format says {ending}, the name {out.suffix}", where=str(out))
+                raise UserError(f"--format says {ending}, but the name says {out.suffix}", where=str(out))
             jobs = [Job(source, out)]
         else:
             jobs = [Job(source, _below(out, Path(source.name), ending))]
     elif source.is_dir():
         if out.is_file():
-            raise UserError("is a file, and a folder is upscaled", where=str(out), fix="Name a folder.")
+            raise UserError("is a file, but the input is a folder", where=str(out), fix="Give an output folder.")
         inside = None if out.resolve() == source.resolve() else out.resolve()
         files = sorted(source / name for name in image_files(source, passed_over))
         files = [file for file in files if inside not in file.resolve().parents]
@@ -98,7 +99,7 @@ def plan(source: Path, out: Path, ending: str | None = None, passed_over: Counte
 
 
 def _below(out: Path, name: Path, ending: str | None) -> Path:
-    """Where an image goes: the same place below `out`; as PNG where its own format is not written (BMP, AVIF)."""
+    """Target of an image: the same relative path in `out`; PNG if its own format cannot be written (BMP, AVIF)."""
     own = name.suffix if name.suffix.lower() in FORMATS else ".png"
     return (out / name).with_suffix(ending or own)
 
@@ -112,7 +113,7 @@ def _check(jobs: Sequence[Job], known: str) -> None:
                 f"{job.target.suffix!r} cannot be written", where=str(job.target), fix=f"Use one of {known}."
             )
         if job.target.resolve() in sources:
-            raise UserError("would overwrite an input image", where=str(job.target), fix="Choose another.")
+            raise UserError("would overwrite an input image", where=str(job.target), fix="Choose another output.")
         other = taken.setdefault(job.target, job.source)
         if other != job.source:
             raise UserError(f"{other} and {job.source} would both become {job.target}", fix="Rename one of them.")
@@ -126,16 +127,16 @@ def upscale_files(
     overwrite: bool = False,
     progress: Callable[[Summary], None] = lambda summary: None,
 ) -> Summary:
-    """Upscale files. An error in one of them is noted, and the rest is done.
+    """Upscale files. If one fails, the error is recorded and the others are still processed.
 
-    A target that is newer than its source is skipped; files appear whole or not at all, so what is there is done.
+    A target that is newer than its source is skipped; files are written atomically, so an existing file is complete.
 
     Args:
         upscaler: the network.
-        jobs: of `plan`.
-        tile: as of `Upscaler.upscale`.
-        overwrite: do also what is done.
-        progress: is told after each file, and between rows of tiles of a large one.
+        jobs: result of `plan`.
+        tile: as in `Upscaler.upscale`.
+        overwrite: also redo finished images.
+        progress: called after each file, and between rows of tiles of a large image.
     """
     summary = Summary()
     with (
@@ -177,7 +178,7 @@ def upscale_files(
                     for (job, picture), sr in zip(group, images, strict=True):
                         future = writers.submit(picture.save, sr, job.target)
                         writing.append((job, sr.shape[0] * sr.shape[1] / 1e6, future))
-                    # A large image is written before the next one is begun: memory holds one.
+                    # A large image is written before the next one starts, so that memory holds only one.
                     settle(0 if images[0].nbytes > SMALL * 64 else AHEAD)
             computed(0, 0)
         settle(0)
@@ -186,7 +187,7 @@ def upscale_files(
 
 @dataclass(frozen=True)
 class Skipped:
-    """A job that was done before."""
+    """A job that was already finished."""
 
 
 @dataclass(frozen=True)
@@ -203,10 +204,10 @@ Group = list[tuple[Job, Picture]]
 def _groups(
     jobs: Sequence[Job], readers: ThreadPoolExecutor, upscaler: Upscaler, overwrite: bool
 ) -> Iterator[Group | Skipped | Failed]:
-    """The jobs in about their order: large images alone, small ones with those of their kind among the next `AHEAD`.
+    """Group the jobs, roughly in order: large images alone, small ones with similar ones among the next `AHEAD`.
 
-    Which ones are together depends on the files alone, not on how fast they are read: a group waits for the reads it
-    looks at. The next reads begin before it is handed over, so that they happen while it is computed.
+    The groups depend only on the files, not on how fast they are read: a group waits for the reads it considers. The
+    next reads are started before the group is yielded, so that they overlap with its computation.
     """
     coming, together = iter(jobs), TOGETHER.get(upscaler.device.type, TOGETHER["cpu"])
     opened: deque[tuple[Job, Future[Picture | None]]] = deque()
@@ -229,9 +230,9 @@ def _groups(
 
 
 def _take_mates(picture: Picture, opened: deque[tuple[Job, Future[Picture | None]]], together: int) -> Group:
-    """Those of the opened that can be computed together with a picture, of so many pixels in all; they are taken out.
+    """Remove from the opened pictures those that can be batched with a picture, up to a total number of pixels.
 
-    Waits for their reads.
+    Waits for their reads to finish.
     """
     mates: Group = []
     if "pixels" not in vars(picture):
@@ -250,7 +251,7 @@ def _take_mates(picture: Picture, opened: deque[tuple[Job, Future[Picture | None
 
 
 def _open(job: Job, scale: int, overwrite: bool) -> Picture | None:
-    """The picture, decoded if it is small; None if the job is done."""
+    """Open the picture, and decode it if it is small; None if the job is already finished."""
     if not overwrite and job.target.exists() and job.target.stat().st_mtime >= job.source.stat().st_mtime:
         return None
     picture = Picture.open(job.source)
@@ -265,7 +266,7 @@ def _alike(one: Picture, other: Picture) -> bool:
 
 
 def _compute(upscaler: Upscaler, group: Group, tile: Tile, computed: Callable[[float, float], None]) -> list[Pixels]:
-    """The SR images, in the type that their files take; `computed` is told a share and the megapixels of the whole."""
+    """Compute the SR images in the dtype of their files; `computed` receives the finished share and the megapixels."""
     job, first = group[0]
     scale = upscaler.scale
     shape = (len(group), first.height * scale, first.width * scale, first.channels)
@@ -285,13 +286,13 @@ def _compute(upscaler: Upscaler, group: Group, tile: Tile, computed: Callable[[f
 def _array(
     shape: tuple[int, ...], dtype: np.dtype[np.uint8 | np.uint16], folder: Path
 ) -> NDArray[np.uint8 | np.uint16]:
-    """Memory, or a temporary file without a name that is gone when the array is, however the process ends."""
+    """Allocate in memory, or in an unnamed temporary file that disappears with the array, even after a crash."""
     size = math.prod(shape) * dtype.itemsize
     if size <= IN_MEMORY:
         return np.empty(shape, dtype)
     folder.mkdir(parents=True, exist_ok=True)
-    if shutil.disk_usage(folder).free < 2 * size:  # and what is written from it
-        raise UserError(f"the disk lacks {2 * size / 1e9:.1f} GB for the upscaled image", where=str(folder))
+    if shutil.disk_usage(folder).free < 2 * size:  # for the array and the file written from it
+        raise UserError(f"the upscaled image needs {2 * size / 1e9:.1f} GB of free disk space", where=str(folder))
     with tempfile.TemporaryFile(dir=folder) as file:
         file.truncate(size)
         return np.memmap(file, dtype, "r+", shape=shape)

@@ -1,4 +1,4 @@
-"""Loading a trained network and using it on an image."""
+"""Loading trained networks and upscaling images with them."""
 
 import logging
 from collections.abc import Callable
@@ -23,24 +23,23 @@ log = logging.getLogger(__name__)
 Tile = int | Literal["auto"]
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 AUTO = {"cpu": 256, "cuda": 1024}
-"""Side of a tile in LR pixels, of `auto`. On a CPU what one layer gives to the next stays in the cache at 256; 512 was
-up to 1.8 times as slow. And an image that does not fit into memory ends the process there instead of telling."""
+"""Side of a tile in LR pixels for `auto`. On a CPU, activations stay in the cache at 256; 512 was up to 1.8 times as
+slow. Besides, an image that does not fit into memory would kill the process there without an exception."""
 OVERLAP = 16
-"""Context around a tile in LR pixels, where the receptive field is not known or too large."""
+"""Context around a tile in LR pixels, if the receptive field is unknown or too large."""
 MOST_OVERLAP = 64
-"""Largest receptive field, in LR pixels, that is taken as the context."""
+"""Largest receptive field, in LR pixels, that is used as the context."""
 
 
 class Upscaler:
-    """A network that is ready to be used.
+    """Network ready for inference.
 
     Args:
         network: maps N x 3 x h x w in [0, 1] to N x 3 x scale h x scale w.
         scale: HR side / LR side.
-        device: where it computes.
-        precision: fp32, bf16 or fp16: what it computes in, by autocast. What the device lacks becomes fp32, with a
-            warning.
-        ensemble: mean over the eight flips and rotations, which takes eight times as long.
+        device: device to compute on.
+        precision: fp32, bf16 or fp16, by autocast. If the device does not support it, fp32 is used, with a warning.
+        ensemble: average over the eight flips and rotations, which takes eight times as long.
     """
 
     def __init__(
@@ -49,7 +48,7 @@ class Upscaler:
         self._dtype = _autocast_dtype(precision, device)
         self.network = network.eval().requires_grad_(False).to(device)
         if device.type == "cpu":
-            # The order in which images come anyway; oneDNN is up to 7 times as fast in it.
+            # Images have this layout anyway, and oneDNN is up to 7 times as fast with it.
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.scale, self.device, self.ensemble = scale, device, ensemble
         self._enlarge_alpha = PhaseUpsampler("bicubic", scale, 0.0, "replicate").to(device)
@@ -62,14 +61,14 @@ class Upscaler:
         return OVERLAP if field is None or field > MOST_OVERLAP else max(int(field), 1)
 
     def tile_side(self, tile: Tile, overlap: int) -> int:
-        """Side of a tile's core in LR pixels; 0: no tiles."""
+        """Side of a tile's core in LR pixels; 0 for no tiles."""
         side = AUTO.get(self.device.type, AUTO["cpu"]) if tile == "auto" else tile
         size = getattr(self.network, "size", None)
         if size is None:
             return side
         room = min(size) - 2 * (overlap + min(BLEND, overlap))
         if room < 4 * BLEND:
-            raise UserError(f"this file takes images of {size[0]} x {size[1]} only: too small for tiles")
+            raise UserError(f"this file accepts only images of {size[0]} x {size[1]}: too small for tiles")
         return min(side or room, room)
 
     def upscale(self, image: np.ndarray, *, tile: Tile = "auto", overlap: int | None = None) -> np.ndarray:
@@ -78,12 +77,12 @@ class Upscaler:
         Args:
             image: h x w (grey), or h x w x 1, 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha); uint8, uint16, or float in
                 [0, 1]. Alpha is upscaled by bicubic interpolation with MATLAB's kernel.
-            tile: side of a tile in LR pixels; 0 takes the image whole, "auto" takes tiles of 256 (1024 on a GPU) where
-                it is larger.
-            overlap: context around a tile in LR pixels; the network's receptive field if not given.
+            tile: side of a tile in LR pixels; 0 processes the image as a whole, "auto" uses tiles of 256 (1024 on a
+                GPU) for larger images.
+            overlap: context around a tile in LR pixels; by default the network's receptive field.
 
         Returns:
-            scale h x scale w, with channels as given, of the same type: uint8, uint16, or float32 clipped to [0, 1].
+            scale h x scale w, with the same channels and type: uint8, uint16, or float32 clipped to [0, 1].
 
         Raises:
             UserError: the image has another shape or type.
@@ -97,7 +96,7 @@ class Upscaler:
         )
 
     def upscale_batch(self, images: np.ndarray, *, tile: Tile = "auto", overlap: int | None = None) -> np.ndarray:
-        """Upscale images of one size at once: N x h x w x 1 to 4 to N x scale h x scale w x as many. See `upscale`."""
+        """Upscale images of equal size at once: N x h x w x C to N x scale h x scale w x C; see `upscale`."""
         count, height, width, channels = images.shape
         dtype = images.dtype.type if images.dtype in (np.uint8, np.uint16) else np.float32
         out = np.empty((count, height * self.scale, width * self.scale, channels), dtype)
@@ -116,19 +115,19 @@ class Upscaler:
         overlap: int | None = None,
         progress: Callable[[float], None] = lambda share: None,
     ) -> None:
-        """Upscale images that need not be in memory, into an array that need not be either.
+        """Upscale images that may be larger than memory, into an array that may be larger than memory, too.
 
-        In memory are one tile and its SR image, and SR rows of the width of the image as high as a tile, as float32.
+        Only one tile with its SR image, and one row of SR tiles as float32, are held in memory.
 
         Args:
-            out: N x scale height x scale width x channels; uint8, uint16 or float32; a np.memmap, for one.
-            read: N x rows x columns x channels for two slices; uint8, uint16, or float in [0, 1].
-            height: of the LR images.
-            width: of the LR images.
-            tile: as of `upscale`.
-            overlap: as of `upscale`.
-            progress: is told between rows of tiles which share of the rows is done, in (0, 1); from the beginning again
-                where memory ran out and tiles were halved.
+            out: N x scale height x scale width x channels; uint8, uint16 or float32; for example a np.memmap.
+            read: returns N x rows x columns x channels for two slices; uint8, uint16, or float in [0, 1].
+            height: height of the LR images.
+            width: width of the LR images.
+            tile: as in `upscale`.
+            overlap: as in `upscale`.
+            progress: called between rows of tiles with the finished share of the rows, in (0, 1); starts over if memory
+                runs out and tiles are halved.
         """
         context = self.overlap if overlap is None else overlap
         side = self.tile_side(tile, context)
@@ -152,7 +151,7 @@ class Upscaler:
             retry_on_oom(attempt, side or max(height, width), self.device)
 
     def _to_tensor(self, images: np.ndarray) -> Tensor:
-        """N x h x w x C samples to N x C x h x w float32 in [0, 1]."""
+        """Convert N x h x w x C samples to N x C x h x w float32 in [0, 1]."""
         if images.dtype == np.uint8:
             return torch.from_numpy(np.array(images, order="C")).to(self.device).permute(0, 3, 1, 2).float() / 255
         if images.dtype == np.uint16:
@@ -163,7 +162,7 @@ class Upscaler:
         raise UserError(f"an image is uint8, uint16 or float in [0, 1], not {images.dtype}")
 
     def _run(self, images: Tensor, channels: int) -> Tensor:
-        """N x 1 to 4 x h x w, of which the second and the fourth channel is alpha."""
+        """Upscale N x C x h x w, C = 1 to 4; the second or fourth channel is alpha."""
         colours = images[:, : channels - (channels in (2, 4))]
         grey = colours.shape[1] == 1
         sr = self._compute(colours.expand(-1, 3, -1, -1) if grey else colours).float()
@@ -179,7 +178,7 @@ class Upscaler:
 
 
 def _autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
-    """What to compute in; None: fp32."""
+    """Autocast dtype; None for fp32."""
     if precision not in PRECISIONS:
         raise UserError(f"{precision!r} is not a precision", fix=f"Use one of {', '.join(PRECISIONS)}.")
     dtype = PRECISIONS[precision]
@@ -192,8 +191,8 @@ def _autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
 
 
 def _samples(sr: Tensor, dtype: np.dtype[Any]) -> np.ndarray:
-    """N x C x h x w floats to N x h x w x C samples, rounded half to even, as the measuring protocol has it."""
-    sr = sr.clamp(0, 1)  # a copy; what follows works in place, for a strip of a large image is large
+    """Convert N x C x h x w floats to N x h x w x C samples, rounded half to even as in the measuring protocol."""
+    sr = sr.clamp(0, 1)  # a copy; the rest works in place, because a strip of a large image is large
     if dtype == np.float32:
         return sr.permute(0, 2, 3, 1).cpu().numpy()
     levels = sr.mul_(np.iinfo(dtype).max).round_()
@@ -207,10 +206,10 @@ def _device(wanted: str | torch.device | None) -> torch.device:
     try:
         device = torch.device(wanted)
         torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:  # each backend has its own
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # depends on the backend
         said = str(error).splitlines()[0]
         raise UserError(
-            f"{str(wanted)!r} cannot be used: {said}", where="device", fix="Use cpu, which is always there."
+            f"{str(wanted)!r} cannot be used: {said}", where="device", fix="Use cpu, which is always available."
         ) from error
     return device
 

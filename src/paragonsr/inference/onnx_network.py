@@ -16,16 +16,16 @@ PROBE = 16
 
 
 class OnnxNetwork(nn.Module):
-    """Runs in ONNX Runtime; in and out are tensors of torch on any device.
+    """Network that runs in ONNX Runtime, with torch tensors on any device as input and output.
 
-    A graph for one size only is fed images of that size: smaller ones are extended by their border.
+    A graph for a single size only gets images of that size: smaller ones are padded with their border.
 
     Args:
-        path: the file; one input N x 3 x h x w and one output, float32 or float16.
-        scale: upscaling, if the file does not say it.
+        path: ONNX file with one input N x 3 x h x w and one output, float32 or float16.
+        scale: upscaling factor, if the file does not contain it.
 
     Raises:
-        UserError: no ONNX Runtime, no model, or one that is not an upscaler of RGB images.
+        UserError: ONNX Runtime is not installed, or the file is missing or not an upscaler of RGB images.
     """
 
     def __init__(self, path: Path, scale: int | None = None) -> None:
@@ -46,7 +46,7 @@ class OnnxNetwork(nn.Module):
         ]
         try:
             self.session: Any = onnxruntime.InferenceSession(str(path), options, providers=providers)
-        except Exception as error:  # ONNX Runtime has a dozen kinds, and no parent of them
+        except Exception as error:  # ONNX Runtime has a dozen exception types without a common base
             raise UserError(f"is not an ONNX model that ONNX Runtime can run: {error}", where=str(path)) from error
         inputs, outputs = self.session.get_inputs(), self.session.get_outputs()
         shape = inputs[0].shape if len(inputs) == 1 and len(outputs) == 1 else []
@@ -54,22 +54,22 @@ class OnnxNetwork(nn.Module):
             raise UserError("is not an upscaler: it must map N x 3 x h x w to N x 3 x H x W", where=str(path))
         self.dtype = np.float16 if inputs[0].type == "tensor(float16)" else np.float32
         self.single = isinstance(shape[0], int)
-        """Whether it takes one image at a time."""
+        """Whether it accepts only one image at a time."""
         self.size: tuple[int, int] | None = (shape[2], shape[3]) if all(isinstance(s, int) for s in shape[2:]) else None
-        """The only height and width that it takes; None: any."""
+        """The only accepted height and width; None for any."""
         self.metadata: dict[str, str] = dict(self.session.get_modelmeta().custom_metadata_map)
-        # Of a graph for one size only, tiles have no room for what they would go by.
+        # In a graph for a single size, tiles have no room for the receptive field.
         exported = self._exported(path) if self.size is None else {}
         self.receptive_field: int | None = exported.get("receptive_field")
         self.grid: int = exported.get("grid", 1)
         self.scale = self._scale(path, scale)
 
     def _exported(self, path: Path) -> dict[str, Any]:
-        """What `paragonsr export` says about the network; of other files nothing."""
+        """Metadata written by `paragonsr export`; empty for other files."""
         try:
             found: dict[str, Any] = json.loads(self.metadata.get("paragonsr", "{}")).get("export", {})
         except (ValueError, AttributeError) as error:
-            raise UserError(f"has metadata of paragonsr's that cannot be read: {error}", where=str(path)) from error
+            raise UserError(f"has paragonsr metadata that cannot be read: {error}", where=str(path)) from error
         return found
 
     def _scale(self, path: Path, given: int | None) -> int:
@@ -77,11 +77,11 @@ class OnnxNetwork(nn.Module):
         try:
             sr = self._run(np.zeros((1, 3, height, width), self.dtype))
         except Exception as error:
-            raise UserError(f"does not take an image of {height} x {width}: {error}", where=str(path)) from error
+            raise UserError(f"does not accept an image of {height} x {width}: {error}", where=str(path)) from error
         scale = sr.shape[-1] // width
         if sr.shape != (1, 3, scale * height, scale * width) or scale < 1:
             shape = " x ".join(map(str, sr.shape))
-            raise UserError(f"makes {shape} of 1 x 3 x {height} x {width}: not a whole scale", where=str(path))
+            raise UserError(f"makes {shape} from 1 x 3 x {height} x {width}: not an integer scale", where=str(path))
         if given not in (None, scale):
             raise UserError(f"upscales {scale} times, not {given}", where=str(path))
         return scale

@@ -1,6 +1,6 @@
-"""Image files as upscaling wants them: 8 or 16 bits, grey or colour, alpha kept, of any size.
+"""Image files for upscaling: 8 or 16 bits, greyscale or colour, with alpha, of any size.
 
-libvips reads and writes them. A decoded image of more than 100 MB lies in a temporary file, not in memory, and is read
+libvips reads and writes them. Decoded images of more than 100 MB are kept in a temporary file, not in memory, and read
 tile by tile.
 """
 
@@ -22,22 +22,22 @@ FORMATS = {
     **{".png": "png", ".webp": "webp", ".tif": "tiff", ".tiff": "tiff"},
     **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "jpeg"),
 }
-"""Ending of a file that is written, in lower case -> what libvips calls the format."""
+"""Extension of an output file, in lower case -> libvips' name of the format."""
 EIGHT_BITS = frozenset({"jpeg", "webp"})
-"""Formats that hold no 16-bit samples."""
+"""Formats without 16-bit samples."""
 LARGEST_SIDE = {"jpeg": 65500, "webp": 16383}
 QUALITY = 95
-"""Of JPEG and WebP: there is no point in spoiling what was just gained."""
+"""Quality of JPEG and WebP; high, so that compression does not spoil the result."""
 _DEPTH: dict[str, type[np.uint8] | type[np.uint16]] = {"uchar": np.uint8, "ushort": np.uint16}
 _COLOURS = {(1, np.uint8): "b-w", (3, np.uint8): "srgb", (1, np.uint16): "grey16", (3, np.uint16): "rgb16"}
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An opened image file. Its pixels are decoded when they are first asked for.
+    """Opened image file; its pixels are decoded on first use.
 
-    EXIF's orientation has been applied, palettes are resolved, CMYK is sRGB. Of several frames or pages it is the
-    first.
+    The EXIF orientation is applied, palettes are resolved, and CMYK is converted to sRGB. Only the first of several
+    frames or pages is used.
     """
 
     path: Path
@@ -49,13 +49,13 @@ class Picture:
         """Read the header.
 
         Raises:
-            UserError: naming the file and what is wrong with it.
+            UserError: the file cannot be used; the message says why.
         """
         image = open_image(path)
         colours = image.bands - int(image.hasalpha())
         if image.format not in _DEPTH or colours not in (1, 3):
             raise UserError(
-                f"has {colours} colour channels of type {image.format}; grey or RGB of 8 or 16 bits can be upscaled",
+                f"has {colours} colour channels of type {image.format}; only grey or RGB of 8 or 16 bits is supported",
                 where=str(path),
                 fix="Convert it, or remove it.",
             )
@@ -73,7 +73,7 @@ class Picture:
 
     @property
     def channels(self) -> int:
-        """1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha."""
+        """Number of channels: 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha."""
         return int(self.image.bands)
 
     @property
@@ -83,11 +83,11 @@ class Picture:
 
     @cached_property
     def pixels(self) -> Pixels:
-        """All of it: height x width x channels."""
+        """All pixels: height x width x channels."""
         return self.read(slice(0, self.height), slice(0, self.width))
 
     def read(self, rows: slice, columns: slice) -> Pixels:
-        """Part of it: rows x columns x channels.
+        """Read a part: rows x columns x channels.
 
         Raises:
             UserError: the file is damaged.
@@ -102,34 +102,34 @@ class Picture:
         return np.asarray(part).reshape(rows.stop - top, columns.stop - left, self.channels)
 
     def check_target(self, target: Path, scale: int) -> None:
-        """Refuse what the format of the target cannot hold, before anything is computed.
+        """Refuse an image that the target format cannot hold, before anything is computed.
 
         Raises:
-            UserError: alpha or a side that is too long for it.
+            UserError: the format has no alpha channel, or a side is too long for it.
         """
         name = FORMATS[target.suffix.lower()]
         longest, side = LARGEST_SIDE.get(name), max(self.height, self.width) * scale
         if longest is not None and side > longest:
             raise UserError(
-                f"would be {side} pixels long, {name} holds {longest}: use --format png", where=str(self.path)
+                f"would be {side} pixels long, but {name} allows {longest}: use --format png", where=str(self.path)
             )
         if name == "jpeg" and self.channels in (2, 4):
-            raise UserError("has an alpha channel, JPEG has no alpha channel: use --format png", where=str(self.path))
+            raise UserError("has an alpha channel, which JPEG does not support: use --format png", where=str(self.path))
 
     def dtype_in(self, target: Path) -> type[np.uint8] | type[np.uint16]:
-        """Type of the samples in a file of that name: as here, but 8 bits where the format has no more."""
+        """Sample type in the target file: the same as here, but uint8 if the format has only 8 bits."""
         return np.uint8 if FORMATS[target.suffix.lower()] in EIGHT_BITS else self.dtype
 
     def save(self, pixels: Pixels, target: Path) -> None:
-        """Write what was made of this picture, with its colour profile, whole or not at all.
+        """Write an image made from this picture, with its colour profile, atomically.
 
         Args:
-            pixels: height x width x channels; channels as here.
-            target: its ending chooses the format: PNG (lossless), TIFF (lossless, deflate), JPEG (95, no colour
+            pixels: height x width x channels, with the same number of channels.
+            target: its extension selects the format: PNG (lossless), TIFF (lossless, deflate), JPEG (95, no chroma
                 subsampling), WebP (95).
 
         Raises:
-            UserError: the place cannot be written to.
+            UserError: the file cannot be written.
         """
         import pyvips
 
@@ -149,7 +149,7 @@ class Picture:
 
 
 _WRITERS = {
-    # Level 1 with a filter is smaller than level 6 without, in a fraction of the time.
+    # Level 1 with a filter gives smaller files than level 6 without, in a fraction of the time.
     "png": lambda image, path: image.pngsave(path, compression=1, filter="sub", keep="icc"),
     "tiff": lambda image, path: image.tiffsave(path, compression="deflate", predictor="horizontal", keep="icc"),
     "jpeg": lambda image, path: image.jpegsave(path, Q=QUALITY, subsample_mode="off", keep="icc"),

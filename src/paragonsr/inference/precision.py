@@ -1,10 +1,10 @@
-"""Which floating types a device computes fast in."""
+"""Floating-point types in which a device computes fast."""
 
 import torch
 
 
 def has_fast_bf16(device: torch.device) -> bool:
-    """Whether bfloat16 is no slower than float32: an AVX2 CPU emulates it, 12 to 50 times as slow."""
+    """Whether bfloat16 is not slower than float32: CPUs with only AVX2 emulate it, 12 to 50 times as slow."""
     if device.type == "cpu":
         return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     return torch.cuda.is_bf16_supported(including_emulation=False)

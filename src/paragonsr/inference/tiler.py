@@ -1,4 +1,4 @@
-"""THE tiler: every upscaling, in validation, on the command line and in checks, goes through `strips`."""
+"""Tiler: all upscaling (validation, command line, checks) goes through `strips`."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from torch import Tensor
 from paragonsr.inference.memory import is_out_of_memory, release
 
 BLEND = 4
-"""Half width of the band in which neighbouring tiles fade into each other, in LR pixels."""
+"""Half the width of the band in which neighbouring tiles are blended, in LR pixels."""
 SMALLEST = 4 * BLEND
-"""Least tile: cores of half its side must hold the bands of two neighbours."""
+"""Smallest tile: cores of half its side must hold the bands of two neighbours."""
 
 T = TypeVar("T")
 
@@ -22,18 +22,18 @@ class Span:
     """One tile along one axis, in LR pixels."""
 
     start: int
-    """Of the core: the cores of all tiles partition the axis."""
+    """Start of the core; the cores of all tiles partition the axis."""
     stop: int
     fed_start: int
-    """Of what the network sees: the core, the band it is blended over, and the context around both."""
+    """Start of the network's input: the core, the band it is blended over, and the context around both."""
     fed_stop: int
     size: int
     """Length of the whole axis."""
 
     def ramp(self, band: int, scale: int) -> Tensor:
-        """Weight of each fed HR pixel: 1 in the core, linear over 2 `band` at inner edges, 0 in the context.
+        """Weight of each HR pixel of the output: 1 in the core, linear over 2 `band` at inner edges, 0 in the context.
 
-        The weights of all tiles add up to 1 at every pixel, at the image's border too.
+        The weights of all tiles add up to 1 at every pixel, including the border of the image.
         """
         position = (torch.arange(self.fed_start * scale, self.fed_stop * scale) + 0.5) / scale
         weight = torch.ones_like(position)
@@ -48,7 +48,7 @@ class Span:
 
 
 def spans(size: int, tile: int, overlap: int, band: int, grid: int) -> Iterator[Span]:
-    """Cut an axis of `size` LR pixels into about equal cores of at most `tile`; what is fed lies on the grid."""
+    """Split an axis of `size` LR pixels into roughly equal cores of at most `tile`; network inputs lie on the grid."""
     count, margin = -(-size // tile), overlap + band
     for index in range(count):
         start, stop = index * size // count, (index + 1) * size // count
@@ -67,30 +67,30 @@ def strips(
     overlap: int,
     grid: int = 1,
 ) -> Iterator[tuple[int, Tensor]]:
-    """Upscale what need not be in memory at once: finished strips of rows, from the top to the bottom.
+    """Upscale images of any size in finished strips of rows, from top to bottom.
 
-    With an overlap of at least the network's receptive field (radius, in LR pixels) the result is the untiled one to
-    rounding; with less, neighbouring tiles fade into each other over 8 LR pixels.
+    With an overlap of at least the network's receptive field (radius, in LR pixels), the result equals the untiled one
+    up to rounding; with less, neighbouring tiles are blended over 8 LR pixels.
 
     Args:
         network: maps N x C x h x w to N x C x scale h x scale w.
-        read: gives N x C x h x w of the LR images for a slice of rows and one of columns.
-        height: of the LR images.
-        width: of the LR images.
+        read: returns N x C x h x w of the LR images for a slice of rows and a slice of columns.
+        height: height of the LR images.
+        width: width of the LR images.
         scale: HR side / LR side.
         tile: largest side of a tile's core, in LR pixels.
         overlap: context around a tile, in LR pixels, at least.
-        grid: LR pixels of which the origin of what the network sees is a multiple, as that of its windows must be.
+        grid: the origin of each network input is a multiple of this, in LR pixels, as attention windows require.
 
     Yields:
-        the first HR row of the strip, and the strip: N x C x rows x scale width, the type that the network gives.
+        the first HR row of the strip, and the strip: N x C x rows x scale width, in the network's output dtype.
     """
     tile = max(tile, SMALLEST)
     if max(height, width) <= tile:
         yield 0, network(read(slice(0, height), slice(0, width)))
         return
     band = min(BLEND, overlap)
-    begun: Tensor | None = None  # the rows that the next row of tiles fades into
+    begun: Tensor | None = None  # the rows that are blended with the next row of tiles
     for row in spans(height, tile, overlap, band, grid):
         first, end = max(0, row.start - band), min(height, row.stop + band)
         within = slice((first - row.fed_start) * scale, (end - row.fed_start) * scale)
@@ -111,14 +111,14 @@ def strips(
 
 
 def retry_on_oom(attempt: Callable[[int], T], tile: int, device: torch.device) -> T:
-    """Call with a tile's side, and again with half of it for as long as memory runs out."""
+    """Call with the side of a tile; halve it and retry as long as memory runs out."""
     while True:
         try:
             return attempt(tile)
         except (RuntimeError, MemoryError) as error:
             if tile <= SMALLEST or not is_out_of_memory(error):
                 raise
-        # Outside of the handler, which would keep the failed attempt's tensors alive.
+        # Outside the except block, which would keep the tensors of the failed attempt alive.
         release(device)
         tile //= 2
 
@@ -133,18 +133,18 @@ def upscale(
     overlap: int = 16,
     grid: int = 1,
 ) -> Tensor:
-    """Upscale images that are in memory, whole or in tiles (see `strips`). Where memory runs out, the tile is halved.
+    """Upscale images in memory, whole or in tiles (see `strips`). If memory runs out, the tile is halved.
 
     Args:
         network: maps N x C x h x w to N x C x scale h x scale w.
         lr_images: N x C x h x w.
         scale: HR side / LR side.
-        tile: largest side of a tile's core, in LR pixels; 0 takes the image whole.
+        tile: maximum side of a tile's core, in LR pixels; 0 processes the image as a whole.
         overlap: context around a tile, in LR pixels, at least.
-        grid: as of `strips`.
+        grid: as in `strips`.
 
     Returns:
-        N x C x scale h x scale w, the type that the network gives.
+        N x C x scale h x scale w, in the network's output dtype.
     """
     height, width = lr_images.shape[-2:]
     largest = max(height, width)

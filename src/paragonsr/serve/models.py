@@ -1,4 +1,4 @@
-"""The models of a folder, the last few kept loaded."""
+"""Models of a folder; the most recently used ones stay loaded."""
 
 from collections import OrderedDict
 from pathlib import Path
@@ -10,18 +10,18 @@ from paragonsr.inference.model import Upscaler, load
 SUFFIXES = (".safetensors", ".pth", ".onnx")
 
 FileState = tuple[int, int, int] | None
-"""Inode, size and time of change of a file; None where there is none, as of a model of the package."""
+"""Inode, size and modification time of a file; None if there is no file, as for a bundled model."""
 
 
 class Models:
-    """Loads models by name, and forgets the one that was not used for longest when too many are loaded.
+    """Loads models by name, and unloads the least recently used one when too many are loaded.
 
-    Not safe to be used by several threads at once.
+    Not thread-safe.
 
     Args:
-        folder: its models, and those of all folders in it but the resume states of runs.
-        keep: how many stay loaded.
-        device: where they compute; the GPU if there is one.
+        folder: folder of models, searched recursively; resume states of runs are skipped.
+        keep: number of models that stay loaded.
+        device: device to compute on; by default the GPU, if there is one.
     """
 
     def __init__(self, folder: Path, keep: int = 2, device: str | None = None) -> None:
@@ -29,18 +29,18 @@ class Models:
         self._loaded: OrderedDict[str, tuple[FileState, Upscaler]] = OrderedDict()
 
     def names(self) -> list[str]:
-        """Every model that is there now, as a path below the folder, and those that come with the package."""
+        """All current models, as paths relative to the folder, and the bundled models."""
         files = (file for file in self.folder.rglob("*") if file.suffix in SUFFIXES and file.is_file())
         paths = (file.relative_to(self.folder) for file in files)
         return sorted(path.as_posix() for path in paths if "training_states" not in path.parts) + models.names()
 
     def get(self, name: str) -> Upscaler:
-        """A model, loaded if it was not, or if its file was replaced since.
+        """Return a model; it is loaded first if needed, or if its file has been replaced.
 
         Raises:
-            UserError: not one of `names`, or it cannot be loaded.
+            UserError: the name is not in `names`, or the model cannot be loaded.
         """
-        if name not in self.names():  # so that no name leads out of the folder
+        if name not in self.names():  # so that no name can leave the folder
             raise UserError(f"unknown model {name}")
         file = self.folder / name
         state = _state(file)
@@ -55,7 +55,7 @@ class Models:
 
     @property
     def loaded(self) -> list[str]:
-        """The names of those that are loaded, the one used last at the end."""
+        """Names of the loaded models; the most recently used one is last."""
         return list(self._loaded)
 
 

@@ -1,11 +1,11 @@
-"""The HTTP server of the page. It answers this machine alone, and one bad upload harms nothing.
+"""HTTP server of the page. It answers only this machine, and survives bad uploads.
 
     GET  /                      the page
     GET  /models                {"models": [names], "limits": {...}}
-    POST /upscale?model=NAME    an image file -> the SR image as PNG, X-Scale and X-Seconds beside it
+    POST /upscale?model=NAME    an image file -> the SR image as PNG, with headers X-Scale and X-Seconds
 
-Errors are {"error": message} with 400 (the request), 403 (another site's page), 404, 411, 413 (too large), 503 (too
-many wait) or 500.
+Errors are {"error": message} with status 400 (bad request), 403 (page of another site), 404, 411, 413 (too large), 503
+(too many waiting) or 500.
 """
 
 import io
@@ -32,19 +32,19 @@ from paragonsr.serve.models import Models
 
 HOST = "127.0.0.1"
 PATIENCE = 60.0
-"""Seconds that a connection may stay silent."""
+"""Timeout of an idle connection, in seconds."""
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one user of the page can ask for.
+    """Limits for users of the page.
 
     Attributes:
-        upload: bytes of an image file.
-        pixels: of an LR image.
-        waiting: images that may wait while one is computed.
-        tile, overlap: of the tiler, LR pixels; they bound the memory.
+        upload: maximum size of an image file, in bytes.
+        pixels: maximum number of pixels of an LR image.
+        waiting: maximum number of images that wait while one is computed.
+        tile, overlap: parameters of the tiler in LR pixels, which limit the memory.
     """
 
     upload: int = 32 * 2**20
@@ -55,7 +55,7 @@ class Limits:
 
 
 class RefusedError(Exception):
-    """A request that is not served."""
+    """A request that is refused."""
 
     def __init__(self, status: HTTPStatus, message: str) -> None:
         self.status, self.message = status, message
@@ -66,9 +66,9 @@ class Server(ThreadingHTTPServer):
     """Serves a folder of models to this machine.
 
     Args:
-        models: what can be chosen.
-        port: 0 takes a free one; `url` says which.
-        limits: what one user can ask for.
+        models: the available models.
+        port: port to listen on; 0 uses a free one, see `url`.
+        limits: limits of requests.
     """
 
     daemon_threads = True
@@ -81,18 +81,18 @@ class Server(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Where the page is."""
+        """Address of the page."""
         return f"http://{HOST}:{self.server_port}/"
 
     def upscale(self, name: str, upload: bytes) -> tuple[bytes, int, float]:
-        """The SR image as PNG, its scale, and the seconds it took; images are computed one after the other.
+        """Compute the SR image as PNG; returns it with its scale and the seconds it took. One image at a time.
 
         Raises:
-            RefusedError: too many are waiting already, or the image is too large.
-            UserError: no image, or no such model.
+            RefusedError: too many images are waiting, or the image is too large.
+            UserError: the upload is not an image, or the model does not exist.
         """
         with self._place(), tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "upload"  # by which its decoder is chosen from its content
+            path = Path(folder) / "upload"  # no extension: the decoder is chosen by content
             path.write_bytes(upload)
             try:
                 height, width = image_size(path)
@@ -100,11 +100,11 @@ class Server(ThreadingHTTPServer):
                     raise RefusedError(
                         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                         f"the image has {height * width / 1e6:.1f} million pixels; "
-                        f"{self.limits.pixels / 1e6:g} million are served here, `paragonsr upscale` takes any",
+                        f"the limit here is {self.limits.pixels / 1e6:g} million; `paragonsr upscale` has no limit",
                     )
                 image = read_image(path)
             except UserError as error:
-                raise UserError(f"the upload {error.what}") from error  # where it lies is nobody's concern
+                raise UserError(f"the upload {error.what}") from error  # without the path of the temporary file
             with self._one_at_a_time:
                 started = time.monotonic()
                 upscaler = self.models.get(name)
@@ -147,17 +147,17 @@ class _Handler(BaseHTTPRequestHandler):
         except UserError as error:
             self._error(HTTPStatus.BAD_REQUEST, str(error))
         except (BrokenPipeError, ConnectionResetError, TimeoutError):
-            self.close_connection = True  # the browser has gone; nobody is left to be told
+            self.close_connection = True  # the browser has disconnected, so there is no one to answer
         except Exception as error:
             log.exception("a request failed")
             self._error(HTTPStatus.INTERNAL_SERVER_ERROR, f"{type(error).__name__}: {error}")
 
     def _check_where_from(self) -> None:
-        """Only this page may ask: not another site's script, nor one behind a name that was pointed here."""
+        """Accept only requests from this page: no scripts of other sites, no DNS rebinding."""
         own = {f"{host}:{self.server.server_port}" for host in (HOST, "localhost")}
         origin = self.headers.get("Origin")
         if self.headers.get("Host") not in own or (origin is not None and urlsplit(origin).netloc not in own):
-            raise RefusedError(HTTPStatus.FORBIDDEN, "only this machine's own page is served")
+            raise RefusedError(HTTPStatus.FORBIDDEN, "only requests from this machine's own page are served")
 
     def _page(self) -> None:
         self._send("text/html; charset=utf-8", files("paragonsr.serve").joinpath("page.html").read_bytes())
@@ -175,7 +175,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _body(self) -> bytes:
         said = self.headers.get("Content-Length", "")
         if not said.isdecimal():
-            raise RefusedError(HTTPStatus.LENGTH_REQUIRED, "the upload does not say how long it is")
+            raise RefusedError(HTTPStatus.LENGTH_REQUIRED, "the upload has no Content-Length")
         if int(said) > self.server.limits.upload:
             limit = self.server.limits.upload / 2**20
             raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the file is larger than {limit:g} MiB")
@@ -198,7 +198,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def _error(self, status: HTTPStatus, message: str) -> None:
-        # Whatever of the upload was not read would be taken for the next request.
+        # The unread rest of the upload would be parsed as the next request.
         self.close_connection = True
         self._send("application/json", json.dumps({"error": message}).encode(), {"Connection": "close"}, status)
 
