@@ -1,4 +1,4 @@
-"""Paragon: training, proving and using networks for single-image super-resolution."""
+"""ParagonSR: training, evaluation and inference of networks for single-image super-resolution."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for: most of it brings torch along, which takes seconds."""
+    """Import names on demand, because most of them import torch, which takes seconds."""
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

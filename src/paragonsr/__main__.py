@@ -1,4 +1,4 @@
-"""The command `paragonsr`, also as python -m paragonsr."""
+"""Entry point of the command `paragonsr`, also as python -m paragonsr."""
 
 import os
 import signal
@@ -6,7 +6,7 @@ import sys
 from types import FrameType
 
 INTERRUPTED = 130
-"""Exit code after Ctrl-C, as of a shell."""
+"""Exit code after Ctrl-C, as in shells."""
 
 
 def main() -> None:
@@ -23,7 +23,7 @@ def main() -> None:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Raise KeyboardInterrupt, but not through the C++ of a module that is being imported: that would abort."""
+    """Raise KeyboardInterrupt, but not while a module is being imported: passing through its C++ code would abort."""
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
             os.write(sys.stderr.fileno(), b"interrupted\n")

@@ -1,12 +1,12 @@
-"""The one way a user is told that something is wrong with what they gave."""
+"""Error for mistakes in the user's input."""
 
 
 class UserError(Exception):
-    """A mistake in the input, told in one message; the command line prints it and exits with 2.
+    """Mistake in the input, described in one message; the command line prints it and exits with 2.
 
     Args:
-        what: what is wrong, one sentence.
-        where: file and line, image, or key it is about.
+        what: what is wrong, in one sentence.
+        where: file and line, image, or key concerned.
         fix: what the user can do about it.
     """
 

@@ -1,4 +1,4 @@
-"""The one way a file is written: whole, or not at all; and how one file names another."""
+"""Atomic writing of files, and relative paths between files."""
 
 import os
 import secrets
@@ -8,22 +8,22 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Replace a file by these bytes, whole or not at all; see `replacing`."""
+    """Write bytes to a file atomically; see `replacing`."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
 
 
 def beside(path: Path) -> Path:
-    """A new name in the same folder for what will become `path`: hidden, and never longer than a name may be."""
+    """New hidden name in the folder of `path` for a temporary file; never longer than a file name may be."""
     return path.with_name(f".{secrets.token_hex(6)}.tmp")
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A file beside `path` to be written; it takes its place when the block ends without an error.
+    """Context with a temporary file next to `path`; it replaces `path` when the block ends without an error.
 
-    fsync, rename, fsync of the folder: a reader finds the old file or the new one, also after a power cut. What a
-    killed process leaves behind is called `.<random>.tmp`: short, so that a name may have all the bytes it is allowed.
+    By fsync, rename and fsync of the folder, readers see either the old or the new file, even after a power failure.
+    Files left behind by a killed process are named `.<random>.tmp`: short, so that `path` may use the full name length.
     """
     temporary = beside(path)
     try:
@@ -33,7 +33,7 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     except OSError as error:
         if error.filename is None or Path(error.filename) == temporary:
-            error.filename = str(path)  # the file that was wanted, and not the one on its way there
+            error.filename = str(path)  # the target, not the temporary file
         raise
     finally:
         temporary.unlink(missing_ok=True)
@@ -46,7 +46,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def relative(path: Path, start: Path) -> str:
-    """A path as it is named, with `/`, in a file in the folder `start`, so that both can move together."""
+    """Path relative to the folder `start`, with `/`, so that both can be moved together."""
     try:
         return Path(os.path.relpath(path.resolve(), start.resolve())).as_posix()
     except ValueError:  # on another drive

@@ -1,8 +1,8 @@
-"""Base classes of all options: strict, frozen, typed models that stand beside the code they configure.
+"""Base classes of all options: strict, frozen, typed models next to the code that they configure.
 
-The `options.py` of a package declares its options with these two classes and imports no torch, so that a configuration
-is checked in a fraction of a second. A subclass of `Variant` registers itself; `build` imports the code behind it only
-when it is needed.
+The `options.py` of a package declares its options with these classes and does not import torch, so that a configuration
+is checked in a fraction of a second. A subclass of `Variant` registers itself; `build` imports its implementation only
+when needed.
 """
 
 import builtins
@@ -16,14 +16,14 @@ from pydantic_core import CoreSchema, InitErrorDetails, core_schema
 from paragonsr.registry import Registry
 
 PathText = Annotated[str, AfterValidator(os.path.expanduser)]
-"""Type of a field that is a path; `~` is the home folder."""
+"""Type of a path field; `~` is the home folder."""
 
 ITERATIONS: dict[str, Any] = {"unit": "iterations"}
-"""Marks a field that counts iterations of a whole run: `Field(json_schema_extra=ITERATIONS)`; a budget rescales it."""
+"""Marks a field that counts iterations and is rescaled by a budget: `Field(json_schema_extra=ITERATIONS)`."""
 
 
 class Options(BaseModel):
-    """Base of all options. Unknown keys and wrong types are errors; an instance never changes."""
+    """Base of all options. Unknown keys and wrong types are errors; instances are immutable."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
@@ -32,7 +32,7 @@ class Options(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _empty_is_unwritten(cls, given: Any) -> Any:
-        """`key: ~` leaves a key at its default, unless empty is a value that it can have."""
+        """`key: ~` leaves a key at its default, unless null is a valid value of it."""
         if not isinstance(given, dict):
             return given
         return {key: value for key, value in given.items() if value is not None or not cls._has_default(key)}
@@ -44,11 +44,11 @@ class Options(BaseModel):
 
 
 class MismatchError(ValueError):
-    """What a validator of a whole model raises about one of its keys, so that the message can name the key's line.
+    """Raised by a validator of a whole model about one of its keys, so that the message can give the key's line.
 
     Args:
         what: what is wrong.
-        place: the keys that lead from the model to the one it is about.
+        place: path of keys from the model to the one concerned.
     """
 
     def __init__(self, what: str, *place: str) -> None:
@@ -57,19 +57,19 @@ class MismatchError(ValueError):
 
 
 class Variant(Options):
-    """Options of one of several things that a `type` key chooses between (a network, a loss, an optimiser).
+    """Options of one of several implementations selected by a `type` key (a network, a loss, an optimiser).
 
-    The root of a kind declares `registry`. A field of the root's type takes any registered variant. A variant narrows
-    `type` to one `Literal` with that literal as default, sets `target`, and is registered by being defined.
+    The base class of a kind declares `registry`. A field of that base type accepts any registered variant. A variant
+    narrows `type` to one `Literal` with that literal as default, sets `target`, and is registered when it is defined.
     """
 
     type: str
 
     registry: ClassVar[Registry[Any]]
-    """The variants of this kind."""
+    """Registered variants of this kind."""
 
     target: ClassVar[str]
-    """Where the thing is made: "package.module:callable", called as callable(options, **context)."""
+    """Factory: "package.module:callable", called as callable(options, **context)."""
 
     aliases: ClassVar[tuple[str, ...]] = ()
     """Other spellings of `type` in users' configurations."""
@@ -83,12 +83,12 @@ class Variant(Options):
 
     @classmethod
     def tag(cls) -> str:
-        """The value of `type` that chooses this variant."""
+        """Value of `type` that selects this variant."""
         return str(cls.model_fields["type"].default)
 
     @classmethod
     def choose(cls, name: str) -> "builtins.type[Self] | None":
-        """The variant of that name or alias; None if there is none."""
+        """Variant with that name or alias; None if there is none."""
         return cls.registry.find(name)
 
     @classmethod
@@ -124,11 +124,11 @@ class Variant(Options):
 
     @classmethod
     def hint(cls, name: str) -> str:
-        """What is said about an unknown `type` that this variant can make under another name; empty if it cannot."""
+        """Hint for an unknown `type` that this variant supports in another form; empty if it does not."""
         return ""
 
     def build(self, **context: Any) -> Any:
-        """Import the code behind this variant and make the thing from these options."""
+        """Import the implementation of this variant and build it from these options."""
         module, _, attribute = self.target.partition(":")
         return getattr(importlib.import_module(module), attribute)(self, **context)
 
@@ -139,7 +139,7 @@ def _error(kind: str, loc: tuple[str | int, ...], given: Any, **context: Any) ->
 
 
 def _inside(tag: str, error: ValidationError) -> ValidationError:
-    """The same problems, placed inside the variant of that tag, as pydantic places those of its own unions."""
+    """Move problems into the variant with that tag, as pydantic does for its own unions."""
     details = [
         InitErrorDetails(type=e["type"], loc=(tag, *e["loc"]), input=e["input"], ctx=e.get("ctx", {}))
         for e in error.errors()

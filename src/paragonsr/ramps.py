@@ -1,4 +1,4 @@
-"""Shapes of everything that falls or rises between two values: learning rates, their factors, weights of losses."""
+"""Shapes of ramps between two values: learning rates, their factors, loss weights."""
 
 import math
 from typing import Literal
@@ -7,7 +7,7 @@ Shape = Literal["cosine", "linear", "sqrt"]
 
 
 def fall(shape: Shape, progress: float) -> float:
-    """What is left at a share of the way: 1 at 0, 0 at 1.
+    """Value of a falling ramp at a progress from 0 to 1: 1 at 0, 0 at 1.
 
     With p the progress: cosine (1 + cos(pi p)) / 2, linear 1 - p, sqrt 1 - sqrt(p) (2405.18392).
     """

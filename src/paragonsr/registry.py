@@ -1,8 +1,8 @@
-"""Registries: the options classes of one kind of thing (losses, networks, ...), by the names that choose them.
+"""Registries of options classes of one kind (losses, networks, ...), by the names that select them.
 
-A class registers itself when it is defined. A name that nobody has registered is looked for in the modules of the
-registry's package, so that one new file is enough to add a variant. Modules outside the package are named by
-`plugins:` of a configuration, or by the environment variable PARAGONSR_PLUGINS.
+A class registers itself when it is defined. An unknown name is searched for in the modules of the registry's package,
+so that one new file is enough to add a variant. Modules outside the package are listed in `plugins:` of a
+configuration, or in the environment variable PARAGONSR_PLUGINS.
 """
 
 import importlib
@@ -20,14 +20,14 @@ from paragonsr.errors import UserError
 Entry = TypeVar("Entry")
 
 PLUGINS_VARIABLE = "PARAGONSR_PLUGINS"
-"""Environment variable: modules, separated by commas, that every command imports when a name is not known."""
+"""Environment variable: comma-separated modules that every command imports when a name is unknown."""
 
 
 class Registry(Generic[Entry]):
-    """Entries by name, without regard to case.
+    """Entries by case-insensitive name.
 
     Args:
-        package: whose modules are imported when a name is not known; "package.module" imports that one alone.
+        package: package whose modules are imported when a name is unknown; "package.module" imports only that module.
     """
 
     def __init__(self, package: str) -> None:
@@ -46,20 +46,20 @@ class Registry(Generic[Entry]):
             taken = self._names.get(spelling.lower())
             if taken is not None and _qualified(self._entries[taken]) != _qualified(entry):
                 raise TypeError(
-                    f"{_qualified(entry)}: the name {spelling!r} belongs to {_qualified(self._entries[taken])}"
+                    f"{_qualified(entry)}: the name {spelling!r} is already used by {_qualified(self._entries[taken])}"
                 )
             self._names[spelling.lower()] = name
         self._entries[name] = entry
 
     def find(self, name: str) -> Entry | None:
-        """The entry of that name or alias; None if there is none, in the package and in the plugins."""
+        """Entry with that name or alias; None if neither the package nor the plugins have one."""
         if name.lower() not in self._names:
             self.complete()
         found = self._names.get(name.lower())
         return None if found is None else self._entries[found]
 
     def complete(self) -> None:
-        """Import every module of the package, and the plugins that the environment names, once."""
+        """Import every module of the package, and the plugins given in the environment, once."""
         if not self._complete:
             self._complete = True
             for module in _modules(self._package):
@@ -67,7 +67,7 @@ class Registry(Generic[Entry]):
             import_plugins([name for name in os.environ.get(PLUGINS_VARIABLE, "").split(",") if name.strip()])
 
     def names(self) -> list[str]:
-        """The registered names, without aliases, in the order of registration."""
+        """Registered names, without aliases, in the order of registration."""
         return list(self._entries)
 
     def items(self) -> Iterator[tuple[str, Entry]]:
@@ -75,7 +75,7 @@ class Registry(Generic[Entry]):
         return iter(self._entries.items())
 
     def entries(self) -> Iterator[Entry]:
-        """The registered entries, in the order of registration."""
+        """Registered entries, in the order of registration."""
         return iter(self._entries.values())
 
 
@@ -90,12 +90,12 @@ def _modules(package: str) -> Iterator[str]:
 
 
 def import_plugins(names: Sequence[str], where: str = PLUGINS_VARIABLE) -> None:
-    """Import modules that register something.
+    """Import plugin modules.
 
     Args:
         names: importable modules ("my_package.losses"), or Python files ("my_losses.py", or "my_losses" for a file in
             the working directory).
-        where: who named them, for messages.
+        where: origin of the names, for messages.
 
     Raises:
         UserError: a module does not exist or cannot be imported.

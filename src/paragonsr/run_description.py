@@ -1,4 +1,4 @@
-"""run.json: what a run says about itself. Written while it trains, read by everything that looks at runs."""
+"""run.json, the description of a run: written during training, read by everything that inspects runs."""
 
 import json
 from pathlib import Path
@@ -9,13 +9,13 @@ from paragonsr.files import write_atomically
 
 NAME = "run.json"
 FORMAT = 2
-"""Version of run.json and of the records beside it (journal, observations, validations)."""
+"""Format version of run.json and of the records in its folder (journal, observations, validations)."""
 REQUIRED = ("config", "environment", "data", "parameters", "state")
 """Keys that every description has."""
 
 
 def has_description(folder: Path) -> bool:
-    """Whether a folder is that of a run."""
+    """Whether a folder is the folder of a run."""
     return (folder / NAME).is_file()
 
 
@@ -23,7 +23,7 @@ def read_description(folder: Path) -> dict[str, Any]:
     """Read and check run.json.
 
     Raises:
-        UserError: there is none, it is damaged, or it is of another version.
+        UserError: the file is missing, damaged, or of another version.
     """
     file = folder / NAME
     try:
@@ -38,7 +38,7 @@ def read_description(folder: Path) -> dict[str, Any]:
         raise UserError(
             f"was written in format {description.get('format', 1)}, this version of paragonsr reads format {FORMAT}",
             where=str(file),
-            fix="Read it with the version that wrote it. Its weights load as they are.",
+            fix="Read it with the version that wrote it. Its weights can be loaded with this version.",
         )
     missing = [key for key in REQUIRED if key not in description]
     if missing:

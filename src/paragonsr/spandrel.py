@@ -1,12 +1,12 @@
-"""A plug-in for spandrel: programs that load models with it (chaiNNer and others) load ours.
+"""Plugin for spandrel, so that programs which load models with it (chaiNNer and others) can load ours.
 
     import paragonsr.spandrel
     paragonsr.spandrel.install()
     model = spandrel.ModelLoader().load_from_file("2x-Nano.safetensors")
 
-spandrel looks at tensors only, and our networks have options that no tensor shows (the base, its sharpening, the size
-of an attention window); they stand in the header of the file. So `install` also has spandrel's loader hand on that
-header, as one more tensor called HEADER, which `load` takes out again.
+spandrel sees only tensors, but our networks have options that no tensor shows (the skip upsampler, its sharpening, the
+size of an attention window); they are stored in the header of the file. So `install` also makes spandrel's loader pass
+on that header as an additional tensor named HEADER, which `load` removes again.
 """
 
 import functools
@@ -25,13 +25,13 @@ from paragonsr.errors import UserError
 
 ID = "ParagonSR2"
 HEADER = "paragonsr.header"
-"""Name of the tensor of bytes that carries the header of a file through spandrel's loader."""
+"""Name of the byte tensor that carries the header of a file through spandrel's loader."""
 MARKS = ("magic_upsampler.sharpen.conv_h.weight", "base.sharp.h.weight")
-"""Tensors of the published networks, by which they are known where there is no header."""
+"""Tensors of the published networks, which identify them without a header."""
 
 
 def install() -> None:
-    """Make spandrel's global registry and all of its loaders know our networks; twice is as good as once.
+    """Register our networks in spandrel's global registry and all of its loaders; repeated calls have no effect.
 
     Raises:
         UserError: spandrel is not installed.
@@ -39,7 +39,7 @@ def install() -> None:
     spandrel = import_spandrel()
     if ID in spandrel.MAIN_REGISTRY:
         return
-    # Before Compact: a body of convolutions is all that it looks for.
+    # Before Compact, whose detection only looks for a body of convolutions.
     spandrel.MAIN_REGISTRY.add(spandrel.ArchSupport.from_architecture(_architecture(spandrel), before=("Compact",)))
     loader = spandrel.ModelLoader
     loader.load_state_dict_from_file = _with_header(loader.load_state_dict_from_file)
@@ -58,7 +58,7 @@ def _with_header(load: Any) -> Any:
 
 
 def _architecture(spandrel: Any) -> Any:
-    """The entry of spandrel's registry. Its base class is there only once spandrel is imported."""
+    """Entry of spandrel's registry. Its base class exists only after spandrel is imported."""
 
     class ParagonSR2Architecture(spandrel.Architecture):
         def __init__(self) -> None:

@@ -366,4 +366,4 @@ def test_a_folder_is_walked_as_training_walks_it(
     assert code == 0, text
     made = {os.fsencode(file.relative_to(tmp_path / "out")) for file in (tmp_path / "out").rglob("*") if file.is_file()}
     assert made == {b"photo_00.png", b"link/photo_00.png", b"b.png", b"\x8e\xca.png", b"n" * 245 + b".png"}
-    assert "passed over, not images: 1 without an extension, 2 .txt" in text
+    assert "skipped, not images: 1 without an extension, 2 .txt" in text

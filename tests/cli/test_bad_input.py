@@ -226,7 +226,7 @@ def test_ctrl_c_before_training_ends_with_one_line(
     with pytest.raises(SystemExit) as caught:
         main(["train", str(tiny_config())])
     assert caught.value.code == 130
-    assert capsys.readouterr().err == "interrupted; what was saved is kept, run the same command to continue\n"
+    assert capsys.readouterr().err == "interrupted; saved states are kept, run the same command to continue\n"
 
 
 def test_debug_shows_where(tiny_config: Configure, capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,7 +25,7 @@ ON = {"enabled": True}
         ({"train.dynamic_loss_scheduling": ON, "train.losses": [{"type": "l1loss"}]}, ["nothing to balance"]),
         (
             {"train.training_automations": {"dynamic_batch_size_optimizer": ON | {"max_batch_size": 3}}},
-            ["max_batch_size is 3, but a batch is never made smaller: 4 is used"],
+            ["max_batch_size is 3, but the batch is never reduced: 4 is used"],
         ),
         ({"train.training_automations": {"dynamic_batch_size_optimizer": ON | {"max_batch_size": 4}}}, []),
     ],

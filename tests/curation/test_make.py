@@ -245,7 +245,7 @@ def test_step_by_step(photos: Photos, tmp_path: Path) -> None:
         _run("select", "contrast >= 0", tiles, "--out", out, "--materialise", tiles / "hr")
     _run("report", tiles, "--where", "contrast >= 20", "--manifest", out)
     assert "s.jsonl" in (tmp_path / "tiles.html").read_text()
-    with pytest.raises(UserError, match="no number of held-out photographs is given"):
+    with pytest.raises(UserError, match="the number of held-out photographs is missing"):
         _run("select", "contrast >= 0", tiles, "--out", out, "--val-out", held)
     with pytest.raises(UserError, match="folder does not exist"):
         _run("score", tmp_path / "nowhere")

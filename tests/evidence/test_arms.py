@@ -88,14 +88,14 @@ def test_fair_switches_the_automations_off(tiny_config: Configure) -> None:
 
 
 def test_one_arm_is_no_comparison(tiny_config: Configure) -> None:
-    with pytest.raises(UserError, match="needs two arms"):
+    with pytest.raises(UserError, match="needs at least two arms"):
         make_arms([tiny_config()])
     with pytest.raises(UserError, match="has no values to vary"):
         make_arms([tiny_config()], vary=["lr"])
 
 
 def test_arms_whose_folders_would_be_the_same_are_refused(tiny_config: Configure) -> None:
-    with pytest.raises(UserError, match="two arms would be called 'rate < 1' in file names"):
+    with pytest.raises(UserError, match="two arms have the name 'rate < 1' in file names"):
         make_arms([tiny_config()], more=["rate > 1: train.optim_g.lr=1e-3", "rate < 1: train.optim_g.lr=1e-4"])
 
 

@@ -34,11 +34,11 @@ def test_a_varied_loss_weight_end_to_end(
     _compare(*command)
     said = capsys.readouterr().out
     assert "train.losses.1.loss_weight: 0.5" in said
-    assert "with 2 seeds no interval can be given" in said
+    assert "no interval with 2 seeds" in said
     assert "run 3 of 4: loss_weight=0, seed 1" in said
     assert "12 iterations in 0:00:" in said
     assert "3 runs left, about 0:" in said
-    assert f"1 of 2 seeds: used so far {out / 'compare.html'}" in said
+    assert f"1 of 2 seeds done: see {out / 'compare.html'}" in said
     runs = {run.name: run for run in find_runs(out / "runs")}
     assert set(runs) == {f"loss_weight={w}_seed{s}" for w in ("0.5", "0") for s in (0, 1)}
     for seed in (0, 1):
@@ -83,7 +83,7 @@ def test_an_interrupted_comparison_goes_on(
         patched.setattr(TrainStep, "step", interrupted)
         _compare(*command, code=2)
     said = capsys.readouterr()
-    assert "the run lr=1e-4_seed0 did not end" in said.err
+    assert "the run lr=1e-4_seed0 did not finish" in said.err
     assert "Finished runs are kept, this one is resumed" in said.err
     first, second = (Run(out / "runs" / f"lr={lr}_seed0") for lr in ("1e-3", "1e-4"))
     assert first.ended

@@ -100,7 +100,7 @@ def test_the_report_of_a_crashed_run(tiny_config: Configure, monkeypatch: pytest
     shutil.rmtree(path.parent / "val")
     text = _text(report_page(Run(folder)))
     assert "No automation has changed a setting" in text
-    assert "validation images are not there" in text
+    assert "validation images cannot be read" in text
 
 
 def test_the_report_of_a_run_that_has_just_begun(tiny_config: Configure) -> None:

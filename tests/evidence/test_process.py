@@ -68,7 +68,7 @@ def test_a_run_that_is_killed_is_said_to_be(
     with pytest.raises(SystemExit) as ended:
         main(["compare", str(tiny_config()), "--vary", "train.optim_g.lr=1e-3,1e-4", "--out", str(tmp_path / "out")])
     assert ended.value.code == 2
-    assert "the run lr=1e-3_seed0 did not end (killed by signal 9" in capsys.readouterr().err
+    assert "the run lr=1e-3_seed0 did not finish (killed by signal 9" in capsys.readouterr().err
 
 
 @posix

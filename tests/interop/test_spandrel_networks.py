@@ -94,7 +94,7 @@ def test_a_checkpoint_of_its_own_project_is_recognised(
     torch.save({"params_ema": network.network.state_dict()}, tmp_path / "net_g.pth")
     with caplog.at_level(logging.WARNING):
         loaded = load_network(tmp_path / "net_g.pth")
-    assert f"spandrel finds {name} x2" in caplog.text
+    assert f"spandrel recognises {name} x2" in caplog.text
     image = torch.rand(1, 3, 17, 22)
     with torch.no_grad():
         torch.testing.assert_close(loaded(image), network(image), rtol=0, atol=0)

@@ -1,4 +1,4 @@
-"""The command line. One file per command; each is thin and imports what is heavy only when it runs."""
+"""Command line. One file per command; each is thin and imports heavy modules only when it runs."""
 
 import errno
 import os
@@ -32,7 +32,7 @@ from paragonsr.errors import UserError
 
 app = typer.Typer(
     name="paragonsr",
-    help="Train, prove and use networks for single-image super-resolution.",
+    help="Train, evaluate and use networks for single-image super-resolution.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -60,7 +60,7 @@ app.add_typer(data)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command `paragonsr`. Exits with 0, 1 (our error) or 2 (the user's)."""
+    """Run the command `paragonsr`. Exits with 0, 1 (internal error) or 2 (user error)."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     try:
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:
-        # Whoever read our output has closed it (paragonsr ... | head); nothing is wrong.
+        # The reader of our output has closed the pipe (paragonsr ... | head); this is not an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         if debug:

@@ -10,7 +10,7 @@ def archs(
     scale: Annotated[int, typer.Option(help="Scale that the values are for.")] = 2,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """The networks: parameters, multiply-accumulates per megapixel of output, receptive field, scales, precision."""
+    """List the networks: parameters, multiply-accumulates per output megapixel, receptive field, scales, precision."""
     from paragonsr.archs.table import rows
 
     found = list(rows(scale))
@@ -28,5 +28,5 @@ def archs(
         cells = [f"{c:>{w}}" if 1 <= i <= 3 else f"{c:{w}}" for i, (c, w) in enumerate(zip(line, widths, strict=True))]
         typer.echo("  ".join(cells).rstrip())
     typer.echo(f"\nx{scale}, default options. GMAC/MP: 10^9 multiply-accumulates per megapixel of output.")
-    typer.echo("receptive field: side of the square of LR pixels that an SR pixel depends on, in any way.")
+    typer.echo("receptive field: side of the square of LR pixels that an SR pixel depends on.")
     typer.echo("Networks of other projects: `type: spandrel`, `network: Compact`, see docs/use.md.")

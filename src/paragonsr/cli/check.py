@@ -15,7 +15,7 @@ def check(
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value", show_default=False)] = None,
     measure: Annotated[bool, typer.Option(help="Measure time and memory of a few steps.")] = True,
 ) -> None:
-    """Say before any training whether a configuration would train, how long, and in how much memory."""
+    """Check before training whether a configuration works, and how much time and memory it needs."""
     from paragonsr.cli.train import idle
     from paragonsr.config import load_config
 
@@ -79,7 +79,7 @@ def _learning_rate(config: "Config") -> None:
 def _automations(config: "Config") -> None:
     from paragonsr.training.explain import acting
 
-    typer.echo("automations (paragonsr explain says more)")
+    typer.echo("automations (for details: paragonsr explain)")
     for line in acting(config):
         typer.echo(f"  {line}")
 
@@ -96,5 +96,5 @@ def _estimate(config: "Config") -> None:
     typer.echo(
         f"network: {values.parameters} parameters on {values.device}; a step of {config.batch} samples takes "
         f"{values.seconds:.3f} s and {values.memory / 2**30:.2f} GiB at the peak; "
-        f"{total} iterations take about {whole}, validation and saving aside"
+        f"{total} iterations take about {whole}, without validation and saving"
     )

@@ -10,20 +10,20 @@ from paragonsr.evidence.options import Kind
 
 def compare(
     configs: Annotated[list[Path], typer.Argument(help="YAML configurations; the first is the baseline.")],
-    seeds: Annotated[int, typer.Option(min=1, help="Runs of each arm.")] = 3,
-    first_seed: Annotated[int, typer.Option(min=0, help="Seed of the first run; the others follow it.")] = 0,
-    budget: Annotated[str | None, typer.Option(help="600s, 10min, 20000it or 1M samples for each run.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of runs per arm.")] = 3,
+    first_seed: Annotated[int, typer.Option(min=0, help="Seed of the first run; the others count up from it.")] = 0,
+    budget: Annotated[str | None, typer.Option(help="Budget per run: 600s, 10min, 20000it or 1M samples.")] = None,
     overrides: Annotated[list[str] | None, typer.Option("--set", help="key=value for all arms.")] = None,
-    vary: Annotated[list[str] | None, typer.Option(help="key=v1,v2,...: one arm for each value.")] = None,
+    vary: Annotated[list[str] | None, typer.Option(help="key=v1,v2,...: one arm per value.")] = None,
     arm: Annotated[
         list[str] | None,
-        typer.Option(help="'name: key=value; ...': the first configuration with changes."),
+        typer.Option(help="'name: key=value; ...': an arm with changes to the first configuration."),
     ] = None,
-    fair: Annotated[bool, typer.Option("--fair", help="All automations off.")] = False,
+    fair: Annotated[bool, typer.Option("--fair", help="Disable all automations.")] = False,
     allow: Annotated[list[Kind] | None, typer.Option(help="Keys in which the arms may differ.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the comparison.")] = Path("comparison"),
+    out: Annotated[Path, typer.Option(help="Output folder.")] = Path("comparison"),
 ) -> None:
-    """Train configurations against each other: same seeds, same sample order, same validations; resumable."""
+    """Compare configurations by training them with the same seeds, sample order and validations; resumable."""
     from paragonsr.evidence.arms import check_comparable, make_arms, said_once
     from paragonsr.evidence.comparison import compare as run
     from paragonsr.evidence.tables import lines

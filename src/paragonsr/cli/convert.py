@@ -6,20 +6,20 @@ from typing import Annotated, Any
 
 import typer
 
-PARAM_KEY = "Set of weights in a .pth file: params, params_ema, ...; default: the averaged ones first."
+PARAM_KEY = "Set of weights in a .pth file: params, params_ema, ...; default: the EMA weights, if there are any."
 
 
 def convert(
-    weights: Annotated[Path, typer.Argument(help="Weights of this family or of another project: .safetensors, .pth.")],
+    weights: Annotated[Path, typer.Argument(help="Weights of ours or of another project: .safetensors, .pth.")],
     out: Annotated[Path, typer.Argument(help="The .safetensors file, or a folder for it.")],
-    arch: Annotated[str | None, typer.Option(help="Needed where the tensors do not say it.")] = None,
-    scale: Annotated[int | None, typer.Option(help="Needed where the tensors do not say it.")] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="option=value of the network; repeat it.")] = None,
+    arch: Annotated[str | None, typer.Option(help="Network, if the file does not name it.")] = None,
+    scale: Annotated[int | None, typer.Option(help="Scale, if it does not follow from the file.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="Network option=value; repeatable.")] = None,
     param_key: Annotated[str | None, typer.Option(help=PARAM_KEY)] = None,
     name: Annotated[str | None, typer.Option(help="Name of the model; default: that of its run or file.")] = None,
     openmodeldb: Annotated[Path | None, typer.Option(help="Also write the JSON for OpenModelDB to this file.")] = None,
 ) -> None:
-    """Write weights as safetensors that say what they are. No code in a file is ever run."""
+    """Convert weights to safetensors that describe their network. No code in a file is ever run."""
     from dataclasses import replace
 
     from paragonsr.export.convert import convert as write
@@ -39,11 +39,11 @@ def convert(
 
 
 def network_options(settings: list[str] | None, param_key: str | None = None) -> dict[str, Any]:
-    """The options of a network from option=value arguments; `arguments.key=value` goes one level down.
+    """Parse the options of a network from option=value arguments; `arguments.key=value` sets a nested key.
 
     Args:
         settings: the arguments.
-        param_key: value of --param-key, which set of weights is loaded.
+        param_key: value of --param-key, the set of weights to load.
     """
     from paragonsr.config.yaml import parse_scalar
     from paragonsr.errors import UserError
@@ -52,7 +52,7 @@ def network_options(settings: list[str] | None, param_key: str | None = None) ->
     for setting in settings or []:
         name, equals, value = setting.partition("=")
         if not equals or not name:
-            raise UserError(f"{setting!r} is not an option", where="--set", fix="Write option=value, as use_norm=true.")
+            raise UserError(f"{setting!r} is not an option", where="--set", fix="Write option=value: use_norm=true.")
         *sections, last = name.split(".")
         here = options
         for section in sections:

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 data = typer.Typer(
     name="data",
-    help="From photographs to a training set: tile, score, select, downscale, report.",
+    help="Make a training set from photographs: tile, score, select, downscale, report.",
     no_args_is_help=True,
 )
 
-Workers = Annotated[int | None, typer.Option(min=1, help="Processes; default one for each processor core.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Number of processes; default: one per CPU core.")]
 
 
 @data.command()
@@ -26,10 +26,10 @@ def tile(
     source: Annotated[Path, typer.Argument(help="Folder of photographs.")],
     target: Annotated[Path, typer.Argument(help="Folder for the tiles.")],
     side: Annotated[int, typer.Option(help="Height and width of a tile.")] = 512,
-    scales: Annotated[str, typer.Option(help="Scales at which each photograph is cut into tiles: 1,0.75,0.5")] = "1",
+    scales: Annotated[str, typer.Option(help="Scales at which each photograph is tiled: 1,0.75,0.5")] = "1",
     workers: Workers = None,
 ) -> None:
-    """Cut photographs into PNG tiles without overlap, at several scales."""
+    """Cut photographs into non-overlapping PNG tiles, at several scales."""
     from paragonsr.curation.cluster import Crew
     from paragonsr.curation.tiling import tile as cut
 
@@ -43,12 +43,12 @@ def tile(
 @data.command()
 def score(
     folder: Annotated[Path, typer.Argument(help="Folder of tiles, or of any images.")],
-    out: Annotated[Path | None, typer.Option(help="SQLite file; default beside the folder.")] = None,
-    also: Annotated[list[str] | None, typer.Option(help="A further score: arniqa, or ic9600=WEIGHTS.")] = None,
+    out: Annotated[Path | None, typer.Option(help="SQLite file; default: next to the folder.")] = None,
+    also: Annotated[list[str] | None, typer.Option(help="Additional score: arniqa, or ic9600=WEIGHTS.")] = None,
     workers: Workers = None,
     scheduler: Annotated[str | None, typer.Option(help="Score on a Dask cluster: tcp://HOST:8786")] = None,
 ) -> None:
-    """Compute every score of every tile into one SQLite table; an interrupted call is finished by the next one."""
+    """Compute all scores of all tiles into one SQLite table; if interrupted, run it again to continue."""
     from paragonsr.curation.cluster import Crew
     from paragonsr.curation.make import default_scores
     from paragonsr.curation.options import ScoreOptions
@@ -72,16 +72,16 @@ def score(
 def select(
     where: Annotated[str, typer.Argument(help='"complexity >= 0.5 and blockiness < 30"; pct(complexity) >= 0.1')],
     folder: Annotated[Path, typer.Argument(help="Folder of the tiles.")],
-    out: Annotated[Path, typer.Option(help="The manifest.")] = Path("selection.jsonl"),
+    out: Annotated[Path, typer.Option(help="Manifest to write.")] = Path("selection.jsonl"),
     scores: Annotated[Path | None, typer.Option(help="SQLite file; default beside the folder.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Largest number of tiles.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Maximum number of tiles.")] = None,
     order: Annotated[str, typer.Option(help="Order: path, random:SEED, SCORE, -SCORE.")] = "path",
-    hold_out: Annotated[int, typer.Option(min=0, help="Photographs to hold out for validation.")] = 0,
-    val_out: Annotated[Path | None, typer.Option(help="Manifest of what is held out.")] = None,
-    seed: Annotated[int, typer.Option(help="Chooses the photographs that are held out.")] = 0,
-    materialise: Annotated[Path | None, typer.Option(help="Also make this folder, of hard links or copies.")] = None,
+    hold_out: Annotated[int, typer.Option(min=0, help="Number of photographs to hold out for validation.")] = 0,
+    val_out: Annotated[Path | None, typer.Option(help="Manifest of the held-out tiles.")] = None,
+    seed: Annotated[int, typer.Option(help="Random seed that selects the held-out photographs.")] = 0,
+    materialise: Annotated[Path | None, typer.Option(help="Also create this folder of hard links or copies.")] = None,
 ) -> None:
-    """Choose tiles; the manifest trains directly: datasets.train.dataroot_gt=selection.jsonl"""
+    """Select tiles. Train on the manifest directly: datasets.train.dataroot_gt=selection.jsonl"""
     from paragonsr.curation.make import default_scores
     from paragonsr.curation.materialise import materialise as make_folder
     from paragonsr.curation.options import SelectOptions
@@ -93,7 +93,7 @@ def select(
 
     if val_out is not None and not hold_out:
         raise UserError(
-            "no number of held-out photographs is given",
+            "the number of held-out photographs is missing",
             where="--val-out",
             fix="Give the number of photographs: --hold-out 100.",
         )
@@ -122,7 +122,7 @@ def downscale(
     scale: Annotated[int, typer.Option(min=2, help="Downscaling factor.")] = 2,
     workers: Workers = None,
 ) -> None:
-    """Make LR images by the MATLAB-exact bicubic resize."""
+    """Make LR images with the MATLAB-exact bicubic resize."""
     from paragonsr.curation.cluster import Crew
     from paragonsr.curation.downscale import downscale as lower
 
@@ -136,10 +136,10 @@ def report(
     folder: Annotated[Path, typer.Argument(help="Folder of the tiles.")],
     where: Annotated[str, typer.Option(help="Expression whose thresholds are shown.")] = "complexity >= 0.5",
     scores: Annotated[Path | None, typer.Option(help="SQLite file; default beside the folder.")] = None,
-    manifest: Annotated[list[Path] | None, typer.Option(help="A selection whose numbers are shown.")] = None,
-    out: Annotated[Path | None, typer.Option(help="The page; default beside the folder.")] = None,
+    manifest: Annotated[list[Path] | None, typer.Option(help="Selection whose statistics are shown.")] = None,
+    out: Annotated[Path | None, typer.Option(help="HTML file; default: next to the folder.")] = None,
 ) -> None:
-    """One self-contained HTML page: histograms, correlations, kept and dropped tiles."""
+    """Write a self-contained HTML page: histograms, correlations, kept and dropped tiles."""
     from paragonsr.curation.duplicates import find_duplicates
     from paragonsr.curation.make import beside, default_scores
     from paragonsr.curation.report_page import report_page, write_page
@@ -161,7 +161,7 @@ def make(
         list[str] | None, typer.Argument(help="key=value, for example photographs=/my/photos", show_default=False)
     ] = None,
 ) -> None:
-    """Run all steps in order, from one YAML file; an interrupted call is finished by the next one."""
+    """Run all steps in order, from one YAML file; if interrupted, run it again to continue."""
     from paragonsr.curation.make import make as make_all
 
     options = _read(config, overrides or [])
@@ -205,7 +205,7 @@ def _tile_options(side: int, scales: str) -> "TileOptions":
 
 @contextmanager
 def _progress() -> "Iterator[Begin]":
-    """A bar for each step on a terminal. Ctrl-C ends with a line that says how to continue."""
+    """Show a progress bar per step on a terminal. After Ctrl-C, say how to continue."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -9,10 +9,10 @@ import typer
 
 def demo(
     config: Annotated[Path, typer.Option(help="YAML configuration.")] = Path("options/train/demo.yml"),
-    images: Annotated[Path, typer.Option(help="Where the images are put.")] = Path("datasets/demo"),
+    images: Annotated[Path, typer.Option(help="Folder for the images.")] = Path("datasets/demo"),
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value", show_default=False)] = None,
 ) -> None:
-    """Train the main job on images that come with the installation: a minute or two on a CPU."""
+    """Train a small network on images that come with the installation: a minute or two on a CPU."""
     from paragonsr.cli.train import run
     from paragonsr.config import load_config
     from paragonsr.data.demo import make_demo_images

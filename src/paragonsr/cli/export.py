@@ -12,15 +12,15 @@ from paragonsr.cli.convert import PARAM_KEY, network_options
 def export(
     weights: Annotated[Path, typer.Argument(help="Weights: .safetensors or .pth.")],
     out: Annotated[Path, typer.Argument(help="The .onnx file, or a folder for it.")] = Path("."),
-    fp16: Annotated[bool, typer.Option("--fp16", help="Half precision, input and output included.")] = False,
+    fp16: Annotated[bool, typer.Option("--fp16", help="Half precision, including input and output.")] = False,
     opset: Annotated[int, typer.Option(help="ONNX opset, 18 or newer.")] = 18,
-    size: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH, where a network exports for one size only.")] = None,
-    arch: Annotated[str | None, typer.Option(help="Needed where the weights do not say it.")] = None,
-    scale: Annotated[int | None, typer.Option(help="Needed where the weights do not say it.")] = None,
+    size: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH, for networks that export for one size only.")] = None,
+    arch: Annotated[str | None, typer.Option(help="Network, if the weights do not name it.")] = None,
+    scale: Annotated[int | None, typer.Option(help="Scale, if it does not follow from the weights.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="option=value of the network.")] = None,
     param_key: Annotated[str | None, typer.Option(help=PARAM_KEY)] = None,
 ) -> None:
-    """Write a network as ONNX for every image size, checked against PyTorch in ONNX Runtime before it is written."""
+    """Export a network to ONNX for every image size, after checking it in ONNX Runtime against PyTorch."""
     from paragonsr.errors import UserError
     from paragonsr.export.onnx import export_onnx
     from paragonsr.export.source import open_source
@@ -29,7 +29,7 @@ def export(
     if size is not None and sides is None:
         raise UserError(f"{size} is not a size", where="--size", fix="Write HEIGHTxWIDTH, for example 256x256.")
     source = open_source(weights, arch, scale, **network_options(settings, param_key))
-    typer.echo(f"{source.name}: making the graph; a large network with attention takes minutes")
+    typer.echo(f"{source.name}: exporting; a large network with attention takes minutes")
     done = export_onnx(source, out, fp16=fp16, opset=opset, size=(int(sides[1]), int(sides[2])) if sides else None)
     for (batch, height, width), difference in done.parity.differences.items():
         typer.echo(f"  {batch} x 3 x {height:3} x {width:3}  differs from PyTorch by {difference:.1e}")

@@ -7,10 +7,10 @@ import typer
 
 
 def models(
-    name: Annotated[str | None, typer.Argument(help="One of them, for its whole card.", show_default=False)] = None,
+    name: Annotated[str | None, typer.Argument(help="Model whose complete card is shown.", show_default=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """The models that come with the package: what they measure, and what they were trained on."""
+    """List the bundled models: their metric values, and what they were trained on."""
     from paragonsr import models as shipped
     from paragonsr.errors import UserError
 
@@ -31,4 +31,4 @@ def models(
     widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
     for line in shown:
         typer.echo("  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
-    typer.echo("\nPSNR in dB by the benchmark protocol, on Y and on RGB. --model NAME takes one in every command.")
+    typer.echo("\nPSNR in dB by the benchmark protocol, on Y and on RGB. Every command accepts --model NAME.")

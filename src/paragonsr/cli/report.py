@@ -8,9 +8,9 @@ import typer
 
 def report(
     run: Annotated[Path, typer.Argument(help="Folder of a run: experiments/<name>.")],
-    out: Annotated[Path | None, typer.Option(help="Where to write; default: report.html in the run's folder.")] = None,
+    out: Annotated[Path | None, typer.Option(help="HTML file; default: report.html in the run's folder.")] = None,
 ) -> None:
-    """One self-contained HTML page about a run: curves, decisions, crops, configuration."""
+    """Write a self-contained HTML page about a run: curves, decisions, crops, configuration."""
     from paragonsr.evidence.report_page import report_page
     from paragonsr.evidence.runs import Run
     from paragonsr.files import write_atomically

@@ -12,7 +12,7 @@ from paragonsr.errors import UserError
 
 
 class Column(StrEnum):
-    """What runs can be sorted by."""
+    """Columns that runs can be sorted by."""
 
     NAME = "name"
     STATE = "state"
@@ -24,12 +24,12 @@ class Column(StrEnum):
 
 
 def runs(
-    folder: Annotated[Path, typer.Argument(help="Where the runs are.")] = Path("experiments"),
+    folder: Annotated[Path, typer.Argument(help="Folder of runs.")] = Path("experiments"),
     sort: Annotated[Column, typer.Option(help="Column to sort by.")] = Column.STARTED,
-    reverse: Annotated[bool, typer.Option("--reverse", help="The largest, latest or last first.")] = False,
+    reverse: Annotated[bool, typer.Option("--reverse", help="Largest, latest or last first.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """All runs of a folder: state, iteration, best value, network, time.
+    """List all runs of a folder: state, iteration, best value, network, time.
 
     States: running, interrupted (by Ctrl-C), crashed, killed (its process is gone), completed, stopped (by an
     automation), failed (it diverged).
@@ -40,8 +40,8 @@ def runs(
     for run in find_runs(folder):
         try:
             rows.append(run.summary())
-        except UserError as error:  # one damaged folder hides no other
-            typer.echo(f"left out: {error}", err=True)
+        except UserError as error:  # a damaged folder must not hide the others
+            typer.echo(f"skipped: {error}", err=True)
     known = sorted(
         (row for row in rows if row[sort.value] is not None), key=lambda row: row[sort.value], reverse=reverse
     )

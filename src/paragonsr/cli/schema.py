@@ -6,7 +6,7 @@ import typer
 
 
 def schema() -> None:
-    """Print the JSON schema of configurations, for editors that complete and check YAML by one."""
+    """Print the JSON schema of configurations, for completion and validation of YAML in editors."""
     from paragonsr.config import Config
 
     typer.echo(json.dumps(Config.model_json_schema(), indent=2))

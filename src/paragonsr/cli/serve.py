@@ -8,19 +8,19 @@ import typer
 
 def serve(
     folder: Annotated[
-        Path, typer.Argument(help="Folder of models: .safetensors, .pth, .onnx, in any folder below.")
+        Path, typer.Argument(help="Folder of models, searched recursively: .safetensors, .pth, .onnx.")
     ] = Path("experiments"),
-    port: Annotated[int, typer.Option(help="0 takes a free one.")] = 7860,
-    max_upload: Annotated[float, typer.Option(help="Largest image file, MiB.")] = 32,
-    max_megapixels: Annotated[float, typer.Option(help="Largest image, millions of pixels.")] = 8,
-    keep: Annotated[int, typer.Option(min=1, help="Models that stay loaded.")] = 2,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; the GPU if there is one.")] = None,
+    port: Annotated[int, typer.Option(help="Port; 0 uses a free one.")] = 7860,
+    max_upload: Annotated[float, typer.Option(help="Maximum size of an image file, in MiB.")] = 32,
+    max_megapixels: Annotated[float, typer.Option(help="Maximum size of an image, in megapixels.")] = 8,
+    keep: Annotated[int, typer.Option(min=1, help="Number of models that stay loaded.")] = 2,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: the GPU if there is one.")] = None,
 ) -> None:
-    """A web page on this machine only: drop an image, choose a model, compare with a slider, download."""
+    """Serve a web page for this machine only: drop an image, choose a model, compare with a slider, download."""
     from paragonsr.errors import UserError
 
     if not folder.is_dir():
-        raise UserError("this folder does not exist", where=str(folder), fix="Give the folder that holds your models.")
+        raise UserError("this folder does not exist", where=str(folder), fix="Give the folder of your models.")
     from paragonsr.serve.models import Models
     from paragonsr.serve.server import Limits, Server
 
@@ -32,7 +32,7 @@ def serve(
             f"port {port} cannot be used ({error.strerror})", where="--port", fix="Choose another one, or 0."
         ) from error
     with server:
-        typer.echo(f"{len(server.models.names())} models of {folder} at {server.url}  (Ctrl-C ends it)")
+        typer.echo(f"{len(server.models.names())} models of {folder} at {server.url}  (Ctrl-C to stop)")
         try:
             server.serve_forever()
         except KeyboardInterrupt:

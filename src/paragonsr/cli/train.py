@@ -19,25 +19,23 @@ def train(
     overrides: Annotated[
         list[str] | None, typer.Argument(help="key=value, for example train.total_iter=2000", show_default=False)
     ] = None,
-    opt: Annotated[
-        Path | None, typer.Option("-opt", "--opt", help="The configuration, as other trainers take it.")
-    ] = None,
+    opt: Annotated[Path | None, typer.Option("-opt", "--opt", help="YAML configuration, as in other trainers.")] = None,
     auto_resume: Annotated[
-        bool, typer.Option("--auto_resume", "--auto-resume", help="Accepted: a run always resumes.")
+        bool, typer.Option("--auto_resume", "--auto-resume", help="Accepted and ignored: a run always resumes.")
     ] = False,
-    launcher: Annotated[str, typer.Option(help="Accepted: several processes are started with torchrun.")] = "none",
+    launcher: Annotated[str, typer.Option(help="Accepted and ignored: use torchrun for several processes.")] = "none",
     local_rank: Annotated[
-        int | None, typer.Option("--local_rank", "--local-rank", help="Accepted: torchrun sets it.")
+        int | None, typer.Option("--local_rank", "--local-rank", help="Accepted and ignored: torchrun sets it.")
     ] = None,
     force_yml: Annotated[
-        list[str] | None, typer.Option("--force_yml", "--force-yml", help="a:b=value, as BasicSR writes a.b=value.")
+        list[str] | None, typer.Option("--force_yml", "--force-yml", help="a:b=value, BasicSR's form of a.b=value.")
     ] = None,
-    fresh: Annotated[bool, typer.Option(help="Archive an earlier run of this name and start over.")] = False,
+    fresh: Annotated[bool, typer.Option(help="Archive an earlier run of the same name and start over.")] = False,
 ) -> None:
     """Train a network, or resume an interrupted run."""
     from paragonsr.config import load_config
 
-    del auto_resume, launcher, local_rank  # what other trainers have to be told happens here anyway
+    del auto_resume, launcher, local_rank  # flags of other trainers that are not needed here
     values = [*(overrides or []), *map(_as_override, force_yml or [])]
     if opt is not None and config is not None:
         values.insert(0, str(config))
@@ -51,13 +49,13 @@ def train(
 
 
 def _as_override(text: str) -> str:
-    """`train:total_iter=5` of --force_yml as the override `train.total_iter=5`."""
+    """Convert `train:total_iter=5` of --force_yml to the override `train.total_iter=5`."""
     name, equals, value = text.partition("=")
     return name.replace(":", ".") + equals + value
 
 
 def _command(arguments: list[str]) -> str:
-    """The command that resumes this run, overrides included."""
+    """Command that resumes this run, including overrides."""
     processes = os.environ.get("LOCAL_WORLD_SIZE", "1")
     if processes == "1":
         return shlex.join(["paragonsr", "train", *arguments])
@@ -65,29 +63,29 @@ def _command(arguments: list[str]) -> str:
 
 
 def run(config: "Config", warnings: tuple[str, ...], *, fresh: bool, command: str) -> "TrainResult":
-    """Train a checked configuration; `command` is what resumes it."""
+    """Train a checked configuration; `command` is the command that resumes it."""
     from paragonsr.training.run import train as run
 
     try:
         return run(config, fresh=fresh, notes=(*warnings, *idle(config)), command=command)
-    except KeyboardInterrupt:  # before training has begun, or the second one: it does not wait for the step
-        typer.echo("interrupted; what was saved is kept, run the same command to continue", err=True)
+    except KeyboardInterrupt:  # before training has started, or the second one, which does not wait for the step
+        typer.echo("interrupted; saved states are kept, run the same command to continue", err=True)
         raise typer.Exit(130) from None
 
 
 def idle(config: "Config") -> list[str]:
-    """A sentence for each automation that is on and has nothing to act on, and for a key that cannot be followed."""
+    """Notes on automations that are enabled but cannot act, and on keys that have no effect."""
     sections = config.train.training_automations
     notes = []
     if not config.validates:
-        notes.append("Nothing is validated: no best weights are kept, only those of each checkpoint and of the end.")
+        notes.append("Nothing is validated: no best weights are kept, only those of each checkpoint and the last ones.")
         if sections.early_stopping.enabled:
-            notes.append("early_stopping is on, but nothing is validated: it has no effect")
+            notes.append("early_stopping is enabled, but nothing is validated: it has no effect")
     batch = sections.dynamic_batch_size_optimizer
     if batch.enabled and batch.max_batch_size and batch.max_batch_size < config.batch:
         notes.append(
-            f"max_batch_size is {batch.max_batch_size}, but a batch is never made smaller: {config.batch} is used"
+            f"max_batch_size is {batch.max_batch_size}, but the batch is never reduced: {config.batch} is used"
         )
     if config.train.dynamic_loss_scheduling.enabled and len(config.train.losses) < 2:
-        notes.append("dynamic_loss_scheduling is on, but there is one loss: there is nothing to balance")
+        notes.append("dynamic_loss_scheduling is enabled, but there is only one loss: nothing to balance")
     return notes

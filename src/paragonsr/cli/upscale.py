@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from paragonsr.inference.model import Tile
 
 MODEL = (
-    "Weights: .safetensors, .pth or .onnx, or a name of `paragonsr models`; default: the best of these that upscales a "
-    "megapixel per second here."
+    "Weights: .safetensors, .pth or .onnx, or a name from `paragonsr models`; default: the best of these that makes a "
+    "megapixel per second on this machine."
 )
 TILE = "Side of a tile in LR pixels, auto, or off for whole images."
-ENSEMBLE = "x8: the mean over the eight flips and rotations; eight times the time."
+ENSEMBLE = "x8: average over the eight flips and rotations; takes eight times as long."
 PRECISION = "fp32, bf16 or fp16."
 
 
@@ -24,23 +24,23 @@ def upscale(
     source: Annotated[Path, typer.Argument(metavar="IN", help="Image or folder: PNG, JPEG, WebP, TIFF, AVIF, BMP.")],
     out: Annotated[
         Path | None,
-        typer.Argument(metavar="OUT", help="Image, or folder; default: IN_x2 beside IN.", show_default=False),
+        typer.Argument(metavar="OUT", help="Image or folder; default: IN_x2 next to IN.", show_default=False),
     ] = None,
     model: Annotated[Path | None, typer.Option(help=MODEL, show_default=False)] = None,
     tile: Annotated[str, typer.Option(help=TILE)] = "auto",
     ensemble: Annotated[str | None, typer.Option(help=ENSEMBLE)] = None,
     precision: Annotated[str, typer.Option(help=PRECISION)] = "fp32",
     ending: Annotated[
-        str | None, typer.Option("--format", help="png, jpg, webp or tiff; default: as the input.")
+        str | None, typer.Option("--format", help="png, jpg, webp or tiff; default: same as the input.")
     ] = None,
     overwrite: Annotated[bool, typer.Option(help="Also redo finished images.")] = False,
-    arch: Annotated[str | None, typer.Option(help="Needed where the weights do not say it.")] = None,
-    scale: Annotated[int | None, typer.Option(help="Needed where the weights do not say it.")] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="option=value of the network; repeat it.")] = None,
+    arch: Annotated[str | None, typer.Option(help="Network, if the weights do not name it.")] = None,
+    scale: Annotated[int | None, typer.Option(help="Scale, if it does not follow from the weights.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="Network option=value; repeatable.")] = None,
     param_key: Annotated[str | None, typer.Option(help=PARAM_KEY)] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; the GPU if there is one.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: the GPU if there is one.")] = None,
 ) -> None:
-    """Upscale images. Done ones are skipped; one that cannot be read does not stop the rest."""
+    """Upscale images. Finished ones are skipped; an unreadable image does not stop the others."""
     import time
 
     from rich.console import Console
@@ -72,20 +72,20 @@ def upscale(
 
         summary = upscale_files(upscaler, jobs, tile=side, overwrite=overwrite, progress=told)
     seconds = time.perf_counter() - begun
-    skipped = f", {summary.skipped} done before" if summary.skipped else ""
+    skipped = f", {summary.skipped} already done" if summary.skipped else ""
     typer.echo(
         f"{summary.done} of {len(jobs)} images upscaled x{upscaler.scale}{skipped}: {summary.megapixels:.2f} MP in "
         f"{seconds:.1f} s, {summary.megapixels / seconds:.2f} MP/s{' (ensemble x8)' if turned else ''}"
     )
     if passed_over:
-        typer.echo(f"passed over, not images: {described(passed_over)}")
+        typer.echo(f"skipped, not images: {described(passed_over)}")
     if summary.failed:
         listed = "\n".join(f"  {file}: {why}" for file, why in summary.failed.items())
         raise UserError(f"{len(summary.failed)} of {len(jobs)} images could not be upscaled\n{listed}")
 
 
 def _chosen(scale: int | None, device: str | None, precision: str) -> Path:
-    """The model that this machine upscales with where none is named; says which."""
+    """Choose the model for this machine if none is given, and print its name."""
     from paragonsr.inference.choice import best_model
 
     name, speed = best_model(scale or 2, device, precision)
@@ -94,7 +94,7 @@ def _chosen(scale: int | None, device: str | None, precision: str) -> Path:
 
 
 def tile_side(tile: str) -> "Tile":
-    """The value of --tile."""
+    """Parse the value of --tile."""
     from paragonsr.errors import UserError
     from paragonsr.inference.tiler import SMALLEST
 
@@ -108,9 +108,9 @@ def tile_side(tile: str) -> "Tile":
 
 
 def ensemble_x8(ensemble: str | None) -> bool:
-    """The value of --ensemble."""
+    """Parse the value of --ensemble."""
     from paragonsr.errors import UserError
 
     if ensemble not in (None, "x8"):
-        raise UserError(f"{ensemble!r} is not an ensemble", where="--ensemble", fix="Use x8.")
+        raise UserError(f"unknown ensemble {ensemble!r}", where="--ensemble", fix="Use x8.")
     return ensemble is not None

@@ -11,8 +11,8 @@ from paragonsr.cli.upscale import ENSEMBLE, PRECISION, TILE, ensemble_x8, tile_s
 from paragonsr.errors import UserError
 
 METRICS = (
-    "Metrics, separated by commas: psnr_y, ssim_y, psnr, ssim, ... as in val.metrics; default: psnr_y,ssim_y, and psnr "
-    "of a network whose body sees luma alone."
+    "Metrics, separated by commas: psnr_y, ssim_y, psnr, ssim, ... as in val.metrics; default: psnr_y,ssim_y, and also "
+    "psnr for a network whose body processes only luma."
 )
 
 if TYPE_CHECKING:
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 
 
 def validate(
-    model: Annotated[Path, typer.Option(help="Weights: .safetensors, .pth or .onnx, or a name of `paragonsr models`.")],
+    model: Annotated[Path, typer.Option(help="Weights (.safetensors, .pth, .onnx) or a name from `paragonsr models`.")],
     hr: Annotated[Path, typer.Option(help="Folder of HR images.")],
     lr: Annotated[Path | None, typer.Option(help="Folder of LR images; made by MATLAB's bicubic if not given.")] = None,
-    scale: Annotated[int | None, typer.Option(help="Needed where the weights do not say it.")] = None,
-    arch: Annotated[str | None, typer.Option(help="Needed where the weights do not say it.")] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="option=value of the network; repeat it.")] = None,
+    scale: Annotated[int | None, typer.Option(help="Scale, if it does not follow from the weights.")] = None,
+    arch: Annotated[str | None, typer.Option(help="Network, if the weights do not name it.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="Network option=value; repeatable.")] = None,
     param_key: Annotated[str | None, typer.Option(help=PARAM_KEY)] = None,
     tile: Annotated[str, typer.Option(help=TILE)] = "off",
     ensemble: Annotated[str | None, typer.Option(help=ENSEMBLE)] = None,
     precision: Annotated[str, typer.Option(help=PRECISION)] = "fp32",
     metrics: Annotated[str | None, typer.Option(help=METRICS, show_default=False)] = None,
     out: Annotated[Path | None, typer.Option("--json", help="Also write the values to this file.")] = None,
-    csv: Annotated[Path | None, typer.Option("--csv", help="Also write them to this file, a line an image.")] = None,
+    csv: Annotated[Path | None, typer.Option("--csv", help="Also write the values to this file, as CSV.")] = None,
 ) -> None:
-    """Measure PSNR, SSIM or other metrics by the benchmark protocol, per image and mean, bicubic beside it."""
+    """Measure PSNR, SSIM or other metrics by the benchmark protocol, per image and on average, and those of bicubic."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
@@ -63,7 +63,7 @@ def validate(
     for line in table.lines():
         typer.echo(line)
     if turned:
-        typer.echo("self-ensemble x8: the mean over eight orientations, not to be compared with single runs")
+        typer.echo("self-ensemble x8: average over eight orientations, not comparable with single inference")
     if out is not None:
         write_atomically(out, (json.dumps(table.as_dict(), indent=2) + "\n").encode())
     if csv is not None:
@@ -71,7 +71,7 @@ def validate(
 
 
 def _usual(network: "nn.Module") -> str:
-    """What is measured where nothing is named: of a body that sees luma alone, the colours too."""
+    """Default metrics; for a body that processes only luma, colour is measured too."""
     luma_body = getattr(getattr(network, "options", None), "luma_body", False)
     return "psnr_y,ssim_y,psnr" if luma_body else "psnr_y,ssim_y"
 
@@ -87,5 +87,5 @@ def _metrics(text: str) -> "dict[str, MetricOptions]":
             raise UserError(f"unknown metric {name!r}", where="--metrics", fix=f"Choose from {known}.")
         chosen[name] = kind.model_validate({"type": kind.tag()})
     if not chosen:
-        raise UserError("no metric is named", where="--metrics", fix="Write for example psnr_y,ssim_y.")
+        raise UserError("no metric is given", where="--metrics", fix="Write for example psnr_y,ssim_y.")
     return chosen

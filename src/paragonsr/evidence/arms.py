@@ -1,4 +1,4 @@
-"""The arms of a comparison: which configurations are trained against each other, and what differs between them."""
+"""Arms of a comparison: the configurations to compare, and their differences."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,31 +17,31 @@ SET_BY_THE_COMPARISON = ("name", "manual_seed", "path.experiments_root", "path.p
 NOT_THE_IMAGES = (
     "name store_root batch_size_per_gpu accum_iter lq_size gt_size use_hflip use_rot num_worker_per_gpu prefetch_factor"
 ).split()
-"""Keys of a training set that say how it is used, not which images it holds."""
+"""Keys of a training set that determine how it is used, not which images it contains."""
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One configuration of a comparison; the first arm is what the others are measured against."""
+    """One configuration of a comparison; the first arm is the baseline."""
 
     name: str
     config: Config
     notes: tuple[str, ...] = ()
-    """What there is to say about its configuration: what was ignored, what a budget rescaled."""
+    """Notes on its configuration: ignored keys, and keys rescaled by a budget."""
 
     @property
     def file_name(self) -> str:
-        """Its name as far as file names may hold it."""
+        """Name of the arm, made safe for file names."""
         return file_name(self.name)
 
     def keys(self) -> dict[str, Any]:
-        """Every key that says what is trained, by its dotted name."""
+        """Every key that affects training, by its dotted name."""
         leaves = flat(self.config.model_dump())
         return {key: value for key, value in leaves.items() if key not in SET_BY_THE_COMPARISON}
 
 
 def file_name(arm: str) -> str:
-    """The name of an arm as far as file names may hold it."""
+    """Make the name of an arm safe for file names."""
     return "".join(c if c.isalnum() or c in "-_.=+" else "_" for c in arm)
 
 
@@ -54,18 +54,18 @@ def make_arms(
     budget: str | None = None,
     fair: bool = False,
 ) -> list[Arm]:
-    """One arm for each file and each combination of varied values, and those that are the first file with changes.
+    """Make one arm per file, per combination of varied values, and per set of changes to the first file.
 
     Args:
         files: configurations.
         overrides: "key=value", for all arms.
-        vary: "key=v1,v2,...": one arm for each value.
+        vary: "key=v1,v2,...": one arm per value.
         more: "name: key=value; key=value": the first file with these changes.
-        budget: for all arms; see `train.budget`.
-        fair: switch all automations off.
+        budget: budget of all arms; see `train.budget`.
+        fair: disable all automations.
 
     Raises:
-        UserError: a configuration is wrong, there is only one arm, or two would be called the same.
+        UserError: a configuration is invalid, there is only one arm, or two have the same name.
     """
     common = [*overrides, *([f"train.budget={budget}"] if budget else []), *(["fair=true"] if fair else [])]
     choices = [_choices(text) for text in vary]
@@ -79,15 +79,15 @@ def make_arms(
         _add(arms, name, files[0], [*common, *given])
     if len(arms) < 2:
         raise UserError(
-            "a comparison needs two arms",
+            "a comparison needs at least two arms",
             where="paragonsr compare",
-            fix="Give a second configuration, --vary or --arm.",
+            fix="Add a second configuration, --vary or --arm.",
         )
     return list(arms.values())
 
 
 def differing_keys(arms: Sequence[Arm]) -> dict[str, list[Any]]:
-    """Every key in which the arms differ, with the value of each arm; None where an arm does not have it."""
+    """Every key in which the arms differ, with the value of each arm; None if an arm does not have it."""
     keys = [arm.keys() for arm in arms]
     names = sorted(set().union(*keys))
     values = {name: [k.get(name) for k in keys] for name in names}
@@ -95,14 +95,14 @@ def differing_keys(arms: Sequence[Arm]) -> dict[str, list[Any]]:
 
 
 def check_comparable(arms: Sequence[Arm], allowed: Collection[Kind] = ()) -> None:
-    """See that the arms are measured alike and at the same points, and trained on the same images.
+    """Check that all arms are validated in the same way at the same points, and trained on the same images.
 
     Args:
         arms: all of them.
-        allowed: where a difference is the point of the comparison.
+        allowed: kinds of keys that may differ because they are being compared.
 
     Raises:
-        UserError: naming the keys that differ, or there is nothing that all arms measure.
+        UserError: the arms differ in such keys (the message names them), or have no metric in common.
     """
     differing = differing_keys(arms)
     for kind in Kind:
@@ -114,18 +114,18 @@ def check_comparable(arms: Sequence[Arm], allowed: Collection[Kind] = ()) -> Non
             raise UserError(
                 f"the arms differ in their {kind}, so their values are not comparable:{listed}",
                 where="paragonsr compare",
-                fix=f"Make them equal, or say --allow {kind} where that is what you compare.",
+                fix=f"Make them equal, or add --allow {kind} if that is what you compare.",
             )
     if not set.intersection(*(_measured(arm.config) for arm in arms)):
         raise UserError(
-            "there is no metric on a validation set that all arms have, so that nothing can be compared",
+            "the arms have no metric on a validation set in common, so nothing can be compared",
             where="paragonsr compare",
             fix="Give all arms a set of the same name in datasets (val...), val.val_enabled and metrics.",
         )
 
 
 def _kind(key: str) -> Kind | None:
-    """What a key is about that arms may not differ in; None where they may."""
+    """Kind of a key in which arms must not differ; None if they may."""
     if key.startswith("datasets.train."):
         return None if key.removeprefix("datasets.train.") in NOT_THE_IMAGES else Kind.DATA
     if key == "scale":
@@ -135,21 +135,21 @@ def _kind(key: str) -> Kind | None:
 
 
 def _validations(arm: Arm) -> int:
-    """How many validations the run has; where the totals differ, so may the iterations between them."""
+    """Number of validations of the run; if totals differ, the intervals may differ, too."""
     return -(-arm.config.train.total_iter // arm.config.val.val_freq)
 
 
 def _measured(config: Config) -> set[tuple[str, str]]:
-    """Name of the set and of the metric of all values that a validation gives."""
+    """Name of the set and of the metric of every value of a validation."""
     sets = [options.name or phase for phase, options in config.val_sets.items()]
     return set(product(sets, config.val.chosen_metrics()))
 
 
 def said_once(texts: Mapping[str, Sequence[str]]) -> list[str]:
-    """What there is to say about arms, each text once, with the names of its arms where it is not for all of them.
+    """Merge notes on arms: each text once, with the names of its arms if it does not apply to all.
 
     Args:
-        texts: name of every arm -> what there is to say about it.
+        texts: name of every arm -> its notes.
     """
     found = []
     for text in dict.fromkeys(text for of_arm in texts.values() for text in of_arm):
@@ -161,7 +161,7 @@ def said_once(texts: Mapping[str, Sequence[str]]) -> list[str]:
 def _add(arms: dict[str, Arm], name: str, file: Path, overrides: Sequence[str]) -> None:
     if file_name(name) in map(file_name, arms):
         raise UserError(
-            f"two arms would be called {name!r}" + (f" in file names, {file_name(name)}" if name not in arms else ""),
+            f"two arms have the name {name!r}" + (f" in file names, {file_name(name)}" if name not in arms else ""),
             where="paragonsr compare",
             fix="Rename one of them.",
         )
@@ -189,7 +189,7 @@ def _choices(text: str) -> list[tuple[str, str]]:
 
 
 def _short(override: str) -> str:
-    """The last part of an override's key, with its value: what tells varied arms apart."""
+    """Last part of an override's key with its value, which distinguishes varied arms."""
     key, _, value = override.partition("=")
     return f"{key.rsplit('.', 1)[-1]}={value}"
 

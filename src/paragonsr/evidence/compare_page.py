@@ -1,4 +1,4 @@
-"""The page of a comparison: what differs, what came out, curves with intervals."""
+"""HTML page of a comparison: differences, results, and curves with intervals."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,23 +16,23 @@ from paragonsr.html.charts import lines
 from paragonsr.html.page import Page
 
 READING = (
-    "Differences are paired by seed; bars and shades are 95% t-intervals, small dots single seeds. Detectable is the "
-    "smallest true difference that so many seeds would find in four comparisons of five; to first is when an arm "
-    "reaches the final value of the first one. Curves are means over the seeds; a run that stopped early keeps its "
-    "last figure. A click on a name hides its curves."
+    "Differences are paired by seed; bars and shaded areas are 95% t-intervals, small dots single seeds. Detectable is "
+    "the smallest true difference that this number of seeds finds in four of five comparisons; to first is when an arm "
+    "reaches the final value of the first arm. Curves are means over the seeds; a run that stopped early keeps its "
+    "last value. Click a name to hide its curves."
 )
 
 
 def compare_page(found: Results, arms: Sequence[Arm], planned_runs: Sequence[PlannedRun]) -> str:
-    """The HTML."""
+    """Return the HTML."""
     so_far = seeds(found.seeds) + (f" of {found.of} so far" if found.seeds < found.of else "")
     page = Page("Comparison", f"{len(found.arms)} arms, {so_far} each, the same for all arms")
     page.heading("What differs")
     page.table(
-        ("arm", "its keys, and where the others differ from them"),
+        ("arm", "keys of the first arm, and differences of the others"),
         [(arm, "\n".join(changes)) for arm, changes in zip(found.arms, changes_of(found), strict=True)],
     )
-    page.heading("What came out")
+    page.heading("Results")
     for sentence in no_interval(found):
         page.text(f"{sentence[0].upper()}{sentence[1:]}.")
     page.text(READING)
@@ -43,10 +43,10 @@ def compare_page(found: Results, arms: Sequence[Arm], planned_runs: Sequence[Pla
         header, *rows = tables[set_name, metric]
         page.table(header, rows)
         page.charts(_plots(found, runs, set_name, metric))
-    page.heading("What it cost")
+    page.heading("Cost")
     header, *rows = cost_table(found)
     page.table(header, rows)
-    page.heading("Measured by")
+    page.heading("Protocols")
     page.table(("metric", "protocol"), list(found.protocols.items()))
     return page.html()
 
@@ -66,7 +66,7 @@ def _plots(found: Results, runs: Mapping[str, Sequence[Run]], set_name: str, met
 
 
 def _paired(found: Results, set_name: str, metric: str) -> dict[str, Paired | None]:
-    """Each arm's differences to the first; None for the first, and where there is none."""
+    """Differences of each arm to the first; None for the first arm, and if there is no difference."""
     outcomes = [o for o in found.outcomes if (o.set_name, o.metric) == (set_name, metric)]
     return {
         o.arm: Paired(o.difference, tuple(np.subtract(o.finals, outcomes[0].finals))) if o.difference else None

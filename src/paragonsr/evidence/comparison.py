@@ -1,4 +1,4 @@
-"""A whole comparison: planned, carried out seed by seed, its values and its page kept up to date."""
+"""Complete comparison: plans and runs it seed by seed, and keeps its values and page up to date."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -20,17 +20,17 @@ from paragonsr.training.reporting.record import LOCK
 def compare(arms: Sequence[Arm], seeds: Sequence[int], folder: Path, say: Callable[[str], None]) -> Results:
     """Train every arm with every seed, or resume it, and write compare.json and compare.html.
 
-    Both are written whenever all arms have ended with one more seed.
+    Both are updated whenever all arms have finished another seed.
 
     Args:
-        arms: the first is what the others are held to.
-        seeds: of the runs.
-        folder: of the comparison.
-        say: is given what was planned.
+        arms: the arms; the first is the baseline.
+        seeds: seeds of the runs.
+        folder: folder of the comparison.
+        say: receives messages about the plan.
 
     Raises:
-        UserError: a run failed, or the folder holds another comparison, or another process works in it.
-        KeyboardInterrupt: after the run that was going on has saved its state.
+        UserError: a run failed, the folder contains another comparison, or another process is working in it.
+        KeyboardInterrupt: raised after the current run has saved its state.
     """
     with _claimed(folder):
         differing = differing_keys(arms)
@@ -47,7 +47,7 @@ def compare(arms: Sequence[Arm], seeds: Sequence[int], folder: Path, say: Callab
             ended += of_seed
             if waiting and seed != seeds[-1]:
                 _write(results(arms, ended, differing, len(seeds)), arms, ended, folder)
-                progress.say(f"{len(ended) // len(arms)} of {len(seeds)} seeds: used so far {folder / 'compare.html'}")
+                progress.say(f"{len(ended) // len(arms)} of {len(seeds)} seeds done: see {folder / 'compare.html'}")
         found = results(arms, todo, differing, len(seeds))
         _write(found, arms, todo, folder)
         return found
@@ -60,7 +60,7 @@ def _write(found: Results, arms: Sequence[Arm], ended: Sequence[PlannedRun], fol
 
 @contextmanager
 def _claimed(folder: Path) -> Iterator[None]:
-    """Keep other comparisons out of the folder."""
+    """Lock the folder against other comparisons."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle = claim(folder / LOCK)
@@ -68,11 +68,13 @@ def _claimed(folder: Path) -> Iterator[None]:
         raise UserError(
             f"the folder of the comparison cannot be written: {error.strerror}",
             where=str(folder),
-            fix="Give another --out.",
+            fix="Choose another --out.",
         ) from None
     if handle is None:
         raise UserError(
-            "another comparison is running in this folder", where=str(folder), fix="Wait for it, or give another --out."
+            "another comparison is running in this folder",
+            where=str(folder),
+            fix="Wait until it ends, or choose another --out.",
         )
     try:
         yield

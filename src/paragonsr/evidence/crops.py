@@ -1,4 +1,4 @@
-"""The tiles of the validation images where a network gains most over bicubic, and where it loses most."""
+"""Tiles of the validation images with the largest gain over bicubic, and with the largest loss."""
 
 import io
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ from paragonsr.training.reporting.pictures import sheet
 TILE = 96
 """Side of a tile in HR pixels; a multiple of every scale."""
 SHOWN = 3
-"""Tiles at either end."""
+"""Number of tiles with the largest gain, and of those with the largest loss."""
 IMAGES = 20
-"""Most images that are looked at."""
+"""Maximum number of images to examine."""
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One tile and what it looks like."""
+    """One tile with its pictures."""
 
     image: str
     gain: float
@@ -37,17 +37,18 @@ class Tile:
 
 
 def crops(config: Config, models: Path) -> tuple[bytes, bytes, int] | None:
-    """Pictures of the tiles with the largest gain and with the largest loss.
+    """Draw pictures of the tiles with the largest gain and with the largest loss.
 
     Args:
-        config: of the run; its first validation set is looked at.
+        config: configuration of the run; its first validation set is used.
         models: folder with first.safetensors and best.safetensors.
 
     Returns:
-        both as PNG, and the number of images looked at; None where nothing was validated yet, or no image holds a tile.
+        both as PNG, and the number of examined images; None if nothing was validated yet, or no image is as large as a
+        tile.
 
     Raises:
-        UserError: the validation images are not there any more.
+        UserError: the validation images no longer exist.
     """
     if not config.val_sets or not (models / "best.safetensors").exists():
         return None
@@ -58,7 +59,7 @@ def crops(config: Config, models: Path) -> tuple[bytes, bytes, int] | None:
     for pair in pairs:
         hr, lr = load_pair(pair, config.scale)
         tiles += _tiles(pair.name, hr, lr, config.scale, first, best)
-        # Only the ends are kept: a set may hold thousands of tiles.
+        # Only the extremes are kept, because a set may have thousands of tiles.
         tiles.sort(key=lambda tile: tile.gain)
         tiles = tiles[:SHOWN] + tiles[max(SHOWN, len(tiles) - SHOWN) :]
     if not tiles:

@@ -1,4 +1,4 @@
-"""Curves of an arm's runs: brought to the same points, averaged over the seeds, held to another arm's seed by seed."""
+"""Curves of an arm's runs: aligned, averaged over the seeds, and compared with another arm seed by seed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ Points = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class Shaded:
-    """A curve with an interval around it; low and high are None where none can be given."""
+    """Curve with an interval around it; low and high are None if there is no interval."""
 
     x: np.ndarray
     y: np.ndarray
@@ -23,10 +23,9 @@ class Shaded:
 
 
 def aligned(curves: Sequence[Points]) -> tuple[np.ndarray, np.ndarray]:
-    """Several curves at the same points: every position of any of them, from where all have begun.
+    """Interpolate several curves at the same points: all positions of any curve, from where all have started.
 
-    Between two of its points a curve is a straight line; one that ended early keeps its last value, for that is what
-    its run has come to.
+    Curves are linear between their points; one that ended early keeps its last value, which is the result of its run.
 
     Args:
         curves: at least one, none of them empty.
@@ -46,7 +45,7 @@ def mean_curve(runs: Sequence[Run], metric: str, set_name: str) -> Shaded:
 
 
 def in_seconds(curve: Shaded, runs: Sequence[Run]) -> Shaded:
-    """The same curve against seconds of training, the mean of the runs' at each iteration."""
+    """The same curve against seconds of training, averaged over the runs at each iteration."""
     seconds = np.mean([run.seconds_at(curve.x) for run in runs], axis=0)
     return Shaded(seconds, curve.y, curve.low, curve.high)
 

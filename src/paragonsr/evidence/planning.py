@@ -1,4 +1,4 @@
-"""Planning a comparison: budgets of seconds become iterations, once for all seeds."""
+"""Planning of a comparison: time budgets are converted to iterations, once for all seeds."""
 
 import json
 import math
@@ -14,18 +14,18 @@ from paragonsr.files import write_atomically
 from paragonsr.training.engine.estimate import estimate
 
 ROUNDS = 4
-"""How often the speed of each arm is measured, the arms taking turns, when a budget of seconds is planned. The fastest
-round counts: other processes can only slow an arm down."""
+"""Number of times that the speed of each arm is measured for a time budget; the arms take turns. The fastest round
+counts, since other processes can only slow an arm down."""
 PLAN = "plan.json"
 
 
 def planned(arms: Sequence[Arm], folder: Path, say: Callable[[str], None]) -> list[Arm]:
-    """The arms with budgets of seconds turned into iterations, once for all seeds; kept in the folder's plan.json.
+    """Convert time budgets of the arms to iterations, once for all seeds; stored in the folder's plan.json.
 
-    Arms may be added to a comparison later; those that it has must be as they were.
+    Arms may be added to a comparison later, but existing arms must not change.
 
     Raises:
-        UserError: the folder holds another comparison.
+        UserError: the folder contains another comparison.
     """
     wanted = json.loads(json.dumps({arm.name: arm.keys() for arm in arms}))
     file = folder / PLAN
@@ -42,7 +42,7 @@ def planned(arms: Sequence[Arm], folder: Path, say: Callable[[str], None]) -> li
 
 
 def _check_unchanged(earlier: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
-    """See that the arms that were planned earlier are still there and the same."""
+    """Check that all arms planned earlier still exist and are unchanged."""
     differing = []
     for arm, keys in earlier.items():
         if arm not in now:
@@ -52,14 +52,14 @@ def _check_unchanged(earlier: Mapping[str, Any], now: Mapping[str, Any], folder:
         differing += [f"{arm}: {name} was {keys.get(name)!r}, is {now[arm].get(name)!r}" for name in names]
     if differing:
         raise UserError(
-            "this folder holds a comparison of other arms:\n    " + "\n    ".join(dict.fromkeys(differing)),
+            "this folder contains a comparison of other arms:\n    " + "\n    ".join(dict.fromkeys(differing)),
             where=str(folder),
-            fix="Give all of them again as they were (arms may be added), or another --out.",
+            fix="Give the same arms again (arms may be added), or choose another --out.",
         )
 
 
 def _totals(arms: Sequence[Arm], plan: Mapping[str, int]) -> dict[str, int]:
-    """Iterations of each arm: as configured, or what its seconds are enough for."""
+    """Iterations of each arm: as configured, or as many as its time budget allows."""
     totals = {arm.name: arm.config.train.total_iter for arm in arms}
     timed = [arm for arm in arms if _seconds(arm) is not None]
     known = {_step(arm): plan[arm.name] for arm in timed if arm.name in plan}
@@ -73,7 +73,7 @@ def _totals(arms: Sequence[Arm], plan: Mapping[str, int]) -> dict[str, int]:
 
 
 def _rescaled(arm: Arm, total: int) -> list[str]:
-    """What was measured and planned for a budget of seconds; nothing for other budgets."""
+    """Notes on the measured speed and the plan of a time budget; empty for other budgets."""
     seconds = _seconds(arm)
     if seconds is None:
         return []
@@ -82,13 +82,13 @@ def _rescaled(arm: Arm, total: int) -> list[str]:
 
 
 def _seconds(arm: Arm) -> float | None:
-    """The budget of an arm; None where it is not one of seconds."""
+    """Time budget of an arm in seconds; None if it has no time budget."""
     budget = arm.config.train.budget
     return budget.amount if budget is not None and budget.unit == "seconds" else None
 
 
 def _step(arm: Arm) -> str:
-    """What the time of a step depends on before any automation acts: arms that agree in it get equal iterations."""
+    """Everything that the time of a step depends on at first; arms with equal values get equal iterations."""
     config = arm.config
     losses = [loss.model_copy(update={"loss_weight": float(loss.loss_weight != 0)}) for loss in config.train.losses]
     parts = [

@@ -1,4 +1,4 @@
-"""Curves: raw and smoothed, means with intervals, decisions as marks."""
+"""Plots: raw and smoothed curves, means with intervals, decisions as marks."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,25 +11,25 @@ from paragonsr.evidence.statistics import Difference
 from paragonsr.html.charts import MARKED, QUIET, blank, figure, lines, models
 
 POINTS = "points"
-"""Tag of the data that tells the name of each of its points, and its height once more in `height`."""
+"""Tag of the data source with the name of each point, and its height again in `height`."""
 FINE = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
-"""Mantissas of the ticks of an axis over less than a decade."""
+"""Mantissas of the ticks on an axis of less than a decade."""
 MEDIUM = (1.0, 2.0, 5.0)
-"""Mantissas of the ticks of a longer one."""
+"""Mantissas of the ticks on a longer axis."""
 
 
 @dataclass(frozen=True)
 class Paired:
-    """An arm held to the first one."""
+    """Comparison of an arm with the first one."""
 
     difference: Difference
     seeds: tuple[float, ...]
-    """Each seed's difference."""
+    """Difference of each seed."""
 
 
 @dataclass(frozen=True)
 class Mark:
-    """Something that happened at an iteration."""
+    """Event at an iteration."""
 
     iteration: int
     what: str
@@ -58,10 +58,10 @@ def shaded_curves(
     *,
     legend: bool = False,
 ) -> figure:
-    """Mean curves with their intervals; each carries its name. None keeps a line's look for another plot."""
+    """Mean curves with their intervals and names. None skips a line style, to match another plot."""
     plot = blank(title, x, y)
     points: dict[str, list[Any]] = {"x": [], "y": [], "name": [], "shown": [], "colour": []}
-    # Many shades on top of each other would hide the curves.
+    # Many overlapping intervals would hide the curves.
     alpha = 0.18 if len(curves) <= 3 else 0.08
     heights = np.full(len(marks), np.nan)
     for (colour, dash), (name, curve) in zip(lines(len(curves)), curves.items(), strict=True):
@@ -83,7 +83,7 @@ def shaded_curves(
         named = {"legend_label": name} if legend else {}
         plot.line(curve.x, curve.y, color=colour, line_width=2, line_dash=dash, name=name, **named)
         heights = np.where(np.isnan(heights), np.interp([mark.iteration for mark in marks], curve.x, curve.y), heights)
-    # All points in one, so that those which lie near each other are told below each other.
+    # All points in one source, so that the tooltips of nearby points are listed below each other.
     source = models.ColumnDataSource(points | {"height": points["y"]}, tags=[POINTS])
     dots = plot.scatter("x", "y", source=source, color="colour", size=4)
     plot.add_tools(models.HoverTool(renderers=[dots], tooltips=[("", "@name"), (x, "@x{0,0}"), (y, "@shown")]))
@@ -92,7 +92,7 @@ def shaded_curves(
 
 
 def intervals(title: str, x: str, found: Mapping[str, Paired | None], digits: int) -> figure:
-    """Differences to the first arm, one below the other: each seed's, their mean, its interval; None for the first."""
+    """Differences to the first arm, one row per arm: single seeds, mean and interval; None for the first arm."""
     plot = blank(title, x, "")
     plot.xaxis.formatter = models.BasicTickFormatter()
     plot.ygrid.grid_line_color = None
@@ -134,9 +134,9 @@ def step_curves(
     log: bool = False,
     format: str | None = None,
 ) -> figure:
-    """Per-step figures over iterations; noisy ones thin and pale as measured and thick as smoothed.
+    """Per-step values over iterations; noisy ones are drawn pale as measured, and strong as smoothed.
 
-    A step of a grown batch makes several iterations, so `iterations` says what each step ended at.
+    A step with a grown batch counts for several iterations, so `iterations` gives the last iteration of each step.
     """
     plot = blank(title, "iteration", y, log=log)
     drawn = {name: thinned(values) for name, values in curves.items()}
@@ -156,7 +156,7 @@ def step_curves(
 
 
 def _spread_ticks(plot: figure, values: np.ndarray, *, log: bool) -> None:
-    """Ticks that a person would choose: whole numbers for whole figures, 1-2-5 on a logarithmic axis."""
+    """Readable ticks: integers for integer values, 1-2-5 on a logarithmic axis."""
     values = values[np.isfinite(values) & (values > 0)] if log else values[np.isfinite(values)]
     if not values.size:
         return
@@ -171,7 +171,7 @@ def _spread_ticks(plot: figure, values: np.ndarray, *, log: bool) -> None:
 
 
 def thinned(values: np.ndarray, points: int = 600) -> tuple[np.ndarray, np.ndarray]:
-    """Means of equal windows, at most `points` of them: steps up to each one's end, and values; NaN is left out."""
+    """Means over at most `points` equal windows: the last step of each window, and its mean; NaN is ignored."""
     edges = np.linspace(0, len(values), min(points, len(values)) + 1).round().astype(int)
     finite = np.isfinite(values)
     totals = np.add.reduceat(np.where(finite, values, 0.0), edges[:-1])
@@ -181,7 +181,7 @@ def thinned(values: np.ndarray, points: int = 600) -> tuple[np.ndarray, np.ndarr
 
 
 def smoothed(values: np.ndarray, share: float = 0.03) -> np.ndarray:
-    """Centred moving mean over a share of the curve; NaN is left out."""
+    """Centred moving average over a share of the curve; NaN is ignored."""
     half = max(1, int(len(values) * share / 2))
     finite = np.isfinite(values)
     totals = np.concatenate([[0.0], np.where(finite, values, 0.0).cumsum()])
@@ -193,7 +193,7 @@ def smoothed(values: np.ndarray, share: float = 0.03) -> np.ndarray:
 
 
 def _marked(plot: figure, marks: Sequence[Mark], heights: np.ndarray) -> None:
-    """A dashed line at each decision, and a point on the first curve that tells it when the pointer comes near."""
+    """Draw a dashed line at each decision, and a point on the first curve with a tooltip."""
     if marks:
         what, why = [mark.what for mark in marks], [mark.why for mark in marks]
         source = models.ColumnDataSource(

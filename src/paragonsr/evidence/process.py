@@ -1,4 +1,4 @@
-"""One run in a process of its own, which is given the time to save when the comparison is stopped."""
+"""Runs a command in its own process, which gets time to save when the comparison is stopped."""
 
 import os
 import signal
@@ -9,27 +9,27 @@ from pathlib import Path
 from types import FrameType
 
 POLL = 0.2
-"""Seconds between two looks at what a run has said, and at whether it has ended."""
+"""Seconds between two checks for new output of a run, and for its end."""
 ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-"""What ends a process that is asked to end, or whose terminal is closed."""
+"""Signals that ask a process to end, or that its terminal was closed."""
 
 
 def run_to_its_end(command: Sequence[str], log: Path, tell: Callable[[str], None]) -> int:
-    """Run a command, and pass on what it says.
+    """Run a command, and pass on its output.
 
-    It writes to a file, not to us, and has a session of its own: if this process is killed it continues and nothing is
-    lost; if this process is interrupted, it is the only one that is told, once, and waits until the run has saved.
+    The command writes to a file and has its own session: if this process is killed, the command continues and nothing
+    is lost. If this process is interrupted, it forwards the signal once and waits until the run has saved.
 
     Args:
-        command: what to run.
-        log: where its output goes.
-        tell: is given each line of it.
+        command: the command.
+        log: file for its output.
+        tell: receives each line of output.
 
     Returns:
-        its exit status, negative where a signal killed it.
+        its exit status, negative if a signal killed it.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C or a signal to end, after the command has ended; a second one kills it.
+        KeyboardInterrupt: Ctrl-C or a signal to end, raised after the command has ended; a second one kills it.
     """
     with log.open("wb") as out:
         process = subprocess.Popen(
@@ -49,7 +49,7 @@ def run_to_its_end(command: Sequence[str], log: Path, tell: Callable[[str], None
                     tell(line.rstrip())
         except KeyboardInterrupt:
             tell("stopping after this step")
-            if os.name == "posix":  # elsewhere Ctrl-C has reached it too
+            if os.name == "posix":  # on other systems, Ctrl-C reaches it directly
                 process.terminate()
             try:
                 process.wait()
@@ -70,7 +70,7 @@ def _runs(process: subprocess.Popen[bytes]) -> bool:
 
 @contextmanager
 def _signals_interrupt() -> Iterator[None]:
-    """Let a signal to end do what Ctrl-C does."""
+    """Make signals that end the process act like Ctrl-C."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt

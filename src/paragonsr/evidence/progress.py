@@ -1,4 +1,4 @@
-"""How far a comparison is: which run, what it reached, and how long all of it still takes."""
+"""Progress of a comparison: current run, results, and remaining time."""
 
 import sys
 import time
@@ -13,7 +13,7 @@ from paragonsr.evidence.runner import PlannedRun
 
 
 class Progress:
-    """Says a line at the beginning and at the end of each run, and on a terminal what the run says meanwhile.
+    """Prints a line at the start and the end of each run, and on a terminal the latest output of the run.
 
     Args:
         planned_runs: all runs of the comparison, in order.
@@ -26,24 +26,24 @@ class Progress:
         self._took = {planned.name: planned.run.duration for planned in planned_runs if planned.done}
 
     def say(self, text: str) -> None:
-        """One line."""
+        """Print one line."""
         self._console.print(escape(text))
 
     def tell(self, text: str) -> None:
-        """What the run that is going on says: shown until it says something else."""
+        """Show the latest output of the current run until it is replaced."""
         if self._console.is_terminal and text.strip():
             self._status.update(escape(text))
 
     @contextmanager
     def run(self, planned: PlannedRun) -> Iterator[None]:
-        """While open, this run is going on."""
+        """Context of a running run."""
         number = self._runs.index(planned) + 1
         self.say(f"run {number} of {len(self._runs)}: {planned.arm.name}, seed {planned.seed}")
         began = time.monotonic()
         with self._status:
             yield
         run = planned.run
-        # A run that was resumed took longer than what was left of it.
+        # A resumed run took longer in total than its last session.
         self._took[planned.name] = took = max(time.monotonic() - began, run.duration)
         reached = [
             f"{name} {metric} {value.value:.4f}"
@@ -60,14 +60,14 @@ class Progress:
 
 
 def remaining(planned_runs: Sequence[PlannedRun], took: dict[str, float]) -> float:
-    """Seconds that the runs which have not ended will take.
+    """Seconds that the unfinished runs will take.
 
-    Each is expected to take as long as its arm's others did, or, before one of them has ended, as long for each
-    iteration as the other arms' runs.
+    Each is expected to take as long as finished runs of its arm or, before there are any, as long per iteration as runs
+    of the other arms.
 
     Args:
         planned_runs: all runs.
-        took: seconds of those that have ended, by name; at least one.
+        took: seconds of the finished runs, by name; at least one.
     """
     ended = [planned for planned in planned_runs if planned.name in took]
     pace = sum(took[planned.name] for planned in ended) / sum(planned.arm.config.train.total_iter for planned in ended)

@@ -1,4 +1,4 @@
-"""The page of one run, running, crashed or ended."""
+"""HTML page of one run, whether running, crashed or finished."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -21,16 +21,16 @@ from paragonsr.training.reporting.record import read_forecasts
 
 
 def report_page(run: Run) -> str:
-    """The HTML."""
+    """Return the HTML."""
     size = run.description["parameters"]
     lead = f"{run.state} at iteration {run.iteration} of {run.total}; {run.arch}, {size} parameters"
     if run.best:
         lead += f"; best {run.best.metric} {run.best.value:.4f} at iteration {run.best.iteration}"
     page = Page(run.name, lead)
     if run.state == "crashed":
-        page.text(f"It crashed: {run.description['cause']}")
+        page.text(f"The run crashed: {run.description['cause']}")
     if run.state == "killed":
-        page.text("Its process ended without a message: it was killed, or the machine went down.")
+        page.text("The process ended without a message: it was killed, or the machine went down.")
     if run.state in ("crashed", "killed", "interrupted"):
         page.text(f"Run the same command to continue:  {run.description['environment']['command']}")
     entries = [entry | {"from": _value(entry["from"]), "to": _value(entry["to"])} for entry in run.journal]
@@ -55,7 +55,7 @@ def report_page(run: Run) -> str:
 
 
 def _value(value: Any) -> str:
-    """A setting of the journal as a person reads it."""
+    """Human-readable form of a setting in the journal."""
     return shown(Decay(**value) if isinstance(value, dict) else value)
 
 
@@ -79,13 +79,13 @@ def _validation(page: Page, run: Run, marks: list[Mark]) -> None:
         final, low, high = (np.array([getattr(f, name) for _, f in expected]) for name in ("final", "low", "high"))
         plots.append(
             shaded_curves(
-                "what was expected of the end", "iteration", "figure", {"expected": Shaded(at, final, low, high)}
+                "forecast of the final value", "iteration", "value", {"expected": Shaded(at, final, low, high)}
             )
         )
         last_one = expected[-1][1]
         page.text(
-            f"After iteration {at[-1]} the end was expected at {last_one.final:.3f}, "
-            f"between {last_one.low:.3f} and {last_one.high:.3f} in four runs of five."
+            f"After iteration {at[-1]} the forecast of the final value was {last_one.final:.3f}, "
+            f"with an 80% interval from {last_one.low:.3f} to {last_one.high:.3f}."
         )
     page.table(("set", "metric", "last", "best", "at iteration", "protocol"), rows)
     page.charts(plots)
@@ -96,7 +96,7 @@ def _training(page: Page, run: Run, marks: list[Mark]) -> None:
     took = timedelta(seconds=round(float(run.seconds[-1])))
     page.text(
         f"{took} of training. Pale: as measured; strong: smoothed. "
-        "Dashed lines are decisions; point at their mark to read why."
+        "Dashed lines are decisions; hover over a mark to see the reason."
     )
     steps, at = run.steps, run.steps["iteration"]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -117,25 +117,25 @@ def _training(page: Page, run: Run, marks: list[Mark]) -> None:
 
 
 def _crops(page: Page, run: Run) -> None:
-    page.heading("Where it gains and where it loses")
+    page.heading("Largest gains and losses")
     try:
         pictures = crops(Config.model_validate(run.config), run.folder / "models")
     except UserError as error:
-        page.text(f"The validation images are not there: {error.what}.")
+        page.text(f"The validation images cannot be read: {error.what}.")
         return
     if pictures is None:
         page.text("There are no weights of a validation yet, or no validation image is as large as a tile.")
         return
     gains, losses, count = pictures
-    page.picture(gains, f"The tiles with the largest gain over bicubic, of {count} images of the first validation set.")
-    page.picture(losses, "The tiles with the smallest gain, or the largest loss.")
+    page.picture(gains, f"Tiles with the largest gain over bicubic, from {count} images of the first validation set.")
+    page.picture(losses, "Tiles with the smallest gain or the largest loss.")
 
 
 def _configuration(page: Page, run: Run) -> None:
     page.heading("Configuration and environment")
     leaves, defaults = flat(run.config), _defaults(run)
     changed = {key: value for key, value in leaves.items() if key not in defaults or defaults[key] != value}
-    page.text("What differs from the default:")
+    page.text("Keys that differ from the default:")
     page.table(("key", "value", "default"), [(k, v, defaults.get(k, "required")) for k, v in changed.items()])
     page.folded("the whole configuration", ("key", "value"), list(leaves.items()))
     page.folded("environment and data", ("what", "value"), list(_facts(run).items()))
@@ -169,7 +169,7 @@ def _defaults(run: Run) -> dict[str, Any]:
 
 
 def _named(steps: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    """Columns of that kind that were ever measured, by their own name."""
+    """Columns with that prefix that have any values, by name without the prefix."""
     return {
         name.removeprefix(prefix): values
         for name, values in steps.items()

@@ -1,4 +1,4 @@
-"""The values of a comparison: final values, paired differences, time to the first arm's result, speed, memory."""
+"""Results of a comparison: final values, paired differences, time to the first arm's result, speed, memory."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -16,42 +16,42 @@ from paragonsr.evidence.statistics import Difference, first_reached, paired_diff
 
 @dataclass(frozen=True)
 class TrainResult:
-    """One arm beside the first, on one metric of one validation set."""
+    """One arm compared with the first, on one metric of one validation set."""
 
     arm: str
     set_name: str
     metric: str
     better: str
     finals: tuple[float, ...]
-    """Value of the last validation, one for each seed."""
+    """Value of the last validation of each seed."""
     difference: Difference | None
-    """To the first arm with the same seeds; None for the first arm itself, and where a value is not finite."""
+    """Difference to the first arm with the same seeds; None for the first arm, and if a value is not finite."""
     iterations_to_first: tuple[float | None, ...]
-    """Iterations to the first arm's final value with the same seed; None where it is never reached."""
+    """Iterations to the first arm's final value with the same seed; None if it is never reached."""
     seconds_to_first: tuple[float | None, ...]
     """The same in seconds of training."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What an arm costs, mean over its seeds."""
+    """Cost of an arm, mean over its seeds."""
 
     arm: str
     iterations: float
-    """Fewer than planned where runs stopped early."""
+    """Iterations; fewer than planned if runs stopped early."""
     seconds: float
     samples_per_second: float
     peak_memory: float
-    """Bytes."""
+    """Peak memory in bytes."""
 
 
 @dataclass(frozen=True)
 class Results:
-    """Everything a comparison found."""
+    """All results of a comparison."""
 
     arms: tuple[str, ...]
     seeds: int
-    """Of every arm, so far."""
+    """Seeds that every arm has finished so far."""
     of: int
     """Seeds of the whole comparison."""
     differing: dict[str, list[Any]]
@@ -63,12 +63,12 @@ class Results:
 def results(
     arms: Sequence[Arm], planned_runs: Sequence[PlannedRun], differing: dict[str, list[Any]], of: int
 ) -> Results:
-    """Read the values of all runs, on the sets and metrics that all arms have.
+    """Read the values of all runs, for the sets and metrics that all arms share.
 
     Args:
-        arms: the first is what the others are held to.
-        planned_runs: all runs that have ended, of the same seeds for every arm.
-        differing: what the user made different between the arms.
+        arms: the arms; the first is the baseline.
+        planned_runs: all finished runs, with the same seeds for every arm.
+        differing: keys in which the user's arms differ.
         of: seeds of the whole comparison.
 
     Raises:
@@ -100,13 +100,13 @@ def results(
 
 
 def runs_of(arms: Sequence[Arm], planned_runs: Sequence[PlannedRun]) -> dict[str, list[Run]]:
-    """The runs of every arm by seed, the arms in their order."""
+    """Runs of every arm, ordered by seed; arms in their order."""
     by_seed = sorted(planned_runs, key=lambda planned: planned.seed)
     return {arm.name: [planned.run for planned in by_seed if planned.arm.name == arm.name] for arm in arms}
 
 
 def measured(runs: Mapping[str, Sequence[Run]]) -> list[tuple[str, str]]:
-    """Set and metric of all values that every run has, in the order of the first."""
+    """Set and metric of all values that every run has, in the order of the first run."""
     values = [run.validations[-1].metrics for of_arm in runs.values() for run in of_arm]
     return [
         (s, m) for s, metrics in values[0].items() for m in metrics if all(m in other.get(s, {}) for other in values)
@@ -114,7 +114,7 @@ def measured(runs: Mapping[str, Sequence[Run]]) -> list[tuple[str, str]]:
 
 
 def _check_same_images(runs: Sequence[Run]) -> None:
-    """Runs of the same folders must have seen the same images, though months may lie between them."""
+    """Check that runs with the same image folders have used the same images, even months apart."""
     seen: dict[tuple[object, ...], tuple[str, str]] = {}
     for run in runs:
         for phase, options in run.config["datasets"].items():
@@ -125,14 +125,14 @@ def _check_same_images(runs: Sequence[Run]) -> None:
             other, before = seen.setdefault((phase, repr(roots)), (run.name, fingerprint))
             if before != fingerprint:
                 raise UserError(
-                    f"the images of datasets.{phase} are not those that {other} saw",
+                    f"the images of datasets.{phase} are not those that {other} used",
                     where=run.name,
                     fix="Restore the images, or start a new comparison with another --out.",
                 )
 
 
 def _reached(run: Run, metric: str, set_name: str, target: float, better: str) -> tuple[float | None, float | None]:
-    """Iterations and seconds of a run to a target."""
+    """Iterations and seconds that a run needed to reach a target."""
     iterations, values = run.curve(metric, set_name)
     at = first_reached(list(iterations), list(values), target, better)
     if at is None:
@@ -153,7 +153,7 @@ def _cost(name: str, runs: Sequence[Run]) -> Cost:
 
 
 def as_json(found: Results) -> str:
-    """compare.json; a value that is not finite is null there, as JSON has no such number."""
+    """Content of compare.json; values that are not finite become null, because JSON has no such numbers."""
     outcomes = [
         vars(outcome)
         | {

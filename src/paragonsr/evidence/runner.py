@@ -1,4 +1,4 @@
-"""Carrying a comparison out: one process per run, arms taking turns, finished runs kept."""
+"""Execution of a comparison: one process per run, alternating arms; finished runs are kept."""
 
 import json
 import re
@@ -32,7 +32,7 @@ class PlannedRun:
 
     @property
     def run(self) -> Run:
-        """Its folder."""
+        """Folder of the run."""
         return Run(self.folder / "runs" / self.name)
 
     @property
@@ -42,13 +42,13 @@ class PlannedRun:
 
     @property
     def done(self) -> bool:
-        """Whether it was trained to its end."""
+        """Whether the run is finished."""
         run = self.run
         return run.exists and run.ended
 
 
 def finished_runs(folder: Path) -> dict[str, list[Run]]:
-    """The ended runs of every arm of a comparison that lies in this folder, by seed."""
+    """Finished runs of every arm of the comparison in this folder, ordered by seed."""
     found: dict[str, list[Run]] = {}
     for arm in json.loads((folder / PLAN).read_text(encoding="utf-8"))["arms"]:
         name = re.compile(re.escape(file_name(arm)) + r"_seed(\d+)")
@@ -59,23 +59,23 @@ def finished_runs(folder: Path) -> dict[str, list[Run]]:
 
 
 def planned_runs(arms: Sequence[Arm], seeds: Sequence[int], folder: Path) -> Iterator[PlannedRun]:
-    """All runs, seed by seed; every other seed turns the order of the arms round, so that a drift hurts all alike."""
+    """All runs, seed by seed; every other seed reverses the order of the arms, so that drift affects all equally."""
     for seed in seeds:
         for arm in arms if seed % 2 == 0 else reversed(arms):
             yield PlannedRun(arm, seed, folder)
 
 
 def run_arm(planned: PlannedRun, first: Arm, tell: Callable[[str], None]) -> None:
-    """Train one run to its end in a process of its own, going on where an earlier one stopped.
+    """Train one run to its end in its own process, resuming an earlier one.
 
     Args:
         planned: the run.
-        first: the arm whose initial weights it shares where the networks agree.
-        tell: is given what the run says, line by line.
+        first: the first arm, whose initial weights are shared where the networks agree.
+        tell: receives the output of the run, line by line.
 
     Raises:
-        UserError: the run failed; the message ends with what it said.
-        KeyboardInterrupt: Ctrl-C or a signal to end, after the run has saved its state.
+        UserError: the run failed; the message ends with its output.
+        KeyboardInterrupt: Ctrl-C or a signal to end, raised after the run has saved its state.
     """
     _wait_for_another(planned, tell)
     if planned.done:
@@ -84,26 +84,26 @@ def run_arm(planned: PlannedRun, first: Arm, tell: Callable[[str], None]) -> Non
     log = file.with_suffix(".log")
     code = run_to_its_end([sys.executable, "-m", "paragonsr", "train", str(file)], log, tell)
     if not planned.done:
-        killed = f" (killed by signal {-code}; 9 is what Linux sends when memory runs out)" if code < 0 else ""
+        killed = f" (killed by signal {-code}; Linux sends 9 when memory runs out)" if code < 0 else ""
         said = log.read_text(encoding="utf-8", errors="replace").strip()[-2000:]
         raise UserError(
-            f"the run {planned.name} did not end{killed}" + (f":\n{said}" if said else ""),
+            f"the run {planned.name} did not finish{killed}" + (f":\n{said}" if said else ""),
             where=str(planned.run.folder),
             fix="Fix the cause and run the same command again. Finished runs are kept, this one is resumed.",
         )
 
 
 def _wait_for_another(planned: PlannedRun, tell: Callable[[str], None]) -> None:
-    """A comparison that was killed may have left the process of this run behind, which trains on."""
+    """Wait for the process of this run that a killed comparison may have left behind and that still trains."""
     lock = planned.run.folder / LOCK
     if is_claimed(lock):
-        tell("another process is training this run already; waiting for its end")
+        tell("another process is already training this run; waiting for it to end")
         while is_claimed(lock):
             time.sleep(POLL)
 
 
 def _written(planned: PlannedRun, first: Arm) -> Path:
-    """The file of the run's configuration, and beside it the weights that it starts from where it shares some."""
+    """Write the configuration of the run, and next to it the weights to start from, if it shares any."""
     configs = planned.folder / "configs"
     configs.mkdir(parents=True, exist_ok=True)
     path = planned.arm.config.path.model_copy(update={"experiments_root": str(planned.folder / "runs")})
@@ -120,10 +120,10 @@ def _written(planned: PlannedRun, first: Arm) -> Path:
 
 
 def _initial_weights(planned: PlannedRun, first: Arm) -> dict[str, torch.Tensor] | None:
-    """Initial weights of an arm whose network is built otherwise than the first one's: equal wherever they agree.
+    """Initial weights of an arm with a different network than the first arm: equal wherever the two agree.
 
-    None where the networks have the same tensors: then the seed alone gives them equal weights, but for what an option
-    starts otherwise. For the same reason only random tensors are taken over, no constant ones.
+    None if the networks have the same tensors: then the seed alone gives equal weights, except where an option changes
+    the initialisation. For the same reason, only random tensors are copied, not constant ones.
     """
     common = _initial_state(first.config, planned.seed)
     state, other = (_initial_state(planned.arm.config, seed) for seed in (planned.seed, planned.seed + 1))

@@ -1,4 +1,4 @@
-"""What the folder of a run says: a running, crashed or ended one."""
+"""Reading of a run's folder, whether the run is running, crashed or finished."""
 
 import json
 from collections.abc import Iterator
@@ -27,48 +27,48 @@ class Best:
 
 @dataclass(frozen=True)
 class Run:
-    """The folder of one run, read and never changed."""
+    """Folder of one run, which is only read."""
 
     folder: Path
 
     @property
     def exists(self) -> bool:
-        """Whether there is such a run: one that was stopped before its first step has left nothing to read."""
+        """Whether the run exists; one that was stopped before its first step has left nothing to read."""
         return has_description(self.folder)
 
     @cached_property
     def description(self) -> dict[str, Any]:
-        """run.json.
+        """Content of run.json.
 
         Raises:
-            UserError: there is none, it cannot be read, or it is of another version.
+            UserError: the file is missing, cannot be read, or is of another version.
         """
         return read_description(self.folder)
 
     @property
     def name(self) -> str:
-        """Name of the folder: the experiment's, and of an archived one also when it was archived."""
+        """Name of the folder: the experiment's name, with the time of archiving for an archived one."""
         return self.folder.resolve().name
 
     @property
     def config(self) -> dict[str, Any]:
-        """The configuration as resolved."""
+        """Resolved configuration."""
         config: dict[str, Any] = self.description["config"]
         return config
 
     @cached_property
     def state(self) -> str:
-        """running, interrupted, crashed, killed, completed, stopped (by an automation) or failed (it diverged).
+        """State: running, interrupted, crashed, killed, completed, stopped (by an automation) or failed (diverged).
 
-        A process that is killed has no time to say so, but the system takes its claim on the folder away: a run that
-        calls itself running, and that no process has claimed, was killed.
+        A killed process cannot record its end, but the system releases its lock on the folder: a run that is recorded
+        as running and not locked was killed.
         """
         told = str(self.description["state"])
         return "killed" if told == "running" and not is_claimed(self.folder / LOCK) else told
 
     @property
     def ended(self) -> bool:
-        """Whether nothing remains to be trained."""
+        """Whether the run has finished."""
         return self.state in ("completed", "stopped", "failed")
 
     @property
@@ -78,12 +78,12 @@ class Run:
 
     @property
     def total(self) -> int:
-        """Iterations of the whole run, as an automation may have changed them."""
+        """Total iterations of the run, including changes by an automation."""
         return int(self.description.get("total", self.config["train"]["total_iter"]))
 
     @cached_property
     def steps(self) -> dict[str, np.ndarray]:
-        """The values of all recorded steps. Empty before the first was recorded."""
+        """Values of all recorded steps; empty before the first was recorded."""
         try:
             return read_steps(self.folder)
         except (OSError, json.JSONDecodeError):
@@ -99,7 +99,7 @@ class Run:
 
     @cached_property
     def journal(self) -> list[dict[str, Any]]:
-        """The decisions; a last line that was cut off by a crash is left out."""
+        """Decisions; a last line that a crash has truncated is left out."""
         try:
             text = (self.folder / "journal.jsonl").read_text(encoding="utf-8")
         except OSError:
@@ -109,12 +109,12 @@ class Run:
 
     @property
     def iteration(self) -> int:
-        """Iterations recorded."""
+        """Number of recorded iterations."""
         return int(self.steps["iteration"][-1]) if self.steps and len(self.steps["iteration"]) else 0
 
     @cached_property
     def seconds(self) -> np.ndarray:
-        """Seconds of training up to the end of each step; validation and saving are not in it."""
+        """Seconds of training up to the end of each step, without validation and saving."""
         return np.cumsum(self.steps["seconds"]) if self.steps else np.empty(0)
 
     @property
@@ -123,12 +123,12 @@ class Run:
         return float(self.seconds[-1] if self.iteration else 0.0) + sum(v.seconds for v in self.validations)
 
     def seconds_at(self, iterations: np.ndarray) -> np.ndarray:
-        """Seconds of training up to those iterations."""
+        """Seconds of training up to the given iterations."""
         return np.interp(iterations, self.steps["iteration"], self.seconds)
 
     @cached_property
     def shares(self) -> dict[str, np.ndarray]:
-        """Each loss' share of the gradient at the SR image, per step: its weight times the norm of its gradient."""
+        """Share of each loss in the gradient at the SR image, per step: weight times gradient norm, over the sum."""
         gradients = {
             name.removeprefix("loss_grad/"): norms * self.steps[name.replace("loss_grad/", "loss_weight/")]
             for name, norms in self.steps.items()
@@ -139,7 +139,7 @@ class Run:
             return {name: gradient / total for name, gradient in gradients.items()}
 
     def curve(self, metric: str, name: str | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Iterations and values of a metric on a validation set (the deciding one if none is named)."""
+        """Iterations and values of a metric on a validation set (by default the deciding one)."""
         points = []
         for validation in self.validations:
             measured = validation.metrics.get(name or next(iter(validation.metrics)), {})
@@ -150,13 +150,13 @@ class Run:
 
     @cached_property
     def best(self) -> Best | None:
-        """The best validation so far by the deciding metric; None before the first."""
+        """Best validation so far by the deciding metric; None before the first."""
         metric = str(self.description["metric"])
         best: Best | None = None
         for validation in self.validations:
             try:
                 figure = validation.deciding(metric)
-            except (KeyError, StopIteration):  # other metrics are measured, or none: nothing decides
+            except (KeyError, StopIteration):  # the deciding metric is not measured
                 return None
             sign = 1.0 if figure.better == "higher" else -1.0
             if best is None or sign * figure.value > sign * best.value:
@@ -179,10 +179,10 @@ class Run:
 
 
 def find_runs(root: Path) -> Iterator[Run]:
-    """All runs directly in a folder, by name; one after the other, as the record of a long run is large.
+    """Yield all runs directly in a folder, by name; one at a time, because the record of a long run is large.
 
     Raises:
-        UserError: this folder does not exist.
+        UserError: the folder does not exist.
     """
     if not root.is_dir():
         raise UserError("this folder of runs does not exist", where=str(root), fix="Give the folder, e.g. experiments.")

@@ -1,4 +1,4 @@
-"""What a handful of paired runs allows to say."""
+"""Statistics of a few paired runs."""
 
 import math
 from collections.abc import Sequence
@@ -9,14 +9,14 @@ import numpy as np
 from scipy import optimize, stats
 
 FEWEST = 3
-"""Pairs below which no interval is given."""
+"""Minimum number of pairs for an interval."""
 CONFIDENCE = 0.95
 POWER = 0.8
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Mean of paired differences, and how surely it is known."""
+    """Mean of paired differences, and its uncertainty."""
 
     mean: float
     count: int
@@ -24,7 +24,7 @@ class Difference:
     """Bounds of the 95% t-interval of the mean; None with fewer than 3 pairs."""
     high: float | None
     detectable: float | None
-    """Smallest true difference that this many pairs of this spread find in 80% of all experiments."""
+    """Smallest true difference that this number of pairs with this spread detects with a power of 80%."""
 
     def __str__(self) -> str:
         if self.low is None or self.high is None:
@@ -39,7 +39,7 @@ def paired_difference(ours: Sequence[float], theirs: Sequence[float]) -> Differe
         ours, theirs: values of the same seeds in the same order, at least one, all finite.
 
     Raises:
-        ValueError: the lengths differ, there are none, or a value is not finite.
+        ValueError: the lengths differ, there are no values, or a value is not finite.
     """
     if len(ours) != len(theirs) or not ours:
         raise ValueError(f"{len(ours)} values do not pair with {len(theirs)}")
@@ -72,14 +72,14 @@ def mean_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, np
 
 @lru_cache
 def critical(count: int) -> float:
-    """How many standard errors a 95% t-interval of `count` values reaches to either side (Student 1908)."""
+    """Half width of a 95% t-interval of `count` values, in standard errors (Student 1908)."""
     return float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1))
 
 
 @lru_cache
 def detectable_effect(count: int) -> float:
-    """The true mean difference, in standard deviations of the differences, that a two-sided paired t-test at 5% finds
-    with a probability of 80% in `count` pairs: from the noncentral t distribution.
+    """True mean difference, in standard deviations of the differences, that a two-sided paired t-test at 5% detects
+    with a power of 80% in `count` pairs: from the noncentral t distribution.
     """
     bound = critical(count)
 
@@ -88,18 +88,18 @@ def detectable_effect(count: int) -> float:
         found = stats.nct.sf(bound, count - 1, shift) + stats.nct.cdf(-bound, count - 1, shift)
         return float(found) - POWER
 
-    # Central t quantiles overestimate it a little; scipy's noncentral t is not reliable far beyond it.
+    # Central t quantiles overestimate it slightly; scipy's noncentral t is not reliable far beyond it.
     rough = (bound + stats.t.ppf(POWER, count - 1)) / math.sqrt(count)
     return float(optimize.brentq(missed, 0.0, 1.5 * rough))
 
 
 def first_reached(positions: Sequence[float], values: Sequence[float], target: float, better: str) -> float | None:
-    """Where a curve first reaches a target, on the straight line between two points; None if it never does.
+    """Position where a curve first reaches a target, interpolated linearly; None if it never does.
 
     Args:
         positions: increasing: iterations or seconds.
         values: the value at each position.
-        target: reached when equalled.
+        target: value to reach; equality counts.
         better: "higher" or "lower".
     """
     sign = 1.0 if better == "higher" else -1.0

@@ -1,4 +1,4 @@
-"""What a comparison found, as rows of text: for the terminal and for the page."""
+"""Results of a comparison as rows of text, for the terminal and for the page."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ Rows = list[tuple[str, ...]]
 
 
 def lines(found: Results) -> list[str]:
-    """Everything, for a terminal."""
+    """All results, for a terminal."""
     text = ["what differs:"]
     for arm, changes in zip(found.arms, changes_of(found), strict=True):
         text += [f"  {arm}", *(f"    {change}" for change in changes)]
@@ -23,19 +23,19 @@ def lines(found: Results) -> list[str]:
 
 
 def no_interval(found: Results) -> list[str]:
-    """A sentence where there are too few seeds for intervals."""
+    """A sentence if there are too few seeds for intervals."""
     if found.seeds >= FEWEST:
         return []
-    return [f"with {seeds(found.seeds)} no interval can be given: repeat with --seeds {FEWEST} or more"]
+    return [f"no interval with {seeds(found.seeds)}: repeat with --seeds {FEWEST} or more"]
 
 
 def seeds(count: int) -> str:
-    """So many seeds."""
+    """Number of seeds, as text."""
     return f"{count} seed{'s' * (count > 1)}"
 
 
 def changes_of(found: Results) -> list[list[str]]:
-    """For every arm: the differing keys with their values; beyond the first arm only those that differ from its."""
+    """Differing keys with their values for every arm; after the first arm, only those that differ from it."""
     everything = [
         [f"{key}: {values[i]}" for key, values in found.differing.items() if i == 0 or values[i] != values[0]]
         for i in range(len(found.arms))
@@ -44,7 +44,7 @@ def changes_of(found: Results) -> list[list[str]]:
 
 
 def outcome_tables(found: Results) -> dict[tuple[str, str], Rows]:
-    """Set and metric -> one row for each arm."""
+    """Set and metric -> one row per arm."""
     header = ("arm", "final", "difference to the first", "detectable", "it to first", "s to first")
     tables: dict[tuple[str, str], Rows] = {}
     for outcome in found.outcomes:
@@ -54,7 +54,7 @@ def outcome_tables(found: Results) -> dict[tuple[str, str], Rows]:
 
 
 def cost_table(found: Results) -> Rows:
-    """One row for each arm."""
+    """One row per arm."""
     return [
         ("arm", "iterations", "seconds", "samples/s", "peak MiB"),
         *(
@@ -71,7 +71,7 @@ def cost_table(found: Results) -> Rows:
 
 
 def digits_of(protocol: str) -> int:
-    """Digits that a value is shown with."""
+    """Number of digits to show of a value."""
     return 4 if "ssim" in protocol else 3
 
 
@@ -88,7 +88,7 @@ def _row(outcome: TrainResult, found: Results) -> tuple[str, ...]:
 
 
 def _mean(values: Sequence[float | None], digits: int) -> str:
-    """Mean of what was reached, and in how many seeds where not in all."""
+    """Mean over the seeds that reached it, with their number if not all did."""
     reached = [value for value in values if value is not None]
     if not reached:
         return "never"

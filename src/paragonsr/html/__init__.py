@@ -1,1 +1,1 @@
-"""HTML reports: one page shell, its parts as templates, and the charts that all reports share."""
+"""HTML reports: a page with its parts as templates, and charts, shared by all reports."""

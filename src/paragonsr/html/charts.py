@@ -1,4 +1,4 @@
-"""What all charts of a report share: an empty figure, colours that read on dark and on light, curves' looks."""
+"""Shared parts of charts: an empty figure, line styles, and colours that are readable on dark and light backgrounds."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -20,14 +20,14 @@ MARKED = "#e0483e"
 
 
 class Line(NamedTuple):
-    """How one of several curves is drawn, in words that Bokeh and CSS know."""
+    """Line style of a curve, in values that Bokeh and CSS understand."""
 
     colour: str
     dash: str
 
 
 def lines(count: int) -> list[Line]:
-    """Lines that can be told apart: colours first, then dashes."""
+    """Distinguishable line styles: different colours first, then dashes."""
     return [Line(COLOURS[i % len(COLOURS)], DASHES[i // len(COLOURS) % len(DASHES)]) for i in range(count)]
 
 
@@ -35,11 +35,11 @@ def blank(title: str, x: str, y: str, *, width: int = 500, height: int = 300, lo
     """An empty chart.
 
     Args:
-        title: above it.
-        x: label of the axis.
-        y: label of the axis.
-        width: pixels, before it is scaled to the room it has.
-        height: pixels.
+        title: title above the chart.
+        x: label of the x axis.
+        y: label of the y axis.
+        width: width in pixels, before it is scaled to the available space.
+        height: height in pixels.
         log: whether the y axis is logarithmic.
     """
     plot = figure(
@@ -67,12 +67,12 @@ def blank(title: str, x: str, y: str, *, width: int = 500, height: int = 300, lo
 
 
 def embedded(charts: Sequence[figure]) -> tuple[str, tuple[str, ...]]:
-    """A script for all charts, and an HTML element for each."""
+    """Script for all charts, and an HTML element for each."""
     script, divisions = components(tuple(charts))
     return script, divisions
 
 
 def library() -> str:
-    """Bokeh's own script, inline, without the parts for widgets, tables and formulas."""
+    """Bokeh's script, inline, without the parts for widgets, tables and formulas."""
     scripts: str = Resources(mode="inline", components=["bokeh"]).render()
     return scripts

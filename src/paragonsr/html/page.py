@@ -1,4 +1,4 @@
-"""Self-contained HTML: one file, everything inline, readable offline, dark and light."""
+"""Self-contained HTML pages: one file with everything inline, readable offline, in dark and light mode."""
 
 import io
 from base64 import b64encode
@@ -15,9 +15,9 @@ from PIL import Image as PillowImage
 from paragonsr.html.charts import Line, embedded, figure, library
 
 LONG_CELL = 40
-"""Characters of a table's cell above which it may be wrapped anywhere."""
+"""Length of a table cell, in characters, above which it may be wrapped anywhere."""
 THUMBNAIL_PIXELS = 144
-"""Longer side of a picture in a gallery."""
+"""Longer side of a picture in a gallery, in pixels."""
 
 
 @cache
@@ -28,17 +28,17 @@ def _templates() -> Environment:
 
 
 def _part(name: str, *values: Any) -> Markup:
-    """One part of a page, by its macro in parts.html.j2."""
+    """Render one part of a page with its macro in parts.html.j2."""
     macro = getattr(_templates().get_template("parts.html.j2").module, name)
     return Markup(macro(*values))
 
 
 class Page:
-    """An HTML page that grows part by part.
+    """HTML page that is built part by part.
 
     Args:
-        title: heading and title of the window.
-        lead: one sentence below it.
+        title: heading and window title.
+        lead: one sentence below the heading.
     """
 
     def __init__(self, title: str, lead: str) -> None:
@@ -48,11 +48,11 @@ class Page:
         self._scripts: list[Markup] = []
 
     def heading(self, text: str, note: str = "") -> None:
-        """Begin a section; the note explains it."""
+        """Start a section; the note explains it."""
         self._parts.append(_part("heading", text, note))
 
     def subheading(self, text: str) -> None:
-        """Begin a part of a section."""
+        """Start a subsection."""
         self._parts.append(_part("subheading", text))
 
     def text(self, text: str) -> None:
@@ -62,42 +62,41 @@ class Page:
     def table(self, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """Add a table.
 
-        Columns of whole numbers are grouped by thousands and set to the right. Wide tables scroll by themselves, long
-        texts are wrapped.
+        Columns of integers get thousands separators and are right-aligned. Wide tables scroll, long texts wrap.
         """
         self._parts.append(_table(header, list(rows)))
 
     def folded(self, summary: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-        """Add a table that opens on a click."""
+        """Add a collapsed table that opens on a click."""
         self._parts.append(_part("folded", summary, _table(header, list(rows))))
 
     def heat_table(self, names: Sequence[str], values: NDArray[np.float64]) -> None:
-        """Add a table of correlations, len(names) x len(names) in -1..1: the stronger, the darker; NaN is a dash."""
+        """Add a table of correlations, len(names) x len(names) in -1..1; stronger ones are darker, NaN is a dash."""
         rows = [(name, [_heat(value) for value in line]) for name, line in zip(names, values.tolist(), strict=True)]
         self._parts.append(_part("heat_table", names, rows))
 
     def picture(self, png: bytes, words: str) -> None:
-        """Add a PNG with what it shows."""
+        """Add a PNG with a caption."""
         self._parts.append(_part("picture", _inline(png, "png"), words))
 
     def gallery(self, title: str, pictures: Iterable[tuple[NDArray[np.uint8] | None, str]]) -> None:
-        """Add small pictures (H x W x C, uint8) with a caption each; None leaves only the caption."""
+        """Add small pictures (H x W x C, uint8) with captions; None shows only the caption."""
         shown = [(None if image is None else _thumbnail(image), words) for image, words in pictures]
         if shown:
             self._parts.append(_part("gallery", title, shown))
 
     def colours(self, entries: Mapping[str, str]) -> None:
-        """Say what colours mean: name -> CSS colour."""
+        """Add a legend of colours: name -> CSS colour."""
         self._parts.append(_part("colours", list(entries.items())))
 
     def legend(self, entries: Mapping[str, Line]) -> None:
-        """Add one legend for all charts, whose curves carry these names; a click hides a curve everywhere."""
+        """Add one legend for all charts with curves of these names; a click hides a curve everywhere."""
         self._parts.append(_part("legend", list(entries.items())))
         script = _templates().get_template("hide.js").render()
         self._scripts.append(Markup(f"<script>{script}</script>"))
 
     def charts(self, charts: Sequence[figure], captions: Sequence[str] = (), least_width: int = 440) -> None:
-        """Add Bokeh figures, side by side where each has `least_width` pixels; captions, if any, one each."""
+        """Add Bokeh figures, side by side if each gets `least_width` pixels, with optional captions."""
         if charts:
             script, divisions = embedded(charts)
             self._scripts.append(Markup(script))
@@ -106,7 +105,7 @@ class Page:
             self._parts.append(_part("charts", entries, least_width))
 
     def html(self) -> str:
-        """The whole page."""
+        """Complete page as HTML."""
         return (
             _templates()
             .get_template("page.html.j2")
@@ -122,7 +121,7 @@ class Page:
 
 
 def grouped(number: int) -> str:
-    """A whole number with thin spaces between thousands."""
+    """Format an integer with thin spaces between thousands."""
     return f"{number:,}".replace(",", "\u202f")
 
 
@@ -160,5 +159,5 @@ def _thumbnail(image: NDArray[np.uint8]) -> str:
 
 
 def _inline(data: bytes, kind: str) -> str:
-    """The picture as an address that needs no other file."""
+    """Picture as a data URI."""
     return f"data:image/{kind};base64,{b64encode(data).decode()}"

@@ -1,1 +1,1 @@
-"""Loggers: each shows the observations and decisions of a run somewhere, in one file each."""
+"""Loggers, one file each, which send the observations and decisions of a run to a service or to files."""

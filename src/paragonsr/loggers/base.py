@@ -17,33 +17,33 @@ Image = NDArray[np.uint8]
 
 
 class Logger(ABC):
-    """Is told everything that happens in a run, in the order in which it happens.
+    """Receives all events of a run, in order.
 
-    Only the main process has loggers. What a logger writes it may hold back until `flush`.
+    Only the main process has loggers. A logger may buffer its output until `flush`.
     """
 
     @abstractmethod
     def observe(self, observation: Observation) -> None:
-        """Take in a window of steps, a validation, or other measurements."""
+        """Receive a window of steps, a validation, or other measurements."""
 
     def decision(self, entry: Entry) -> None:
-        """Take in a decision of an automation, and what became of it."""
+        """Receive a decision of an automation and its outcome."""
 
     def forecast(self, iteration: int, expected: Forecast) -> None:
-        """Take in the forecast of the end, made after a validation."""
+        """Receive the forecast of the final value, made after a validation."""
 
     def picture(self, name: str, image: Image, iteration: int) -> None:
-        """Take in an SR image of the validation at that iteration."""
+        """Receive an SR image of the validation at that iteration."""
 
     def flush(self) -> None:
-        """Bring everything to the disk or to the server; called before each checkpoint."""
+        """Write everything to disk or send it to the server; called before each checkpoint."""
 
     def close(self) -> None:
-        """Flush and end."""
+        """Flush and close."""
 
 
 class ScalarLogger(Logger):
-    """A logger of named scalars over iterations; a subclass says how a scalar and a text are written.
+    """Logger of named scalars over iterations; a subclass implements writing of scalars and texts.
 
     Tags: losses/<label>, loss_weight/<label>, loss_share/<label>, learner/<label>/<name>, lr, grad_norm, perf/*,
     val/<metric> (the first validation set), metrics/<set>/<metric>, automation/<setting>, forecast/*.
@@ -67,7 +67,7 @@ class ScalarLogger(Logger):
             self.text(f"measurements/{observation.kind}", str(dict(observation.values)), observation.iteration)
 
     def decision(self, entry: Entry) -> None:
-        """Write the new value, and the decision in words."""
+        """Write the new value, and the decision as text."""
         decision = entry.decision
         value = decision.value.floor if isinstance(decision.value, Decay) else float(decision.value)
         self.scalars({f"automation/{decision.setting}": value}, entry.iteration)
@@ -75,6 +75,6 @@ class ScalarLogger(Logger):
         self.text(f"automation/{decision.automation}", text, entry.iteration)
 
     def forecast(self, iteration: int, expected: Forecast) -> None:
-        """Write the expected end and its interval."""
+        """Write the expected final value and its interval."""
         known = {name: value for name, value in vars(expected).items() if value is not None}
         self.scalars({f"forecast/{name}": value for name, value in known.items()}, iteration)

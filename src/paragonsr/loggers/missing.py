@@ -1,10 +1,10 @@
-"""What is said where the package of a logger is not installed."""
+"""Error for a logger whose package is not installed."""
 
 from paragonsr.errors import UserError
 
 
 def missing(package: str) -> UserError:
-    """The error that names the package and how to install it."""
+    """Make the error that names the package and how to install it."""
     return UserError(
         f"this logger needs the package {package}", where="logger.loggers", fix="pip install 'paragonsr[loggers]'"
     )

@@ -1,4 +1,4 @@
-"""MLflow."""
+"""Logger for MLflow."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from paragonsr.loggers.options import LoggedRun, MlflowOptions
 
 
 class MlflowLogger(ScalarLogger):
-    """Scalars, parameters and pictures of a run at MLflow; a resumed run continues the same one.
+    """Logs scalars, parameters and pictures of a run to MLflow; a resumed run continues the same MLflow run.
 
     Args:
         options: experiment and server.
@@ -28,7 +28,7 @@ class MlflowLogger(ScalarLogger):
         local = (run.folder / "mlruns").absolute().as_uri()
         uri = options.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or local
         if uri.startswith("file:"):
-            # MLflow has a database by default; a folder of files needs no server and no schema, and has to be allowed.
+            # MLflow's default is a database. A folder of files needs neither server nor schema, but must be allowed.
             os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
         self._client: Any = MlflowClient(uri)
         self._id = self._continued(run) if run.resumed else None

@@ -1,4 +1,4 @@
-"""The keys of `logger.loggers`: where a run is shown besides its own record and the console."""
+"""Options of `logger.loggers`: loggers in addition to the run's own record and the console."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,34 +13,34 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LoggedRun:
-    """What a logger may know about the run that it shows."""
+    """Facts about a run that its loggers may use."""
 
     name: str
     folder: Path
     config: dict[str, Any]
-    """The configuration as resolved."""
+    """Resolved configuration."""
     resumed: bool
     """Whether the run continues an earlier session."""
 
 
 class SinkOptions(Variant):
-    """Keys of all loggers."""
+    """Base options of all loggers."""
 
     registry: ClassVar[Registry[type["SinkOptions"]]] = Registry("paragonsr.loggers")
 
     def build(self, run: LoggedRun) -> "Logger":  # type: ignore[override]
-        """The logger of a run, in its main process."""
+        """Build the logger of a run, in its main process."""
         logger: Logger = super().build(run=run)
         return logger
 
 
 class TensorBoardOptions(SinkOptions):
-    """Event files in the run's folder `tb/`; `tensorboard --logdir experiments/<name>/tb` shows them."""
+    """Event files in `tb/` in the run's folder; `tensorboard --logdir experiments/<name>/tb` shows them."""
 
     type: Literal["tensorboard"] = "tensorboard"
     target = "paragonsr.loggers.tensorboard:TensorBoardLogger"
     loss_shares: bool = True
-    """Write each loss' share of the gradient."""
+    """Write the share of each loss in the gradient."""
 
 
 class WandbOptions(SinkOptions):
@@ -51,9 +51,9 @@ class WandbOptions(SinkOptions):
     project: str = "paragonsr"
     """Project that the run is shown in."""
     entity: str | None = None
-    """User or team that owns the project; default: that of the login."""
+    """User or team that owns the project; default: the logged-in user."""
     mode: Literal["online", "offline"] = "online"
-    """offline writes into the run's folder `wandb/`; `wandb sync` sends it later."""
+    """offline writes to `wandb/` in the run's folder; `wandb sync` uploads it later."""
 
 
 class TrackioOptions(SinkOptions):
@@ -73,4 +73,4 @@ class MlflowOptions(SinkOptions):
     experiment: str = "paragonsr"
     """MLflow experiment that the run belongs to."""
     tracking_uri: str | None = None
-    """Server, or `file:` folder; default: MLFLOW_TRACKING_URI, else the run's folder `mlruns/`."""
+    """Server, or `file:` folder; default: MLFLOW_TRACKING_URI, else `mlruns/` in the run's folder."""

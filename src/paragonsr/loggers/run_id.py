@@ -1,14 +1,14 @@
-"""The name by which a logger's service knows a run."""
+"""Id of a run at a logger's service."""
 
 import secrets
 from pathlib import Path
 
 
 def run_id(file: Path, resumed: bool) -> str:
-    """The id in a file of the run's folder; a new one is made and written there unless the run is resumed.
+    """Read the id from a file in the run's folder; unless the run is resumed, create and store a new one.
 
     Args:
-        file: where the id is kept.
+        file: file that stores the id.
         resumed: whether the run continues an earlier session.
     """
     if resumed and file.exists():

@@ -1,4 +1,4 @@
-"""The scalars that an observation is shown as, by their tags."""
+"""Conversion of observations to scalars with tags."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from paragonsr.automation.protocol import Measurements, Observation, Steps, Vali
 
 
 def scalars(observation: Observation) -> dict[str, float]:
-    """Tag -> value: means over a window of steps, the metrics of a validation, or measurements as they are."""
+    """Tag -> value: means over a window of steps, metrics of a validation, or unchanged measurements."""
     if isinstance(observation, Steps):
         return _of_steps(observation)
     if isinstance(observation, Validation):
@@ -57,7 +57,7 @@ def _of_performance(window: Steps) -> dict[str, float]:
 
 
 def _shares(window: Steps) -> dict[str, float]:
-    """Each loss' share of the gradient at the SR images: its weight times the norm of its gradient there."""
+    """Share of each loss in the gradient at the SR images: weight times gradient norm, over the sum."""
     weights = {n.removeprefix("loss_weight/"): c for n, c in window.values.items() if n.startswith("loss_weight/")}
     norms = {label: _mean(column * window.values[f"loss_grad/{label}"]) for label, column in weights.items()}
     known = {label: norm for label, norm in norms.items() if np.isfinite(norm)}

@@ -1,4 +1,4 @@
-"""TensorBoard event files."""
+"""Logger for TensorBoard event files."""
 
 from pathlib import Path
 
@@ -10,8 +10,8 @@ class TensorBoardLogger(ScalarLogger):
     """Scalars, texts and pictures in `<run>/tb/`.
 
     Args:
-        options: what is left out.
-        run: whose folder it is.
+        options: whether loss shares are written.
+        run: the run whose folder is used.
     """
 
     def __init__(self, options: TensorBoardOptions, run: LoggedRun) -> None:
@@ -35,9 +35,9 @@ class TensorBoardLogger(ScalarLogger):
         self._writer.add_image(f"val/{name}", image, iteration, dataformats="HWC")
 
     def flush(self) -> None:
-        """Bring everything written used so farto the event file."""
+        """Write everything so far to the event file."""
         self._writer.flush()
 
     def close(self) -> None:
-        """Write out and close."""
+        """Flush and close."""
         self._writer.close()

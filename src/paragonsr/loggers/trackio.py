@@ -1,4 +1,4 @@
-"""trackio, a local dashboard."""
+"""Logger for trackio, a local dashboard."""
 
 from typing import Any
 
@@ -9,11 +9,11 @@ from paragonsr.loggers.run_id import run_id
 
 
 class TrackioLogger(ScalarLogger):
-    """Scalars and pictures of a run in trackio's local database; a resumed run continues the same one.
+    """Logs scalars and pictures of a run to trackio's local database; a resumed run continues the same one.
 
     Args:
         options: the project.
-        run: its configuration is shown beside the curves.
+        run: the run; its configuration is shown with the curves.
 
     Raises:
         UserError: the package is not installed.
@@ -42,5 +42,5 @@ class TrackioLogger(ScalarLogger):
         self._run.log({f"val/{name}": self._trackio.Image(image)}, step=iteration)
 
     def close(self) -> None:
-        """Write what is left and end."""
+        """Flush and close."""
         self._run.finish()

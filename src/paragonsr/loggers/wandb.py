@@ -1,4 +1,4 @@
-"""Weights & Biases."""
+"""Logger for Weights & Biases."""
 
 from typing import Any
 
@@ -9,11 +9,11 @@ from paragonsr.loggers.run_id import run_id
 
 
 class WandbLogger(ScalarLogger):
-    """Scalars and pictures of a run at Weights & Biases; a resumed run continues the same one.
+    """Logs scalars and pictures of a run to Weights & Biases; a resumed run continues the same W&B run.
 
     Args:
         options: project and mode.
-        run: its configuration is shown beside the curves.
+        run: the run; its configuration is shown with the curves.
 
     Raises:
         UserError: the package is not installed.
@@ -35,7 +35,7 @@ class WandbLogger(ScalarLogger):
             dir=str(run.folder),
             config=run.config,
         )
-        # Iterations are the axis of every curve; a resumed run writes some of them twice.
+        # Iterations are the axis of every curve; a resumed run may write some of them twice.
         self._run.define_metric("*", step_metric="iteration")
 
     def scalars(self, values: dict[str, float], iteration: int) -> None:
@@ -47,5 +47,5 @@ class WandbLogger(ScalarLogger):
         self._run.log({f"val/{name}": self._wandb.Image(image), "iteration": iteration})
 
     def close(self) -> None:
-        """Send what is left and end."""
+        """Flush and close."""
         self._run.finish()

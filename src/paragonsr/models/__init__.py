@@ -1,10 +1,10 @@
-"""The models that come with the package: weights, ONNX files and cards.
+"""Models bundled with the package: weights, ONNX files and cards.
 
-    <name>.safetensors   fp16 weights that say what they are
+    <name>.safetensors   fp16 weights that describe their network
     <name>.onnx          the same network for other programs
-    <name>.json          the card: what it was trained on and with, what it measures, under which licence
+    <name>.json          the card: training data and settings, metric values, licence
 
-Wherever a command or a key takes a file of weights, it takes the name of one of these, too.
+Every command or key that accepts a weights file also accepts the name of one of these.
 """
 
 import json
@@ -21,13 +21,13 @@ def names() -> list[str]:
 
 
 def card(name: str) -> dict[str, Any]:
-    """What is known about a model."""
+    """Card of a model."""
     content: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
     return content
 
 
 def located(weights: Path | str) -> Path:
-    """The file of weights that is meant: one that exists as it is named, else a model of that name, else as named."""
+    """Resolve a weights argument: an existing file, else the bundled model of that name, else the path as given."""
     path = Path(weights).expanduser()
     if path.exists() or str(weights) not in names():
         return path
