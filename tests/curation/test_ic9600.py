@@ -94,7 +94,7 @@ def test_weights_are_asked_for() -> None:
 
 
 def test_others_take_none(weights: Path) -> None:
-    with pytest.raises(UserError, match="takes no weights file"):
+    with pytest.raises(UserError, match="does not accept a weights file"):
         open_scorer("nima", weights)
 
 

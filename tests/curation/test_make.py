@@ -124,7 +124,7 @@ def test_from_photographs_to_training_folders(config: Path, tmp_path: Path) -> N
 
     before = _files(made)
     said = _run("make", config)
-    assert "0 tiles cut, 140 there already" in said
+    assert "0 tiles cut, 140 already there" in said
     assert "0 scored now" in said
     assert "(0 added, 0 removed)" in said
     assert "0 LR images made, 0 removed" in said
@@ -198,7 +198,7 @@ def test_a_curation_file_is_checked_to_the_last_key(config: Path) -> None:
     with pytest.raises(UserError, match="two purposes"):
         _run("make", config)
     config.write_text(text.replace("made/train_lr_x2", "made/tiles/lr"))
-    with pytest.raises(UserError, match="made/tiles/lr lies in made/tiles"):
+    with pytest.raises(UserError, match="made/tiles/lr is inside made/tiles"):
         _run("make", config)
     config.write_text(text.replace("pct(contrast)", "pct(contarst)"))
     with pytest.raises(UserError, match="unknown column 'contarst'"):
@@ -339,7 +339,7 @@ def test_ctrl_c_ends_with_one_line(photos: Photos, tmp_path: Path) -> None:
 
 def test_lr_folders_of_others_are_not_touched(photos: Photos, tmp_path: Path) -> None:
     source, target = photos(2), photos(1, name="lr")
-    with pytest.raises(UserError, match="not made here"):
+    with pytest.raises(UserError, match="not made by this command"):
         _run("downscale", source, target, "--workers", 1)
     _run("downscale", source, tmp_path / "x2", "--workers", 1)
     with pytest.raises(UserError, match="scale 2"):
@@ -366,5 +366,5 @@ def test_an_lr_image_is_of_one_hr_image_as_it_is_now(photos: Photos, tmp_path: P
     hr = read_image(source / "photo_00.png")
     np.testing.assert_array_equal(read_image(target / "photo_00.png"), downscale(hr, 2))
     Image.fromarray(hr).save(source / "photo_00.jpg")
-    with pytest.raises(UserError, match=r"photo_00\.png: its LR image would have the name of that of photo_00\.jpg"):
+    with pytest.raises(UserError, match=r"photo_00\.png: would have the same name as that of photo_00\.jpg"):
         lower(target)

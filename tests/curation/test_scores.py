@@ -278,5 +278,5 @@ def test_weights_that_cannot_be_fetched(monkeypatch: pytest.MonkeyPatch) -> None
 
     module.create_metric = create_metric  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "pyiqa", module)
-    with pytest.raises(UserError, match="arniqa could not be fetched: no network"):
+    with pytest.raises(UserError, match="arniqa could not be downloaded: no network"):
         open_scorer("arniqa", None)

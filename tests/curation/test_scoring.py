@@ -187,7 +187,7 @@ def test_a_further_score_is_added_and_stays(
     scoring._scorers.cache_clear()
     assert _scored(folder, out, crew, also={"nice": str(weights)}).new == 3, "other weights are another score"
     assert _content(out, "nice") == [(8.0,)] * 3
-    with pytest.raises(UserError, match="column of the table already"):
+    with pytest.raises(UserError, match="already a column of the table"):
         _scored(folder, out, crew, also={"bytes": None})
 
 

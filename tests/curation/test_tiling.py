@@ -143,11 +143,11 @@ def test_tiles_follow_their_photographs(photos: Photos, tmp_path: Path, crew: Cr
 def test_a_folder_holds_tiles_of_one_folder(photos: Photos, tmp_path: Path, crew: Crew) -> None:
     source, target, options = photos(1), tmp_path / "tiles", TileOptions(side=32)
     tile(source, target, options, crew, _unheard)
-    with pytest.raises(UserError, match="holds tiles of the photographs in") as caught:
+    with pytest.raises(UserError, match="contains tiles of the photographs in") as caught:
         tile(photos(1, name="other"), target, options, crew, _unheard)
     assert str(source) in caught.value.what
     source.rename(tmp_path / "moved")
-    with pytest.raises(UserError, match="holds tiles of the photographs in"):
+    with pytest.raises(UserError, match="contains tiles of the photographs in"):
         tile(tmp_path / "moved", target, options, crew, _unheard)
     (target / RECORD).unlink()  # as the message says
     assert tile(tmp_path / "moved", target, options, crew, _unheard) == TilingRecord(1, 0, 12)
@@ -171,7 +171,7 @@ def test_names_and_files_that_are_none(photos: Photos, tmp_path: Path, crew: Cre
     record = tile(source, target, TileOptions(side=64), crew, _unheard)
     assert (record.photographs, record.written) == (len(strange) + 1 + 3, 2 * (len(strange) + 1))
     assert record.unreadable == {
-        "x" * 240 + ".png": "its name has 244 bytes; 200 leave room for the names of tiles; rename it",
+        "x" * 240 + ".png": "its name has 244 bytes, but the names of tiles allow only 200; rename it",
         "caf\\xe9.png": "its name is not UTF-8; rename it",
         "nowhere.png": "does not exist",
     }
@@ -263,7 +263,7 @@ def test_folders_that_would_be_cut_again_or_mixed(photos: Photos, tmp_path: Path
             tile(source, target, TileOptions(side=32), crew, _unheard)
     tile(source, tmp_path / "tiles", TileOptions(side=32, scales=[1.0, 0.5]), crew, _unheard)
     for other in (TileOptions(side=64), TileOptions(side=32, scales=[1.0])):
-        with pytest.raises(UserError, match="holds tiles of side 32"):
+        with pytest.raises(UserError, match="contains tiles of side 32"):
             tile(source, tmp_path / "tiles", other, crew, _unheard)
     assert tile(source, tmp_path / "tiles", TileOptions(side=32, scales=[1.0, 0.5, 0.75]), crew, _unheard).written == 6
     with pytest.raises(UserError, match="folder does not exist"):

@@ -91,7 +91,7 @@ def test_the_report_of_a_crashed_run(tiny_config: Configure, monkeypatch: pytest
         train(load_config(path).config)
     folder = path.parent / "experiments" / "tiny"
     text = _text(report_page(Run(folder)))
-    assert "It crashed: RuntimeError: the machine is on fire" in text
+    assert "The run crashed: RuntimeError: the machine is on fire" in text
     # Killed while it wrote: half a line and half a row at the ends of the files.
     with (folder / "journal.jsonl").open("a") as journal:
         journal.write('{"iteration": 8, "auto')

@@ -1,1 +1,1 @@
-"""From photographs to a training set: tile, score, select, downscale, report."""
+"""Curation of training sets from photographs: tile, score, select, downscale, report."""

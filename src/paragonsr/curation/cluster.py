@@ -1,4 +1,4 @@
-"""Work handed to other processes, on this machine or on a Dask cluster; a process that dies costs one item at most."""
+"""Work in other processes, on this machine or on a Dask cluster; a process that dies costs at most one item."""
 
 import logging
 import multiprocessing
@@ -18,14 +18,14 @@ from paragonsr.errors import UserError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-DIED = "its worker process died: out of memory, or a crash of a decoder"
+DIED = "its worker process died: out of memory, or a decoder crashed"
 
 
 class Crew(AbstractContextManager["Crew"]):
-    """The processes that do the work.
+    """Pool of worker processes.
 
     Args:
-        workers: processes on this machine; default one for each processor core. On a Dask cluster its own count.
+        workers: number of processes on this machine; default: one per CPU core. A Dask cluster has its own count.
         scheduler: address of a Dask scheduler, `tcp://HOST:PORT`; its workers must see the files under the same paths.
 
     Raises:
@@ -41,16 +41,16 @@ class Crew(AbstractContextManager["Crew"]):
 
     @property
     def size(self) -> int:
-        """Processes that work at once."""
+        """Number of processes that work at once."""
         if self._client is not None:
             return max(1, sum(self._client.nthreads().values()))
         return self._wanted or cores()
 
     def require_sight(self, folder: Path) -> None:
-        """See that workers on other machines have this package, and a folder under the same path.
+        """Check that workers on other machines have this package, and can see a folder under the same path.
 
         Raises:
-            UserError: they lack the package; or naming those that do not see the folder.
+            UserError: workers lack the package or cannot see the folder; the message names them.
         """
         if self._client is None:
             return
@@ -60,19 +60,19 @@ class Crew(AbstractContextManager["Crew"]):
             raise UserError(
                 f"a worker lacks this package: {error}",
                 where=self._scheduler or "",
-                fix="Install the same version of it on every machine.",
+                fix="Install the same version on every machine.",
             ) from error
         blind = [address for address, sees in seen.items() if not sees]
         if blind:
             raise UserError(
-                f"{len(blind)} workers do not see {folder}: {', '.join(sorted(blind)[:5])}",
+                f"{len(blind)} workers cannot see {folder}: {', '.join(sorted(blind)[:5])}",
                 where=self._scheduler or "",
                 fix="Share the folder under the same path on every machine.",
             )
 
     def submit(self, work: Callable[[Sequence[Item]], Result], items: Sequence[Item]) -> Future[Result]:
-        """Have the items worked on; `work` must be importable in the other process."""
-        with _deaf_to_interrupts():  # which processes that are started here inherit
+        """Submit items; `work` must be importable in the worker process."""
+        with _deaf_to_interrupts():  # inherited by processes that are started here
             try:
                 return self._executor.submit(work, items)
             except BrokenProcessPool:
@@ -83,7 +83,7 @@ class Crew(AbstractContextManager["Crew"]):
         if self._client is not None:
             executor: Executor = self._client.get_executor(pure=False)
             return executor
-        # Not forked: this process has threads (the progress bar), whose locks a fork would copy as they stand.
+        # Not forked: this process has threads (the progress bar), whose locks a fork would copy in their current state.
         return ProcessPoolExecutor(
             self.size, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent
         )
@@ -102,17 +102,16 @@ def in_parallel(
     batches: Iterable[Sequence[Item]],
     lost: Callable[[Item, str], Result],
 ) -> Iterator[Result]:
-    """Results of all batches, as they come.
+    """Yield the results of all batches as they finish.
 
-    At most three batches for each process are under way: what waits is never more than that, however many there are.
-    When a process dies, the batches that were under way are repeated item by item, so that the one which killed it is
-    found and the others are not lost.
+    At most three batches per process are in progress, however many there are in total. When a process dies, the batches
+    in progress are repeated item by item, so that the item that killed it is found and the others are not lost.
 
     Args:
-        crew: who works.
-        work: is given a batch; it answers for what is wrong with an item itself. What it raises is raised here.
-        batches: taken as they are needed.
-        lost: the result for an item whose process died, and why.
+        crew: the worker processes.
+        work: processes a batch, and handles problems of single items itself. Exceptions are raised here.
+        batches: consumed as needed.
+        lost: makes the result of an item whose process died, given the reason.
     """
     source = iter(batches)
     under_way: dict[Future[Result], Sequence[Item]] = {}
@@ -141,7 +140,7 @@ def in_parallel(
 
 
 def cores() -> int:
-    """Processor cores that this process may use."""
+    """Number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -159,32 +158,32 @@ def _one_by_one(
 
 
 def _is_folder(path: str) -> bool:
-    """Found in this module by name, so that a worker can only answer if it has the package."""
+    """Whether a path is a folder; imported by name, so that a worker can answer only if it has the package."""
     return os.path.isdir(path)
 
 
 def _died(future: Future[Any]) -> bool:
-    """Whether the process was lost, as opposed to `work` having raised something."""
+    """Whether the process was lost, rather than `work` having raised an exception."""
     try:
         error = future.exception()
-    except CancelledError:  # by Dask's client, which has no one any more to ask for the result
+    except CancelledError:  # raised by Dask's client when the scheduler is gone
         raise UserError(
-            "the Dask scheduler does not answer any more",
-            fix="Start it and its workers again, then run the same command to continue.",
+            "the Dask scheduler no longer answers",
+            fix="Restart it and its workers, then run the same command to continue.",
         ) from None
     return isinstance(error, BrokenProcessPool) or type(error).__name__ == "KilledWorker"
 
 
 @contextmanager
 def _deaf_to_interrupts() -> Iterator[None]:
-    """Ctrl-C goes to all processes of a terminal; only the one that was started is to answer it, after the block."""
+    """Block Ctrl-C, which reaches all processes of a terminal; only the main process handles it, after the block."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
     interrupts: list[tuple[int, FrameType | None]] = []
     handler = signal.getsignal(signal.SIGINT)
-    # The mask is what new processes inherit. Here another thread, a library's, may still be given the signal, and the
-    # main one would then stop amid the start of a process.
+    # New processes inherit the mask. In this process, a library's thread may still receive the signal, and would
+    # interrupt the main thread while it starts a process.
     deferred = callable(handler) and threading.current_thread() is threading.main_thread()
     if deferred:
         signal.signal(signal.SIGINT, lambda number, frame: interrupts.append((number, frame)))
@@ -200,7 +199,7 @@ def _deaf_to_interrupts() -> Iterator[None]:
 
 
 def _end_with_parent() -> None:
-    """In a worker: end when the process that handed out the work was killed, instead of waiting for ever."""
+    """In a worker: exit when the parent process was killed, instead of waiting forever."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 
@@ -216,13 +215,13 @@ def _connected(address: str) -> Any:
         from distributed import Client
     except ImportError:
         raise UserError("--scheduler needs the package distributed", fix="pip install 'paragonsr[cluster]'") from None
-    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # what it has to say, we say in one line
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # we report its problems in one line
     try:
         client = Client(address, timeout="10s")
         client.wait_for_workers(1, timeout=30)
     except (OSError, ValueError, TimeoutError) as error:
         raise UserError(
-            f"no Dask scheduler with a worker answers: {error}",
+            f"no Dask scheduler with at least one worker answers: {error}",
             where=address,
             fix="Start one with `dask scheduler` and its workers with `dask worker tcp://HOST:8786`.",
         ) from None

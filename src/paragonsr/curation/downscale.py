@@ -1,4 +1,4 @@
-"""LR images of a folder or a selection, by the MATLAB-exact bicubic resize."""
+"""Downscaling of a folder or a selection to LR images, by the MATLAB-exact bicubic resize."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -19,14 +19,14 @@ from paragonsr.errors import UserError
 from paragonsr.files import write_atomically
 
 MADE = ".downscaled.json"
-"""File in a folder of LR images that says that they were made here, and at which scale."""
+"""File in a folder of LR images that marks them as made by this tool, and gives their scale."""
 
 _BATCH = 16
 
 
 @dataclass(frozen=True)
 class Lower:
-    """What became of one HR image."""
+    """Outcome of one HR image."""
 
     path: str
     made: bool = False
@@ -36,23 +36,23 @@ class Lower:
 def downscale(source: Path, target: Path, scale: int, crew: Crew, progress: Progress) -> tuple[int, int]:
     """Make the LR image of every HR image: a PNG of the same relative name.
 
-    An HR image is first cropped at the right and bottom to a multiple of the scale. LR images that were made from their
-    HR image as it is now are kept, those that have lost their HR image are removed, so that an interrupted call is
-    finished by the next one and a changed selection is followed.
+    An HR image is first cropped at the right and bottom to a multiple of the scale. LR images that are up to date are
+    kept, and those without an HR image are removed, so that the next call completes an interrupted one and follows a
+    changed selection.
 
     Args:
         source: folder of HR images, or a manifest.
         target: folder of LR images.
-        scale: how many times smaller.
-        crew: who works.
-        progress: is told how many images are done.
+        scale: downscaling factor.
+        crew: the worker processes.
+        progress: called with the number of images done and their total.
 
     Returns:
-        how many were made, and how many removed.
+        number of images made, and number removed.
 
     Raises:
-        UserError: HR images cannot be read, or share the name of their LR image (all others are made); the folder holds
-            other images, or lies in that of the HR images or around it.
+        UserError: HR images cannot be read, or would have the same LR image name (all others are made); the target
+            contains other images, or is inside the HR folder or contains it.
     """
     root, total, names = _images(source)
     require_apart(root, target)
@@ -75,7 +75,7 @@ def downscale(source: Path, target: Path, scale: int, crew: Crew, progress: Prog
 
 
 def downscale_images(root: Path, target: Path, scale: int, paths: Sequence[str]) -> list[Lower]:
-    """Make some LR images, in this process; what is wrong with an HR image is in its result.
+    """Make some LR images, in this process; problems of an HR image are reported in its result.
 
     Raises:
         UserError: an LR image cannot be written.
@@ -84,7 +84,7 @@ def downscale_images(root: Path, target: Path, scale: int, paths: Sequence[str])
 
 
 def lr_name(path: str) -> str:
-    """Relative path of an LR image: that of its HR image, ending in .png."""
+    """Relative path of an LR image: that of its HR image, with the extension .png."""
     return PurePosixPath(path).with_suffix(".png").as_posix()
 
 
@@ -114,7 +114,7 @@ def _images(source: Path) -> tuple[Path, int, Iterator[str]]:
 
 
 def _claim(target: Path, scale: int) -> None:
-    """See that the folder is empty or was made here at the same scale, and note that it is."""
+    """Check that the folder is empty or was made by this tool at the same scale, and mark it."""
     note = target / MADE
     try:
         target.mkdir(parents=True, exist_ok=True)
@@ -122,15 +122,15 @@ def _claim(target: Path, scale: int) -> None:
         if earlier == scale:
             return
         if earlier is not None or next(image_files(target), None) is not None:
-            what = f"LR images of scale {earlier}" if earlier else "images that were not made here"
-            raise UserError(f"holds {what}", where=str(target), fix="Choose another folder, or move them away.")
+            what = f"LR images of scale {earlier}" if earlier else "images that were not made by this command"
+            raise UserError(f"contains {what}", where=str(target), fix="Choose another folder, or move them away.")
         write_atomically(note, json.dumps({"scale": scale}).encode())
     except OSError as error:
         raise UserError(f"cannot be written: {error.strerror}", where=str(target)) from error
 
 
 def _remove_orphans(source: Path, root: Path, target: Path) -> tuple[int, int]:
-    """Remove the LR images whose HR image is gone, or is not selected any more; how many these were, and are left."""
+    """Remove LR images whose HR image is gone or no longer selected; returns the numbers removed and left."""
     chosen = {lr_name(image["path"]) for image in read_images(source)} if is_manifest(source) else None
     removed = left = 0
     for path in image_files(target):
@@ -145,10 +145,10 @@ def _remove_orphans(source: Path, root: Path, target: Path) -> tuple[int, int]:
 
 
 def _sharing_a_name(source: Path) -> list[Lower]:
-    """The HR images whose LR image is another one's: `a.jpg` beside `a.png`."""
+    """HR images whose LR image would have the name of another one's, such as `a.jpg` and `a.png`."""
     first: dict[str, str] = {}
     return [
-        Lower(path, error=f"its LR image would have the name of that of {first[lr_name(path)]}")
+        Lower(path, error=f"its LR image would have the same name as that of {first[lr_name(path)]}")
         for path in sorted(_images(source)[2])
         if first.setdefault(lr_name(path), path) != path
     ]

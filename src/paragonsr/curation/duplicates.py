@@ -1,8 +1,8 @@
-"""Photographs that show the same: found by the perceptual hashes of their tiles.
+"""Detection of near-duplicate photographs by the perceptual hashes of their tiles.
 
 Two hashes that differ in at most three of 64 bits agree in at least one of four bands of 16 bits (a pigeonhole
-argument; Manku, Jain and Das Sarma 2007, "Detecting near-duplicates for web crawling"). So only tiles that share a
-band are compared: SQLite reads them bucket by bucket from one index for each band, and what is in memory is a bucket.
+argument; Manku, Jain and Das Sarma 2007, "Detecting near-duplicates for web crawling"). So only tiles that share a band
+are compared: SQLite reads them bucket by bucket from one index per band, and only one bucket is in memory.
 """
 
 from collections.abc import Iterator
@@ -14,28 +14,28 @@ from paragonsr.curation.table import Table
 from paragonsr.data.decoding import Progress, unheard
 
 BANDS = 4
-"""Bands of a hash that are compared."""
+"""Number of bands of a hash."""
 BITS = 16
-"""Bits of a band."""
+"""Bits per band."""
 DISTANCE = BANDS - 1
-"""Greatest number of bits in which two tiles that show the same may differ."""
+"""Maximum number of differing bits of two tiles that show the same."""
 
 SHARE = 0.25
-"""Share of the tiles of the smaller photograph that must have their like in the other one."""
+"""Share of the tiles of the smaller photograph that must have a match in the other one."""
 
 PLAIN = "complexity < 0.15"
-"""Tiles that show too little to tell photographs apart: a clear sky is like any other."""
+"""Tiles with too little content to distinguish photographs: all clear skies look alike."""
 
 _AT_ONCE = 2048
-"""Tiles of a bucket that are compared with as many others at once."""
+"""Number of tiles of a bucket that are compared with as many others at once."""
 
 
 def find_duplicates(table: Table, progress: Progress = unheard) -> int:
-    """Fill the table `duplicates` with the pairs of photographs that show the same.
+    """Fill the table `duplicates` with pairs of near-duplicate photographs.
 
     Args:
-        table: of scores, which hold the hashes.
-        progress: is told how many bands of the hash are compared.
+        table: table of scores, which contains the hashes.
+        progress: called with the number of compared bands of the hash and their total.
 
     Returns:
         number of pairs.
@@ -70,7 +70,7 @@ def find_duplicates(table: Table, progress: Progress = unheard) -> int:
 
 
 def families(table: Table) -> dict[str, str]:
-    """Photograph -> the first, by name, of all that are linked with it by duplicates; only those that have any."""
+    """Photograph -> the first, by name, of its group of near-duplicates; only photographs that have any."""
     first: dict[str, str] = {}
 
     def root(name: str) -> str:
@@ -90,8 +90,8 @@ def _band(band: int) -> str:
 
 
 def _pairs(table: Table, band: int) -> Iterator[tuple[int, int]]:
-    """Numbers of tiles of different photographs that are alike and share a band."""
-    # A cursor of its own: the one of the inserting statement must not be this one.
+    """Ids of similar tiles of different photographs that share a band."""
+    # A separate cursor, because the inserting statement uses the other one.
     rows = table.db.cursor().execute(
         f"SELECT {_band(band)} AS value, id, hash, source FROM tiles "
         f"WHERE hash IS NOT NULL AND NOT ({PLAIN}) ORDER BY {_band(band)}, id"

@@ -1,11 +1,11 @@
-"""Which tiles are wanted, said as a Python expression over the columns and carried out as SQL with parameters.
+"""Selection expressions: Python expressions over the columns, translated to SQL with parameters.
 
     complexity >= 0.5 and blockiness < 30
     pct(complexity) >= 0.1 and not (noise > 6 or scale < 1)
 
-Only what is listed here is understood: `and or not`, comparisons (chains too), `+ - * /`, numbers, texts in quotes,
-columns, and `pct(column)`, compared with a number. pct is the share of all tiles without error whose value is smaller:
-`pct(complexity) >= 0.1` drops the tenth with the least.
+Only the following is supported: `and or not`, comparisons (including chains), `+ - * /`, numbers, quoted strings,
+columns, and `pct(column)` compared with a number. pct is the share of all tiles without error whose value is smaller:
+`pct(complexity) >= 0.1` drops the tenth with the lowest complexity.
 """
 
 import ast
@@ -34,50 +34,50 @@ Value = float | str
 
 @dataclass(frozen=True)
 class Threshold:
-    """One comparison of a column with a number."""
+    """Comparison of a column with a number."""
 
     column: str
     operator: str
     value: float
-    """In the unit of the score; of `pct`, the value that it came out as in this table."""
+    """Threshold in the unit of the score; for `pct`, the corresponding value in this table."""
     percentile: float | None = None
-    """The share that was written, where it was `pct`."""
+    """The given share, if the expression uses `pct`."""
 
 
 @dataclass(frozen=True)
 class Condition:
-    """An expression, ready for SQL."""
+    """Expression translated to SQL."""
 
     text: str
     sql: str
     parameters: tuple[Value, ...]
     thresholds: tuple[Threshold, ...]
     columns: tuple[str, ...]
-    """That it reads."""
+    """Columns that it reads."""
     terms: tuple["Condition", ...] = ()
-    """The parts that are joined by `and` at the top, in order; one if there is no `and`."""
+    """Terms joined by `and` at the top level, in order; one if there is no `and`."""
 
 
 @dataclass(frozen=True)
 class Population:
-    """What percentiles are of."""
+    """Values that percentiles refer to."""
 
     count: Callable[[str], int]
-    """Column -> tiles that have a value there."""
+    """Column -> number of tiles that have a value there."""
     quantile: Callable[[str, int], float | None]
-    """(column, position) -> the value with so many before it, least first; None beyond the last."""
+    """(column, position) -> value at that position in ascending order; None beyond the last."""
 
 
 def parse(text: str, columns: Sequence[str], population: Population) -> Condition:
-    """Understand an expression.
+    """Parse an expression.
 
     Args:
         text: at most 2000 characters.
-        columns: that may be named.
-        population: for `pct`.
+        columns: allowed columns.
+        population: values for `pct`.
 
     Raises:
-        UserError: it is not such an expression, or names a column that does not exist.
+        UserError: the text is not a supported expression, or names an unknown column.
     """
     if len(text) > _LONGEST:
         raise _misunderstood(text[:40] + "...", f"is longer than {_LONGEST} characters")
@@ -121,7 +121,7 @@ class _Reader:
     def _comparison(self, left: ast.expr, operator: ast.cmpop, right: ast.expr) -> str:
         sign = _COMPARED.get(type(operator))
         if sign is None:
-            raise _misunderstood(self._text, "`is` and `in` are not understood")
+            raise _misunderstood(self._text, "`is` and `in` are not supported")
         if _is_number(left) and not _is_number(right):
             left, sign, right = right, _MIRRORED[sign], left
         if isinstance(left, ast.Call):
@@ -133,16 +133,16 @@ class _Reader:
     def _percentile(self, call: ast.Call, sign: str, right: ast.expr) -> str:
         named = isinstance(call.func, ast.Name) and call.func.id == "pct" and len(call.args) == 1 and not call.keywords
         if not named or not isinstance(call.args[0], ast.Name):
-            raise _misunderstood(self._text, f"`{ast.unparse(call)}` is not understood; there is pct(column)")
+            raise _misunderstood(self._text, f"`{ast.unparse(call)}` is not supported; the only call is pct(column)")
         if not _is_number(right) or not 0 <= (share := _number(right)) <= 1 or sign in ("=", "<>"):
-            raise _misunderstood(self._text, "pct(column) is compared by < <= > >= with a number from 0 to 1")
+            raise _misunderstood(self._text, "pct(column) must be compared by < <= > >= with a number from 0 to 1")
         column = self._column(call.args[0])
         before = Fraction(str(share)) * self._population.count(column)
-        # pct >= p: at least ceil(p n) tiles are smaller, so the value lies above the one at that place; the same for >.
+        # pct >= p: at least ceil(p n) tiles are smaller, so the value is above the one at that position; same for >.
         needed = -floor(-before) if sign in (">=", "<") else floor(before) + 1
         value = self._population.quantile(column, needed - 1) if needed else None
         upward = sign in (">", ">=")
-        if value is None:  # all tiles have at least none before them, and none has all of them
+        if value is None:  # every tile has at least none before it, and no tile has all before it
             return "TRUE" if upward == (needed == 0) else "FALSE"
         self._thresholds.append(Threshold(column, ">" if upward else "<=", value, share))
         self._parameters.append(value)
@@ -162,12 +162,12 @@ class _Reader:
         if isinstance(node, ast.BinOp) and type(node.op) in _COMPUTED:
             left, right = self._value(node.left), self._value(node.right)
             return f"(CAST({left} AS REAL) {_COMPUTED[type(node.op)]} {right})"
-        raise _misunderstood(self._text, f"`{ast.unparse(node)}` is not understood")
+        raise _misunderstood(self._text, f"`{ast.unparse(node)}` is not supported")
 
     def _column(self, node: ast.Name) -> str:
         if node.id not in self._known:
             close = difflib.get_close_matches(node.id.lower(), self._known, n=1, cutoff=0.6)
-            meant = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(self._known)}"
+            meant = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(self._known)}"
             raise UserError(f"unknown column {node.id!r}", where=repr(self._text), fix=meant)
         self._read[node.id] = None
         return node.id

@@ -1,4 +1,4 @@
-"""The chart of one score: what a selection keeps of it, and where the thresholds are."""
+"""Histogram of one score, with the share that a selection keeps, and the thresholds."""
 
 from collections.abc import Sequence
 
@@ -13,12 +13,12 @@ KEPT = COLOURS[0]
 DROPPED = QUIET
 THRESHOLD = MARKED
 COLUMN_PIXELS = 320
-"""Least width of a chart on the page."""
+"""Minimum width of a chart on the page, in pixels."""
 _SIGNS = {">=": "≥", "<=": "≤", "<>": "≠"}
 
 
 def histogram(shown: Distribution, thresholds: Sequence[Threshold]) -> figure:
-    """The distribution of one score: the tiles kept at the bottom, the dropped ones on top of them."""
+    """Distribution of one score: kept tiles at the bottom, dropped ones stacked on top."""
     plot = blank(shown.name, "", "", width=340, height=170)
     edges = np.linspace(shown.low, shown.high, BINS + 1)
     tiles = {
@@ -58,5 +58,5 @@ def in_words(shown: Distribution) -> str:
 
 
 def _digits(value: float) -> str:
-    """Three digits; no power of ten where whole numbers say it."""
+    """Format with three digits, without an exponent for integers."""
     return grouped(round(value)) if abs(value) >= 1000 else f"{value:.3g}"

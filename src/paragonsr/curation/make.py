@@ -1,4 +1,4 @@
-"""All steps of a curation in order, from one file; what is done already is not done again."""
+"""All steps of a curation in order, from one file; finished work is not repeated."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +21,7 @@ from paragonsr.data.manifest import SUFFIX
 from paragonsr.errors import UserError
 
 Begin = Callable[[str], Progress]
-"""Given the name of a step, what is told of its progress."""
+"""Function that takes the name of a step and returns its progress callback."""
 
 Say = Callable[[str], None]
 
@@ -29,15 +29,15 @@ Say = Callable[[str], None]
 def make(options: CurationOptions, begin: Begin, say: Say) -> None:
     """Tile, score, split, select, materialise, downscale, report.
 
-    Interrupted anywhere, it is finished by calling it again.
+    If interrupted, it can be called again to continue.
 
     Args:
         options: the curation file.
-        begin: called at the beginning of each step.
-        say: is told what came out of each step.
+        begin: called at the start of each step.
+        say: receives the results of each step.
 
     Raises:
-        UserError: whatever is wrong with the input; the steps before it stay done.
+        UserError: something is wrong with the input; earlier steps remain done.
     """
     tiles = Path(options.tiles)
     scores = default_scores(tiles) if options.scores is None else Path(options.scores)
@@ -74,7 +74,7 @@ def make(options: CurationOptions, begin: Begin, say: Say) -> None:
 
 
 def _check_selections(options: CurationOptions, scores: Path) -> None:
-    """See that the selections can be understood before hours are spent on tiles and scores."""
+    """Check that the selections are valid before hours are spent on tiles and scores."""
     known = dict.fromkeys([*FACTS, *SCORES, *options.score.also])
     if scores.is_file():
         with Table(scores) as table:
@@ -90,12 +90,12 @@ def _check_selections(options: CurationOptions, scores: Path) -> None:
 
 
 def default_scores(folder: Path) -> Path:
-    """The table of a folder of tiles where none is named: beside it."""
+    """Default path of the table of a folder of tiles: next to it."""
     return beside(folder, ".sqlite")
 
 
 def beside(folder: Path, suffix: str) -> Path:
-    """A file beside a folder, called as the folder is."""
+    """Path of a file next to a folder, with the name of the folder."""
     return folder.with_name(folder.name + suffix)
 
 

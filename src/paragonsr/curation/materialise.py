@@ -1,4 +1,4 @@
-"""The folder of a selection: hard links to its tiles, or copies on another disk."""
+"""Materialised selection: a folder of hard links to its tiles, or of copies on another disk."""
 
 import os
 import shutil
@@ -15,22 +15,22 @@ from paragonsr.files import beside, write_atomically
 
 
 def materialise(manifest: Path, target: Path, progress: Progress) -> tuple[int, int]:
-    """Make a folder hold exactly the tiles of a manifest, under the same relative names.
+    """Make a folder contain exactly the tiles of a manifest, under the same relative names.
 
-    A further call, also after one that was interrupted, only does what is missing; tiles of an earlier selection that
-    are not in this one are removed. Images that no selection wrote are never touched.
+    Another call, also after an interruption, only does what is missing; tiles of an earlier selection that are not in
+    this one are removed. Images that were not written by a selection are never touched.
 
     Args:
         manifest: the selection.
         target: the folder.
-        progress: is told how many tiles are there.
+        progress: called with the number of tiles done and their total.
 
     Returns:
-        how many tiles were added, and how many removed.
+        number of tiles added, and number removed.
 
     Raises:
-        UserError: the folder holds images that no selection wrote, lies in that of the tiles or around it, a tile
-            is missing, or there is no room.
+        UserError: the folder contains images not written by a selection, or is inside the folder of tiles or contains
+            it; or a tile is missing, or the disk is full.
     """
     root, expected = root_of(manifest), read_header(manifest)["images"]
     require_apart(root, target)
@@ -38,7 +38,7 @@ def materialise(manifest: Path, target: Path, progress: Progress) -> tuple[int, 
         target.mkdir(parents=True, exist_ok=True)
         with locked(target / ".lock"):
             removed = _remove_earlier(manifest, target)
-            # Noted before it is made: what an interruption leaves behind is then known to be ours.
+            # Recorded before the tile is made, so that after an interruption it is known to be ours.
             write_atomically(target / KEPT, manifest.read_bytes())
             added = 0
             for done, image in enumerate(read_images(manifest), 1):
@@ -48,11 +48,11 @@ def materialise(manifest: Path, target: Path, progress: Progress) -> tuple[int, 
                 _refuse(target, {image["path"] for image in read_images(manifest)})
             return added, removed
     except OSError as error:
-        raise UserError(f"cannot be made: {error.strerror}", where=str(error.filename or target)) from error
+        raise UserError(f"cannot be created: {error.strerror}", where=str(error.filename or target)) from error
 
 
 def _remove_earlier(manifest: Path, target: Path) -> int:
-    """Remove what an earlier selection put there and this one does not."""
+    """Remove tiles of an earlier selection that are not in this one."""
     kept = target / KEPT
     if not kept.exists():
         _refuse(target, set())
@@ -65,15 +65,15 @@ def _remove_earlier(manifest: Path, target: Path) -> int:
 
 
 def _refuse(target: Path, ours: set[str]) -> None:
-    """See that there are no images but ours.
+    """Check that the folder contains only our images.
 
     Raises:
-        UserError: naming some of them.
+        UserError: it contains others; the message names some of them.
     """
     foreign = list(islice((path for path in image_files(target) if path not in ours), 3))
     if foreign:
         raise UserError(
-            f"holds images that no selection wrote: {', '.join(sorted(foreign))}, ...",
+            f"contains images that no selection wrote: {', '.join(sorted(foreign))}, ...",
             where=str(target),
             fix="Move them away, or choose another folder.",
         )
@@ -84,7 +84,7 @@ def _paths(manifest: Path) -> Iterator[str]:
 
 
 def _only_in_first(first: Iterator[str], second: Iterator[str]) -> Iterator[str]:
-    """What only the first of two sorted sequences holds; neither is held in memory."""
+    """Items that are only in the first of two sorted sequences; neither is held in memory."""
     other = next(second, None)
     for path in first:
         while other is not None and other < path:
@@ -94,7 +94,7 @@ def _only_in_first(first: Iterator[str], second: Iterator[str]) -> Iterator[str]
 
 
 def _place(tile: Path, target: Path) -> bool:
-    """Link or copy one tile; says whether that was needed."""
+    """Link or copy one tile; returns whether that was needed."""
     stat = tile.stat()
     try:
         there = target.stat()

@@ -1,4 +1,4 @@
-"""A tile's name says where it is from: photograph, scale and place, so that a folder of tiles needs no index."""
+"""Names of tiles, which encode photograph, scale and position, so that a folder of tiles needs no index."""
 
 import re
 from dataclasses import dataclass
@@ -13,27 +13,27 @@ _TILE = re.compile(
 
 @dataclass(frozen=True)
 class Place:
-    """Where the pixels of an image are from."""
+    """Origin of the pixels of an image."""
 
     source: str
-    """The photograph's path relative to its folder, with `/` and its ending."""
+    """Path of the photograph relative to its folder, with `/` and its extension."""
     scale: float
-    """Size of the photograph that was cut, 1 being the original."""
+    """Scale at which the photograph was tiled; 1 is the original size."""
     top: int
     left: int
-    """Of the tile, in pixels of the scaled photograph."""
+    """Position of the tile, in pixels of the scaled photograph."""
 
 
 def tile_name(place: Place) -> str:
     """Path of a tile relative to the folder of tiles: `holiday/IMG_1.jpg__0.75_512_0.png`.
 
-    The photograph's ending is part of it: `a.jpg` and `a.png` may stand side by side.
+    It includes the photograph's extension, because `a.jpg` and `a.png` may both exist.
     """
     return f"{place.source}__{place.scale:g}_{place.top}_{place.left}.png"
 
 
 def place_of(path: str) -> Place:
-    """What a tile's name says; an image that is not a tile is its own photograph."""
+    """Decode a tile's name; an image that is not a tile is its own photograph."""
     found = _TILE.fullmatch(path)
     if found is None:
         return Place(path, 1.0, 0, 0)

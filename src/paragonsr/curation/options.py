@@ -1,4 +1,4 @@
-"""The keys of a curation file: `paragonsr data make CONFIG.yml` runs its steps in order."""
+"""Options of a curation file; `paragonsr data make CONFIG.yml` runs its steps in order."""
 
 from pathlib import PurePath
 from typing import Annotated
@@ -8,16 +8,17 @@ from pydantic import Field, field_validator, model_validator
 from paragonsr.options import Options
 
 SCALES = tuple(n / 20 for n in range(1, 21))
-"""Sizes in which a photograph can be cut: both its sides are then whole after at most 19 pixels are cropped."""
+"""Scales at which a photograph can be tiled: both sides become integers after cropping at most 19 pixels."""
 
 
 class TileOptions(Options):
-    """How photographs are cut."""
+    """How photographs are tiled."""
 
     side: int = Field(512, ge=16)
     """Height and width of a tile in pixels."""
     scales: Annotated[list[float], Field(min_length=1)] = Field([1.0])
-    """Sizes in which each photograph is cut: 1 as it is, 0.5 reduced to half by the MATLAB-exact bicubic resize."""
+    """Scales at which each photograph is tiled: 1 is the original, 0.5 half the size by the MATLAB-exact bicubic
+    resize."""
 
     @field_validator("scales", mode="before")
     @classmethod
@@ -36,27 +37,27 @@ class TileOptions(Options):
 
 
 class ScoreOptions(Options):
-    """Which scores a tile gets beside the built-in ones, and who computes them."""
+    """Additional scores, and how they are computed."""
 
     also: dict[str, str | None] = Field({})
-    """Further scores by name, each with its weights file or null: `arniqa: ~`, `ic9600: weights/ic9600.pth`."""
+    """Additional scores by name, each with its weights file or null: `arniqa: ~`, `ic9600: weights/ic9600.pth`."""
     batch: int = Field(32, ge=1)
-    """Tiles that a worker process is handed at once."""
+    """Number of tiles per batch for a worker process."""
 
 
 class SelectOptions(Options):
     """Which tiles are kept."""
 
     where: str
-    """An expression over the columns of the table: `complexity >= 0.5 and blockiness < 30`."""
+    """Expression over the columns of the table: `complexity >= 0.5 and blockiness < 30`."""
     limit: int | None = Field(None, ge=1)
-    """At most so many tiles, the first in `order`."""
+    """Maximum number of tiles; the first in `order` are kept."""
     order: str = "path"
-    """`path`, `random:SEED`, a score (least first) or a score with a minus before it (greatest first)."""
+    """`path`, `random:SEED`, a score (ascending), or a score with a minus sign (descending)."""
 
 
 class Destination(SelectOptions):
-    """A selection and where its images go. The manifest is written beside the HR folder: `<hr>.jsonl`."""
+    """A selection and the folders for its images. The manifest is written next to the HR folder: `<hr>.jsonl`."""
 
     hr: str
     """Folder of the HR tiles (hard links, or copies on another disk)."""
@@ -65,33 +66,33 @@ class Destination(SelectOptions):
 
 
 class ValidationOptions(Destination):
-    """What is held out. All tiles of a photograph, at every scale, and of its near-duplicates are on one side."""
+    """Held-out photographs. All tiles of a photograph and of its near-duplicates, at every scale, are on one side."""
 
     photographs: int = Field(ge=1)
-    """Photographs held out for validation."""
+    """Number of photographs to hold out for validation."""
     seed: int = 0
-    """Chooses them."""
+    """Random seed that selects them."""
 
 
 class CurationOptions(Options):
-    """A curation file."""
+    """Content of a curation file."""
 
     photographs: str
-    """Folder of the photographs, searched with all its subfolders."""
+    """Folder of the photographs, searched recursively."""
     tiles: str
     """Folder for the tiles."""
     scores: str | None = None
-    """SQLite file of the scores; default beside the folder of tiles: `<tiles>.sqlite`."""
+    """SQLite file of the scores; default: next to the folder of tiles, `<tiles>.sqlite`."""
     report: str | None = None
-    """The HTML page; default beside the folder of tiles: `<tiles>.html`."""
+    """HTML report; default: next to the folder of tiles, `<tiles>.html`."""
     tile: TileOptions = TileOptions()
     score: ScoreOptions = ScoreOptions()
     train: Destination
     val: ValidationOptions | None = None
     workers: int | None = Field(None, ge=1)
-    """Worker processes; default one for each processor core."""
+    """Number of worker processes; default: one per CPU core."""
     scheduler: str | None = None
-    """Address of a Dask scheduler that scores instead: `tcp://HOST:8786`."""
+    """Address of a Dask scheduler, to score on its cluster: `tcp://HOST:8786`."""
 
     @model_validator(mode="after")
     def _folders_differ(self) -> "CurationOptions":
@@ -100,8 +101,8 @@ class CurationOptions(Options):
             places += [chosen.hr, *chosen.lr.values()]
         for place in places:
             if places.count(place) > 1:
-                raise ValueError(f"{place} is named for two purposes; each folder serves one")
+                raise ValueError(f"{place} is used for two purposes; choose a separate folder for each")
             around = next((other for other in places if PurePath(other) in PurePath(place).parents), None)
             if around is not None:
-                raise ValueError(f"{place} lies in {around}, whose images it would add to; give it a folder of its own")
+                raise ValueError(f"{place} is inside {around} and would add images to it; choose a separate folder")
         return self

@@ -1,4 +1,4 @@
-"""A photograph that is decoded once and handed out in bands, however large it is."""
+"""Photographs of any size, decoded once and read in bands."""
 
 from collections.abc import Iterator
 from fractions import Fraction
@@ -10,20 +10,20 @@ from paragonsr.data.images import read_image, to_rgb
 from paragonsr.data.resize import Image, resize
 
 LARGE = 80_000_000
-"""Pixels from which a photograph is not held as an array: libvips keeps it in a temporary file, and bands are read."""
+"""Number of pixels above which libvips keeps a photograph in a temporary file, and only bands are read as arrays."""
 
 _MARGIN = 4
-"""Output rows beyond a band that its own may depend on: the kernel reaches 2, and both ends are rounded."""
+"""Output rows around a band that it may depend on: the kernel reaches 2, and both ends are rounded."""
 
 
 class Photograph:
-    """The decoded pixels of one file.
+    """Decoded pixels of one file.
 
     Args:
         path: an image file of up to 4 000 million pixels.
 
     Raises:
-        UserError: naming the file and what is wrong with it.
+        UserError: the file cannot be used; the message says why.
     """
 
     def __init__(self, path: Path) -> None:
@@ -41,16 +41,16 @@ class Photograph:
         return to_rgb(self._image.crop(0, top, self.width, bottom - top).numpy(), self._path)
 
     def bands(self, scale: float, height: int) -> Iterator[tuple[int, Image]]:
-        """The photograph in another size, band by band.
+        """Yield the resized photograph band by band.
 
-        Each band is made from the rows that it depends on, so that the memory used is that of one band. It equals the
-        same rows of `data.resize.resize` on the whole photograph; where a value lies on a half but for the rounding of
-        float64, it may fall to the other side (never at scales whose reciprocal is a power of two).
+        Each band is computed from the rows that it depends on, so that only one band is in memory. It equals the same
+        rows of `data.resize.resize` on the whole photograph, except that values on a half, up to the rounding of
+        float64, may be rounded to the other side (never at scales whose reciprocal is a power of two).
 
         Args:
-            scale: of both sides, a multiple of 0.05, at most 1. The photograph is first cropped at the right
-                and bottom so that both sides become whole numbers.
-            height: of a band; a remainder at the bottom is dropped.
+            scale: a multiple of 0.05, at most 1. The photograph is first cropped at the right and bottom so that both
+                sides become integers.
+            height: height of a band; a remainder at the bottom is dropped.
 
         Yields:
             first row in the scaled photograph, height x scaled width x 3 uint8 RGB.
@@ -62,7 +62,7 @@ class Photograph:
             if p == q:
                 yield top, self.rows(top, top + height)
                 continue
-            # Both ends on multiples of p, which are whole numbers of stored rows too: there the taps of the part are
+            # Both ends are on multiples of p, which correspond to whole stored rows: there the taps of the part equal
             # those of the whole.
             first = max(0, (top - _MARGIN) // p * p)
             last = min(rows, -(-(top + height + _MARGIN) // p) * p)
@@ -71,7 +71,7 @@ class Photograph:
 
 
 def _decoded(image: Any, path: Path) -> Any:
-    """The same image in a temporary file of libvips, decoded once; the file goes when the image does."""
+    """The same image, decoded once into a temporary file of libvips that is deleted with the image."""
     import pyvips
 
     decoded = pyvips.Image.new_temp_file("%s.v")

@@ -1,4 +1,4 @@
-"""The report of a curation: what there was, what each condition leaves, and what that looks like."""
+"""HTML report of a curation: input, effect of each condition, and example tiles."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,23 +18,23 @@ from paragonsr.files import write_atomically
 from paragonsr.html.page import Page, grouped
 
 _SHOWN = 8
-"""Pictures of one gallery: a row of a page of ordinary width."""
+"""Pictures in a gallery: one row on a page of normal width."""
 
 _LISTED = 50
-"""Lines of a list of errors or near-duplicates."""
+"""Maximum lines of a list of errors or near-duplicates."""
 
 
 def report_page(table: Table, folder: Path, where: str, manifests: Sequence[Path] = ()) -> str:
-    """The page, as HTML.
+    """Make the page, as HTML.
 
     Args:
         table: the scores.
-        folder: of the tiles.
+        folder: folder of the tiles.
         where: the expression whose thresholds are shown.
-        manifests: selections whose numbers are shown.
+        manifests: selections whose statistics are shown.
 
     Raises:
-        UserError: the expression cannot be understood, or there is no manifest of that name.
+        UserError: the expression is not valid, or a manifest does not exist.
     """
     condition = understood(table, where)
     names = [name for name in table.score_names() if table.valued(name)]
@@ -49,7 +49,7 @@ def report_page(table: Table, folder: Path, where: str, manifests: Sequence[Path
     _distributions(page, table, names, condition)
     page.heading(
         "Correlation of the scores",
-        "Spearman's rank correlation: two scores near 1 or -1 put the tiles into the same order.",
+        "Spearman's rank correlation: scores with a value near 1 or -1 sort the tiles in the same or reverse order.",
     )
     if names:
         page.heat_table(names, rank_correlations(table, names))
@@ -60,10 +60,10 @@ def report_page(table: Table, folder: Path, where: str, manifests: Sequence[Path
 
 
 def write_page(path: Path, html: str) -> None:
-    """Write the page, whole or not at all; folders on the way are made.
+    """Write the page atomically; missing folders are created.
 
     Raises:
-        UserError: the place cannot be written to.
+        UserError: the file cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -81,7 +81,7 @@ def _counts(page: Page, table: Table, folder: Path, condition: Condition, manife
         if record.unreadable:
             rows.append(("unreadable photographs", len(record.unreadable), "listed in tiling.json"))
         small = sorted(record.too_small.items(), key=lambda entry: -float(entry[0]))
-        rows += [(f"too small at scale {scale}", n, "photographs that no tile fits into") for scale, n in small]
+        rows += [(f"too small at scale {scale}", n, "photographs smaller than a tile") for scale, n in small]
     rows.append(("tiles", table.count(), ""))
     scales = table.db.execute("SELECT scale, COUNT(*) FROM tiles GROUP BY scale ORDER BY scale DESC").fetchall()
     if len(scales) > 1:
@@ -98,7 +98,7 @@ def _counts(page: Page, table: Table, folder: Path, condition: Condition, manife
 
 
 def _of_step(step: Step) -> tuple[str, int, str]:
-    return step.text, step.left, f"alone it would leave {grouped(step.alone)}" if step.alone != step.left else ""
+    return step.text, step.left, f"on its own it would leave {grouped(step.alone)}" if step.alone != step.left else ""
 
 
 def _distributions(page: Page, table: Table, names: Sequence[str], condition: Condition) -> None:
@@ -114,11 +114,11 @@ def _distributions(page: Page, table: Table, names: Sequence[str], condition: Co
 
 
 def _galleries(page: Page, table: Table, folder: Path, condition: Condition) -> None:
-    page.heading("At the thresholds", "The tiles nearest to each threshold on either side, one a photograph.")
+    page.heading("At the thresholds", "Tiles nearest to each threshold on either side, one per photograph.")
     for threshold in dict.fromkeys(condition.thresholds):
         if threshold.column in table.score_names():
             _around(page, table, folder, threshold)
-    page.heading("At random")
+    page.heading("Random tiles")
     table.db.create_function("shuffled", 1, lambda path: shuffled(path, 0), deterministic=True)
     for title, sql in (("Kept", condition.sql), ("Dropped", f"NOT {condition.sql}")):
         rows = table.db.execute(
@@ -132,9 +132,9 @@ def _around(page: Page, table: Table, folder: Path, threshold: Threshold) -> Non
     column, value = f'"{threshold.column}"', threshold.value
     upward = threshold.operator.startswith(">")
     for side, order in (("<", "DESC"), (">=", "ASC")) if upward else (("<=", "DESC"), (">", "ASC")):
-        nearest = "MAX" if order == "DESC" else "MIN"  # SQLite takes the path from that row too
+        nearest = "MAX" if order == "DESC" else "MIN"  # SQLite also takes the path from that row
         rows = table.db.execute(
-            # Enough neighbours to find some of different photographs among them.
+            # Enough neighbours to include some from different photographs.
             f"SELECT path, {nearest}({column}) FROM (SELECT path, source, {column} FROM tiles WHERE error IS NULL "
             f"AND {column} {side} ? ORDER BY {column} {order} LIMIT {20 * _SHOWN}) "
             f"GROUP BY source ORDER BY 2 {order} LIMIT {_SHOWN}",
@@ -149,7 +149,7 @@ def _duplicates(page: Page, table: Table, folder: Path) -> None:
     total = table.db.execute("SELECT COUNT(*) FROM duplicates").fetchone()[0]
     split = table.db.execute("SELECT COUNT(*), SUM(held_out) FROM photographs").fetchone()
     held = f"{grouped(split[1])} of {grouped(split[0])} photographs are held out for validation. " if split[0] else ""
-    note = f"{held}Photographs that show the same are always on one side of the split."
+    note = f"{held}Near-duplicates are always on one side of the split."
     page.heading(f"Near-duplicates: {grouped(total)} {'pair' if total == 1 else 'pairs'} of photographs", note)
     rows = table.db.execute("SELECT one, other, tiles, share FROM duplicates ORDER BY share DESC, one, other LIMIT 6")
     pictures = []
@@ -159,7 +159,7 @@ def _duplicates(page: Page, table: Table, folder: Path) -> None:
                 "SELECT path FROM tiles WHERE source = ? AND error IS NULL ORDER BY scale DESC, path LIMIT 1", [source]
             ).fetchone()[0]
             pictures.append((_picture(folder, path), f"{source} ({tiles} tiles alike, {100 * share:.0f}%)"))
-    page.gallery("The most alike", pictures)
+    page.gallery("Most similar", pictures)
 
 
 def _errors(page: Page, table: Table, total: int) -> None:
@@ -176,7 +176,7 @@ def _pictures(folder: Path, rows: list[tuple[str, float | None]]) -> list[tuple[
 
 
 def _picture(folder: Path, path: str) -> Image | None:
-    """The tile; None where it is not there any more, which the caption then shows."""
+    """Tile image; None if the file no longer exists."""
     try:
         return read_image(folder / path)
     except UserError:

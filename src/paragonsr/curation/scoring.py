@@ -1,4 +1,4 @@
-"""Scoring every tile of a folder: worker processes read and measure, this process alone writes the table."""
+"""Scoring of every tile of a folder: worker processes read and measure, only this process writes the table."""
 
 import hashlib
 import math
@@ -24,27 +24,27 @@ from paragonsr.data.resize import Image
 from paragonsr.errors import UserError
 
 Also = tuple[tuple[str, str | None], ...]
-"""Further scores, each with its weights file."""
+"""Additional scores, each with its weights file."""
 
 _LOOKED_UP = 256
-"""Tiles whose rows are looked up by one query."""
+"""Number of tiles that one query looks up."""
 
 _ROWS = 512
-"""Rows after which a transaction is written."""
+"""Maximum number of rows per transaction."""
 _SECONDS = 2.0
-"""Seconds after which a transaction is written."""
+"""Maximum duration of a transaction, in seconds."""
 
 
 @dataclass(frozen=True)
 class Scored:
-    """What became of a folder's tiles."""
+    """Outcome of scoring a folder."""
 
     tiles: int
-    """In the folder, and as many rows in the table."""
+    """Tiles in the folder, which equals the rows in the table."""
     new: int
-    """Scored now."""
+    """Tiles scored in this call."""
     errors: int
-    """Rows with an error, of all."""
+    """Total number of rows with an error."""
     forgotten: int
     """Rows removed because their file is gone."""
 
@@ -54,24 +54,24 @@ class Scored:
 
 
 def score(folder: Path, table: Table, options: ScoreOptions, crew: Crew, progress: Progress) -> Scored:
-    """Score the tiles of a folder that have no scores yet, or whose file changed since.
+    """Score the tiles of a folder that have no scores yet, or whose files have changed.
 
-    A call that was interrupted, however roughly, is finished by the next one: rows are committed in batches, and what
-    was not committed is scored again. Afterwards the table has exactly one row for each image of the folder. A row
-    whose error may have passed (a process that died, a file that could not be opened) is tried again by the next call.
+    The next call completes an interrupted one: rows are committed in batches, and uncommitted tiles are scored again.
+    Afterwards the table has exactly one row per image of the folder. Rows with a possibly temporary error (a process
+    that died, a file that could not be opened) are retried by the next call.
 
     Args:
         folder: tiles, or any images.
-        table: is written by this process only.
-        options: which scores.
-        crew: who measures.
-        progress: is told how many tiles are done.
+        table: table of scores, written by this process only.
+        options: the scores to compute.
+        crew: the worker processes.
+        progress: called with the number of tiles done and their total.
 
     Raises:
-        UserError: the folder holds no image, or one whose name is not UTF-8; the table is of another folder; a score's
-            package or weights are missing; workers elsewhere do not see the folder.
+        UserError: the folder contains no images, or one whose name is not UTF-8; the table belongs to another folder; a
+            score's package or weights are missing; workers on other machines cannot see the folder.
     """
-    folder = folder.absolute()  # workers elsewhere have another working directory
+    folder = folder.absolute()  # workers on other machines have another working directory
     crew.require_sight(folder)
     also = _absolute(options)
     signatures = _signatures(also)
@@ -87,10 +87,10 @@ def score(folder: Path, table: Table, options: ScoreOptions, crew: Crew, progres
 
 
 def require_scorers(options: ScoreOptions, crew: Crew) -> None:
-    """Have the further scores opened once by the crew, before anything is written.
+    """Let the workers open the additional scores once, before anything is written.
 
     Raises:
-        UserError: there is no such score, or its package or weights are missing.
+        UserError: a score is unknown, or its package or weights are missing.
     """
     also = _absolute(options)
     if _signatures(also) != list(SCORES):
@@ -98,13 +98,13 @@ def require_scorers(options: ScoreOptions, crew: Crew) -> None:
 
 
 class Counter:
-    """Counts tiles that are done and says so."""
+    """Counts finished tiles and reports progress."""
 
     def __init__(self, total: int, progress: Progress) -> None:
         self.count, self._total, self._progress = 0, total, progress
 
     def add(self, tiles: int) -> None:
-        """So many more are done."""
+        """Count more finished tiles."""
         self.count += tiles
         self._progress(self.count, max(self.count, self._total))
 
@@ -112,7 +112,7 @@ class Counter:
 def unscored(
     folder: Path, paths: Iterable[str], table: Table, signatures: Sequence[str], done: Counter
 ) -> Iterator[str]:
-    """Those of the paths that must be scored; the others are counted as done."""
+    """Filter the paths that must be scored; the others are counted as done."""
     for some in chunks(paths, _LOOKED_UP):
         known = table.done(some, signatures)
         todo = [path for path in some if known.get(path) != _outside(folder / path)]
@@ -121,7 +121,7 @@ def unscored(
 
 
 def record(table: Table, results: Iterable[list[Row]], signatures: Sequence[str], done: Counter) -> int:
-    """Write rows as they come, many in one transaction; what came before an interruption is written too.
+    """Write rows as they arrive, many per transaction; rows before an interruption are written, too.
 
     Returns:
         number of rows written.
@@ -145,7 +145,7 @@ def score_tiles(folder: Path, also: Also, paths: Sequence[str]) -> list[Row]:
     """Read and measure some tiles, in this process.
 
     Returns:
-        one row for each path, in that order; what is wrong with an image is in its row.
+        one row per path, in order; problems of an image are recorded in its row.
 
     Raises:
         UserError: a score's package or weights are missing.
@@ -155,27 +155,27 @@ def score_tiles(folder: Path, also: Also, paths: Sequence[str]) -> list[Row]:
 
 
 def measured(path: str, outside: tuple[int, int], image: Image, scorers: dict[str, Callable[[Image], float]]) -> Row:
-    """The row of a decoded tile.
+    """Make the row of a decoded tile.
 
     Args:
         path: relative to the folder.
-        outside: size and time of change of the file.
+        outside: size and modification time of the file.
         image: h x w x 3 uint8.
-        scorers: further scores by name.
+        scorers: additional scores by name.
     """
     height, width = image.shape[:2]
     try:
         scores = score_image(image) | {name: scorer(image) for name, scorer in scorers.items()}
         wild = [name for name, value in scores.items() if not math.isfinite(value)]
         if wild:
-            raise ValueError(f"{', '.join(wild)} cannot be computed of it")
+            raise ValueError(f"{', '.join(wild)} cannot be computed for it")
         return Row(path, *outside, height, width, perceptual_hash(image), _digest(image), scores)
-    except Exception as error:  # whatever a score stumbles over costs this tile, not the other ten million
+    except Exception as error:  # any failure of a score costs this tile, not the other ten million
         return Row(path, *outside, height, width, error=f"{type(error).__name__}: {error}", final=False)
 
 
 def chunks(items: Iterable[str], size: int) -> Iterator[list[str]]:
-    """The items in lists of `size`; the last one may be shorter."""
+    """Split items into lists of `size`; the last one may be shorter."""
     source = iter(items)
     while some := list(islice(source, size)):
         yield some
@@ -195,12 +195,12 @@ def _lost(folder: Path, path: str, reason: str) -> list[Row]:
 
 
 def _may_pass(cause: BaseException | None) -> bool:
-    """Whether the cause lies outside the file: the system refused it, or memory ran out. Decoders set no `errno`."""
+    """Whether the error may be temporary: the system refused access, or memory ran out. Decoders set no `errno`."""
     return isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno is not None)
 
 
 def _outside(file: Path) -> tuple[int, int]:
-    """Size and time of change; zeros where the file is gone (reading it then says so)."""
+    """Size and modification time; zeros if the file is gone (reading it then reports that)."""
     try:
         stat = file.stat()
     except OSError:
@@ -209,10 +209,10 @@ def _outside(file: Path) -> tuple[int, int]:
 
 
 def _storable(folder: Path) -> int:
-    """How many images there are; SQLite and JSON hold their names as UTF-8.
+    """Count the images and check their names, which SQLite and JSON store as UTF-8.
 
     Raises:
-        UserError: there is none, or one has another name.
+        UserError: there are no images, or a name is not UTF-8.
     """
     require_images(folder)
     count = 0
@@ -222,7 +222,7 @@ def _storable(folder: Path) -> int:
             path.encode()
         except UnicodeEncodeError:
             raise UserError(
-                "its name is not UTF-8, so no table can hold it",
+                "its name is not UTF-8, so it cannot be stored in a table",
                 where=ascii(str(folder / path)),
                 fix="Rename it; convmv renames whole folders.",
             ) from None
@@ -235,16 +235,16 @@ def _absolute(options: ScoreOptions) -> Also:
 
 @lru_cache(maxsize=1)
 def _scorers(also: Also) -> dict[str, Callable[[Image], float]]:
-    """Opened once in each process."""
+    """Open the additional scores, once per process."""
     return {name: open_scorer(name, Path(weights) if weights else None) for name, weights in also}
 
 
 def _signatures(also: Also) -> list[str]:
-    """One string for each score that is to be computed; other weights are another score."""
+    """One string per score to compute; different weights count as a different score."""
     found = list(SCORES)
     for name, weights in also:
         if name in SCORES or name in FACTS:
-            raise UserError(f"{name} is a column of the table already", where="also")
+            raise UserError(f"{name} is already a column of the table", where="also")
         try:
             mark = f"@{hashlib.sha256(Path(weights).read_bytes()).hexdigest()[:16]}" if weights else ""
         except OSError as error:

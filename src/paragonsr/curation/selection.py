@@ -1,4 +1,4 @@
-"""From an expression to a manifest: the chosen tiles, sorted by path, streamed from the table to the file."""
+"""Selection of tiles by an expression: streams them, sorted by path, from the table to a manifest."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -14,10 +14,10 @@ from paragonsr.errors import UserError
 
 TRAIN = "train"
 HELD_OUT = "val"
-"""The two sides of a split."""
+"""Sides of a split."""
 
 _TOLD = 1000
-"""Tiles after which the progress is told: a line is written more quickly than a bar is drawn."""
+"""Number of tiles between two progress updates: writing a line is faster than drawing the bar."""
 
 _SIDES = {
     TRAIN: "source NOT IN (SELECT source FROM photographs WHERE held_out)",
@@ -27,13 +27,13 @@ _SIDES = {
 
 @dataclass(frozen=True)
 class Step:
-    """How many tiles are left after one condition of a selection."""
+    """Number of tiles that remain after one condition of a selection."""
 
     text: str
     alone: int
-    """Tiles that meet it, whatever the others say."""
+    """Tiles that meet this condition, ignoring the others."""
     left: int
-    """Tiles that meet it and all before it."""
+    """Tiles that meet this condition and all before it."""
 
 
 def select(
@@ -48,20 +48,20 @@ def select(
 
     Args:
         table: the scores.
-        folder: of the tiles, which the paths of the table are relative to.
+        folder: folder of the tiles, to which the paths of the table are relative.
         options: expression, limit, order.
-        out: the manifest, ending with .jsonl.
-        side: only what is held out (`val`) or not (`train`); None takes no notice of the split.
-        progress: is told how many tiles are written.
+        out: manifest to write, ending with .jsonl.
+        side: only held-out tiles (`val`) or only the others (`train`); None ignores the split.
+        progress: called with the number of tiles written and their total.
 
     Returns:
         the header of the manifest.
 
     Raises:
-        UserError: the expression cannot be understood, nothing meets it, or the manifest cannot be written.
+        UserError: the expression is not valid, no tile meets it, or the manifest cannot be written.
     """
     if out.suffix.lower() != SUFFIX:
-        raise UserError(f"a manifest's name ends with {SUFFIX}", where=str(out), fix=f"{out.with_suffix(SUFFIX)}.")
+        raise UserError(f"a manifest's name must end with {SUFFIX}", where=str(out), fix=f"{out.with_suffix(SUFFIX)}.")
     condition = understood(table, options.where)
     where = _where(condition, side)
     order, seed = ordering(options.order, table.score_names())
@@ -72,7 +72,7 @@ def select(
         raise UserError(
             f"none of {table.count('error IS NULL')} tiles is selected",
             where=repr(options.where),
-            fix="lower the threshold that leaves nothing:\n    "
+            fix="Lower the threshold that leaves nothing:\n    "
             + "\n    ".join(f"{step.text}: {step.alone} alone, {step.left} left" for step in steps(table, condition)),
         )
     header = {
@@ -94,10 +94,10 @@ def select(
 
 
 def understood(table: Table, text: str) -> Condition:
-    """An expression over the columns of a table; every column that it reads has an index afterwards.
+    """Parse an expression over the columns of a table, and index every column that it reads.
 
     Raises:
-        UserError: it cannot be understood.
+        UserError: the expression is not valid.
     """
     condition = parse(text, table.columns(), Population(table.valued, table.quantile))
     for column in condition.columns:
@@ -106,7 +106,7 @@ def understood(table: Table, text: str) -> Condition:
 
 
 def steps(table: Table, condition: Condition, side: str | None = None) -> list[Step]:
-    """What each of the terms that are joined by `and` leaves over."""
+    """Number of tiles that each of the terms joined by `and` leaves."""
     found: list[Step] = []
     before, parameters = f"error IS NULL AND {_SIDES[side] if side else 'TRUE'}", tuple[Any, ...]()
     if side:
@@ -123,10 +123,10 @@ def _where(condition: Condition, side: str | None) -> str:
 
 
 def ordering(order: str, scores: Sequence[str]) -> tuple[str, int]:
-    """SQL of the order in which a limit counts, and the seed where it is random.
+    """SQL of the order to which a limit applies, and the seed if it is random.
 
     Raises:
-        UserError: there is no such order; `scores` are the columns that can be ordered by.
+        UserError: the order is unknown; `scores` are the columns to order by.
     """
     word, _, seed = order.partition(":")
     if word == "random" and (not seed or seed.lstrip("-").isdigit()):
@@ -136,7 +136,7 @@ def ordering(order: str, scores: Sequence[str]) -> tuple[str, int]:
         raise UserError(
             f"tiles cannot be ordered by {order!r}",
             where="order",
-            fix=f"Write path, random:SEED, or a score, -SCORE for the greatest first: {', '.join(scores)}.",
+            fix=f"Write path, random:SEED, SCORE, or -SCORE for descending order: {', '.join(scores)}.",
         )
     return f'"{column}" {"DESC" if order.startswith("-") else "ASC"}, path', 0
 

@@ -1,4 +1,4 @@
-"""Which photographs are held out for validation: whole photographs, with all that shows the same."""
+"""Validation split: holds out whole photographs together with their near-duplicates."""
 
 from paragonsr.curation.duplicates import families, find_duplicates
 from paragonsr.curation.table import Table, shuffled
@@ -7,22 +7,22 @@ from paragonsr.errors import UserError
 
 
 def hold_out(table: Table, photographs: int, seed: int, progress: Progress = unheard) -> int:
-    """Divide the photographs of a table into those to train on and those to validate on.
+    """Split the photographs of a table into training and validation photographs.
 
-    All tiles of a photograph, at every scale, are on one side, and so are its near-duplicates. A photograph's place in
-    the order of choice depends on its name and the seed alone: more photographs later change little of the choice.
+    All tiles of a photograph, at every scale, are on one side, and so are its near-duplicates. The order of selection
+    depends only on the photographs' names and the seed, so adding photographs later changes the split only slightly.
 
     Args:
-        table: gets it in its table `photographs`.
-        photographs: to hold out; a few more where the last one brings its near-duplicates.
-        seed: of the choice.
-        progress: of the search for near-duplicates.
+        table: receives the split in its table `photographs`.
+        photographs: number to hold out; near-duplicates of the last one may add a few more.
+        seed: random seed of the selection.
+        progress: progress of the search for near-duplicates.
 
     Returns:
-        how many are held out.
+        number of held-out photographs.
 
     Raises:
-        UserError: there are not more photographs than that.
+        UserError: no photographs would be left to train on.
     """
     find_duplicates(table, progress)
     first = families(table)
@@ -44,6 +44,6 @@ def hold_out(table: Table, photographs: int, seed: int, progress: Progress = unh
             raise UserError(
                 f"{held} of {total} photographs would be held out, which leaves none to train on",
                 where="photographs to hold out",
-                fix="Hold out fewer.",
+                fix="Hold out fewer photographs.",
             )
     return int(held)

@@ -1,4 +1,4 @@
-"""What the report shows of a table: distributions and correlations, computed where the rows are."""
+"""Statistics for the report: distributions and correlations, computed in SQL."""
 
 from dataclasses import dataclass
 
@@ -10,31 +10,31 @@ from paragonsr.curation.table import Table
 
 BINS = 48
 _SAMPLED = 20_000
-"""Rows that correlations are computed from, at most."""
+"""Maximum number of rows for computing correlations."""
 
 QUANTILES = (0.0, 0.1, 0.5, 0.9, 1.0)
 
 
 @dataclass(frozen=True)
 class Distribution:
-    """One score over all tiles without error."""
+    """Distribution of one score over all tiles without error."""
 
     name: str
     low: float
     high: float
-    """Range of the bins; what lies outside is counted in the first and last."""
+    """Range of the bins; values outside are counted in the first and last bin."""
     kept: NDArray[np.int64]
-    """Tiles in each bin that a selection keeps."""
+    """Tiles per bin that a selection keeps."""
     dropped: NDArray[np.int64]
     mean: float
     quantiles: tuple[float, ...]
-    """At `QUANTILES`."""
+    """Values at `QUANTILES`."""
 
 
 def distribution(table: Table, name: str, condition: Condition) -> Distribution | None:
-    """How a score is distributed, and what of it a selection keeps; None where no tile has it.
+    """Distribution of a score, and the part that a selection keeps; None if no tile has the score.
 
-    The bins span the middle 99%, so that a few wild values do not squeeze all others into one bin.
+    The bins span the middle 99%, so that a few outliers do not squeeze all other values into one bin.
     """
     count = table.valued(name)
     if not count:
@@ -61,10 +61,10 @@ def distribution(table: Table, name: str, condition: Condition) -> Distribution 
 
 
 def rank_correlations(table: Table, names: list[str]) -> NDArray[np.float64]:
-    """Spearman's correlation of every two scores: their scales are too different for a linear one.
+    """Spearman's rank correlation of all pairs of scores; their scales differ too much for a linear correlation.
 
     Returns:
-        len(names) x len(names); NaN where a score is the same for all tiles.
+        len(names) x len(names); NaN if a score is the same for all tiles.
     """
     every = max(1, table.count() // _SAMPLED)
     columns = ", ".join(f'"{name}"' for name in names)
@@ -80,7 +80,7 @@ def rank_correlations(table: Table, names: list[str]) -> NDArray[np.float64]:
 
 
 def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Ranks from 0; equal values share the mean of theirs."""
+    """Ranks from 0; equal values share their mean rank."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     ends = np.cumsum(counts)
     return (ends - (counts + 1) / 2)[inverse]

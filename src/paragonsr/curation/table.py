@@ -1,4 +1,4 @@
-"""The table of scores: one SQLite file, one row a tile, one process that writes."""
+"""Table of scores: one SQLite file, one row per tile, a single writing process."""
 
 import hashlib
 import json
@@ -28,14 +28,14 @@ FACTS: dict[str, str] = {
     "error": "TEXT",
     "revision": "INTEGER NOT NULL",
 }
-"""The columns beside the scores. (top, left, height, width) is the box in pixels of the scaled photograph; hash is the
-perceptual hash as a signed number; digest is that of the pixels; bytes and modified (ns) are the file's; revision
-refers to the list of scores that were computed."""
+"""Columns other than scores. (top, left, height, width) is the box in pixels of the scaled photograph; hash is the
+perceptual hash as a signed integer; digest is the hash of the pixels; bytes and modified (ns) describe the file;
+revision refers to the list of computed scores."""
 
 _LOOKED_FOR = 100
 
 _OUTSIDE = tuple(f"SQLITE_{name}" for name in "FULL IOERR BUSY READONLY CORRUPT NOTADB CANTOPEN PERM AUTH".split())
-"""Errors of SQLite whose cause is the disk or another process."""
+"""SQLite errors caused by the disk or another process."""
 
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS tiles (id INTEGER PRIMARY KEY, {", ".join(f'"{n}" {t}' for n, t in FACTS.items())});
@@ -51,45 +51,45 @@ CREATE TABLE IF NOT EXISTS photographs
 
 @dataclass(frozen=True)
 class Row:
-    """What is known of one tile."""
+    """Data of one tile."""
 
     path: str
-    """Relative to the folder of tiles, with `/`."""
+    """Path relative to the folder of tiles, with `/`."""
     bytes: int
-    """Size of the file."""
+    """Size of the file in bytes."""
     modified: int
-    """Its time of change in ns."""
+    """Modification time of the file in ns."""
     height: int | None = None
     width: int | None = None
     hash: int | None = None
-    """64 bits, not negative."""
+    """Perceptual hash, 64 bits, not negative."""
     digest: str | None = None
     scores: Mapping[str, float] = field(default_factory=dict)
     error: str | None = None
     final: bool = True
-    """False where another try may give another result: the process died, the file could not be opened."""
+    """False if a retry may give another result: the process died, or the file could not be opened."""
 
 
 class Table:
-    """The scores of a folder of tiles.
+    """Table with the scores of a folder of tiles.
 
-    SQLite in WAL mode: a process that is killed leaves the table as it was after the last batch that was committed.
-    Any number of processes read while one writes. The file must be on a local disk.
+    SQLite runs in WAL mode: if a process is killed, the table is as after the last committed batch. Any number of
+    processes can read while one writes. The file must be on a local disk.
 
     Args:
-        path: of the SQLite file.
-        create: make it where it does not exist, and the folders on the way.
+        path: path of the SQLite file.
+        create: create the file and its parent folders if they do not exist.
 
     Raises:
-        UserError: this file does not exist, it is none of ours, or it cannot be written; when a `with` block ends, also
-            what the disk or another process did to it meanwhile.
+        UserError: the file does not exist, is not a table of scores, or cannot be written; at the end of a `with` block
+            also errors caused by the disk or another process in the meantime.
     """
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
         self.path = path
         if not create and not path.is_file():
             raise UserError(
-                "the table of scores does not exist", where=str(path), fix="Make it with: paragonsr data score"
+                "the table of scores does not exist", where=str(path), fix="Create it with: paragonsr data score"
             )
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -108,66 +108,66 @@ class Table:
         self.db.close()
         if isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorname", "").startswith(_OUTSIDE):
             raise UserError(
-                f"the table cannot be worked with: {error}",
+                f"the table cannot be used: {error}",
                 where=str(self.path),
-                fix="What was written before is kept; remove the cause, then run the same command to continue.",
+                fix="Fix the cause, then run the same command to continue; data already written is kept.",
             ) from error
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
-        """Be the only process that scores while the block runs; waits for the one that does."""
+        """Be the only scoring process while the block runs; waits for another one to finish."""
         with locked(self.path.with_name(f"{self.path.name}.lock")):
             yield
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All of the block's changes, or none."""
+        """Apply all of the block's changes, or none."""
         self.db.execute("BEGIN IMMEDIATE")
         try:
             yield
         except BaseException:
-            if self.db.in_transaction:  # SQLite has ended it itself where the disk is full
+            if self.db.in_transaction:  # SQLite itself ends it if the disk is full
                 self.db.execute("ROLLBACK")
             raise
         self.db.execute("COMMIT")
 
     def columns(self) -> list[str]:
-        """Names of all columns that a tile has."""
+        """Names of all columns."""
         return [name for _, name, *_ in self.db.execute("PRAGMA table_info(tiles)") if name != "id"]
 
     def score_names(self) -> list[str]:
-        """The columns that hold scores."""
+        """Names of the columns with scores."""
         return [name for name in self.columns() if name not in FACTS]
 
     def count(self, where: str = "TRUE", parameters: Sequence[Any] = ()) -> int:
-        """Tiles for which an SQL condition holds."""
+        """Number of tiles that meet an SQL condition."""
         return int(self.db.execute(f"SELECT COUNT(*) FROM tiles WHERE {where}", parameters).fetchone()[0])
 
     def require(self, scores: Sequence[str]) -> None:
-        """Add the columns of scores that the table lacks."""
+        """Add missing columns of scores."""
         for name in scores:
             if name not in self.columns():
                 self.db.execute(f'ALTER TABLE tiles ADD COLUMN "{name}" REAL')
 
     def index(self, column: str) -> None:
-        """See that rows are found by a column without reading all of them."""
+        """Create an index on a column, so that rows are found without a full scan."""
         self.db.execute(f'CREATE INDEX IF NOT EXISTS "tiles_by_{column}" ON tiles ("{column}")')
 
     def done(self, paths: Sequence[str], signatures: Sequence[str]) -> dict[str, tuple[int, int]]:
-        """Those of some tiles that have all of these scores, with their file's size and time of change."""
+        """Tiles among `paths` that have all of these scores, with the size and modification time of their files."""
         marks = ",".join("?" * len(paths))
         known = {n for n, scores in self._revisions().items() if scores >= set(signatures)}
         rows = self.db.execute(f"SELECT path, bytes, modified, revision FROM tiles WHERE path IN ({marks})", paths)
         return {path: (size, modified) for path, size, modified, revision in rows if revision in known}
 
     def put(self, rows: Iterable[Row], signatures: Sequence[str]) -> None:
-        """Write rows, all or none; a tile that is there already is replaced, further scores of it being kept if its
-        file is the same.
+        """Write rows, all or none; an existing tile is replaced, but its other scores are kept if the file is
+        unchanged.
 
         Args:
             rows: results.
-            signatures: what was computed, one string for each score; see `done`. A row that is not final counts as if
-                nothing was, so that it is tried again.
+            signatures: one string per computed score; see `done`. A row that is not final counts as not computed, so
+                that it is retried.
         """
         with self.transaction():
             for row in rows:
@@ -182,10 +182,10 @@ class Table:
                 self._put(row, self._revision(before | set(signatures) if row.final else frozenset()))
 
     def require_folder(self, folder: Path) -> None:
-        """See that the table is of this folder: that one of up to 100 of its tiles, spread evenly, is there.
+        """Check that the table belongs to this folder: of up to 100 tiles, spread evenly, at least one must exist.
 
         Raises:
-            UserError: this folder does not exist, or it is another one.
+            UserError: the folder does not exist, or is another one.
         """
         if not folder.is_dir():
             raise UserError("not a folder" if folder.exists() else "this folder does not exist", where=str(folder))
@@ -197,13 +197,13 @@ class Table:
                 return
         if last:
             raise UserError(
-                f"is the table of another folder: {path}, for one, is not in {folder}",
+                f"is the table of another folder: for example, {path} is not in {folder}",
                 where=str(self.path),
-                fix="Name the folder that was scored, or another table.",
+                fix="Give the folder that was scored, or another table.",
             )
 
     def forget_missing(self, folder: Path) -> int:
-        """Remove the rows whose file is gone; returns how many."""
+        """Remove the rows of missing files; returns their number."""
         gone: list[str] = []
         for (path,) in self.db.execute("SELECT path FROM tiles"):
             if not (folder / path).exists():
@@ -213,11 +213,11 @@ class Table:
         return len(gone)
 
     def valued(self, column: str) -> int:
-        """Tiles without error that have a value in a column."""
+        """Number of tiles without error that have a value in a column."""
         return self.count(f'error IS NULL AND "{column}" IS NOT NULL')
 
     def quantile(self, column: str, position: int) -> float | None:
-        """The value that has `position` of the `valued` tiles before it, least first; None beyond the last."""
+        """Value at `position` among the `valued` tiles in ascending order; None beyond the last."""
         self.index(column)
         found = self.db.execute(
             f'SELECT "{column}" FROM tiles WHERE error IS NULL AND "{column}" IS NOT NULL '
@@ -254,7 +254,7 @@ class Table:
         return {n: frozenset(json.loads(scores)) for n, scores in self.db.execute("SELECT id, scores FROM revisions")}
 
     def _revision(self, signatures: frozenset[str] | set[str]) -> int:
-        """Number of a list of scores, noted where it is new."""
+        """Id of a list of scores; a new list is stored."""
         text = json.dumps(sorted(signatures))
         found = self.db.execute("SELECT id FROM revisions WHERE scores = ?", [text]).fetchone()
         if found is None:
@@ -263,5 +263,5 @@ class Table:
 
 
 def shuffled(text: str, seed: int) -> int:
-    """56 bits that order texts at random, the same on every machine."""
+    """56-bit hash that orders texts at random, the same on every machine."""
     return int.from_bytes(hashlib.blake2b(f"{seed}/{text}".encode(), digest_size=7).digest())

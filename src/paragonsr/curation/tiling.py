@@ -1,4 +1,4 @@
-"""Cutting photographs into tiles of one size, at several scales, without overlap."""
+"""Tiling of photographs: tiles of one size, at several scales, without overlap."""
 
 import json
 import os
@@ -22,39 +22,40 @@ from paragonsr.errors import UserError
 from paragonsr.files import relative, write_atomically
 
 RECORD = "tiling.json"
-"""File in the folder of tiles that says what was cut and what was not."""
+"""File in the folder of tiles that records what was tiled and what was not."""
 
 _LONGEST = 200
-"""Bytes of a photograph's name: file systems take 255, and a tile's name, while it is written, has some 50 more."""
+"""Maximum length of a photograph's name in bytes: file systems allow 255, and a tile's temporary name has about 50
+more."""
 
 
 @dataclass(frozen=True)
 class Tiled:
-    """What became of one photograph."""
+    """Outcome of one photograph."""
 
     source: str
     written: int = 0
-    """Tiles that were cut now."""
+    """Number of new tiles."""
     kept: int = 0
-    """Tiles that were there already."""
+    """Number of existing tiles."""
     too_small_at: tuple[float, ...] = ()
-    """Scales at which no tile fits in."""
+    """Scales at which the photograph is smaller than a tile."""
     error: str = ""
 
 
 @dataclass
 class TilingRecord:
-    """What became of all of them."""
+    """Outcome of all photographs."""
 
     photographs: int = 0
     written: int = 0
     kept: int = 0
     too_small: dict[str, int] = field(default_factory=dict)
-    """Scale -> photographs in which no tile fits."""
+    """Scale -> number of photographs smaller than a tile."""
     unreadable: dict[str, str] = field(default_factory=dict)
     """Photograph -> what is wrong with it."""
     removed: int = 0
-    """Tiles that were removed: their photograph is gone, or has no place for them any more."""
+    """Number of removed tiles, whose photograph is gone or has become smaller."""
 
     def add(self, one: Tiled) -> None:
         """Count one photograph."""
@@ -67,8 +68,8 @@ class TilingRecord:
             self.unreadable[one.source] = one.error
 
     def lines(self) -> Iterator[str]:
-        """What the user is told."""
-        yield f"{self.photographs} photographs: {self.written} tiles cut, {self.kept} there already"
+        """Summary for the user."""
+        yield f"{self.photographs} photographs: {self.written} tiles cut, {self.kept} already there"
         for scale, count in sorted(self.too_small.items(), reverse=True):
             yield f"  scale {scale}: {count} photographs are too small for a tile"
         if self.removed:
@@ -81,23 +82,22 @@ class TilingRecord:
 
 
 def tile(source: Path, target: Path, options: TileOptions, crew: Crew, progress: Progress) -> TilingRecord:
-    """Cut all photographs under a folder.
+    """Tile all photographs under a folder.
 
-    A tile appears whole or not at all; a photograph whose tiles are all there and made from it as it is now is not
-    decoded again, so that a call that was interrupted is finished by the next one, and a further call changes nothing.
-    Tiles of photographs that are gone are removed.
+    Tiles are written atomically, and a photograph whose tiles are complete and up to date is not decoded again. So the
+    next call completes an interrupted one, and another call changes nothing. Tiles of photographs that are gone are
+    removed.
 
     Args:
         source: folder of photographs, not changed.
-        target: folder of tiles of these photographs alone, made where it does not exist; it also gets `tiling.json`,
-            the record.
+        target: folder for tiles of only these photographs, created if needed; it also gets the record `tiling.json`.
         options: side and scales.
-        crew: who cuts.
-        progress: is told how many photographs are done.
+        crew: the worker processes.
+        progress: called with the number of photographs done and their total.
 
     Raises:
-        UserError: there is no photograph, one folder contains the other, the target holds tiles of other photographs
-            or of another side, or tiles cannot be written.
+        UserError: there are no photographs, one folder contains the other, the target contains tiles of other
+            photographs or of another side, or tiles cannot be written.
     """
     require_apart(source, target)
     total = count_images(source)
@@ -117,13 +117,13 @@ def tile(source: Path, target: Path, options: TileOptions, crew: Crew, progress:
 
 
 def read_record(target: Path) -> TilingRecord | None:
-    """The record of a folder of tiles; None where `tile` did not make it, or not to the end."""
+    """Read the record of a folder of tiles; None if `tile` did not make or did not finish it."""
     written = _read(target)
     return TilingRecord(**written["result"]) if written and written["result"] else None
 
 
 def tile_photographs(source: Path, target: Path, options: TileOptions, names: Sequence[str]) -> list[Tiled]:
-    """Cut some photographs, in this process.
+    """Tile some photographs, in this process.
 
     Args:
         source: folder of photographs.
@@ -132,26 +132,26 @@ def tile_photographs(source: Path, target: Path, options: TileOptions, names: Se
         names: paths relative to `source`.
 
     Raises:
-        UserError: a tile cannot be written. What is wrong with a photograph is in its result.
+        UserError: a tile cannot be written. Problems of a photograph are reported in its result.
     """
     return [_tile(source, target, options, name) for name in names]
 
 
 def _claim(source: Path, target: Path, claim: dict[str, Any]) -> None:
-    """Note of what and how the folder's tiles are cut, so that those of two ways are never mixed."""
+    """Record source, side and scales of the folder's tiles, so that different ones are never mixed."""
     earlier = _read(target)
     if earlier and (earlier["side"] != claim["side"] or set(earlier["scales"]) - set(claim["scales"])):
         raise UserError(
-            f"holds tiles of side {earlier['side']} at scales {earlier['scales']}",
+            f"contains tiles of side {earlier['side']} at scales {earlier['scales']}",
             where=str(target),
-            fix="Give the new tiles a folder of their own, or remove that one.",
+            fix="Choose another folder for the new tiles, or remove this one.",
         )
     if earlier and (target / earlier.get("source", claim["source"])).resolve() != source.resolve():
         raise UserError(
-            f"holds tiles of the photographs in {(target / earlier['source']).resolve()}",
+            f"contains tiles of the photographs in {(target / earlier['source']).resolve()}",
             where=str(target),
-            fix=f"Give those of {source} a folder of their own, or link both into one; if the photographs were moved "
-            f"there, remove {RECORD} from the folder of tiles, which are then found again.",
+            fix=f"Choose another folder for those of {source}, or link both sources into one. If the photographs were "
+            f"moved, remove {RECORD} from the folder of tiles; existing tiles are then found again.",
         )
     try:
         target.mkdir(parents=True, exist_ok=True)
@@ -171,7 +171,7 @@ def _read(target: Path) -> dict[str, Any] | None:
         raise UserError(
             f"is not a record of tiles: {error}",
             where=str(target / RECORD),
-            fix="Remove it; the tiles are found again.",
+            fix="Remove it; existing tiles are found again.",
         ) from error
 
 
@@ -205,17 +205,17 @@ def _tile(source: Path, target: Path, options: TileOptions, name: str) -> Tiled:
 
 
 def _require_name(name: str) -> None:
-    """See that tiles can be named after a photograph.
+    """Check that tiles can be named after a photograph.
 
     Raises:
-        UserError: its name is not UTF-8, which tables and manifests are written in, or too long.
+        UserError: its name is too long, or not UTF-8, the encoding of tables and manifests.
     """
     try:
         length = len(os.path.basename(name).encode())
     except UnicodeEncodeError:
         raise UserError("its name is not UTF-8; rename it") from None
     if length > _LONGEST:
-        raise UserError(f"its name has {length} bytes; {_LONGEST} leave room for the names of tiles; rename it")
+        raise UserError(f"its name has {length} bytes, but the names of tiles allow only {_LONGEST}; rename it")
 
 
 def _printable(name: str) -> str:
@@ -236,9 +236,9 @@ def _cut(photograph: Photograph, places: set[Place], side: int, write: Callable[
 
 
 def _remove_stale(source: Path, target: Path, unreadable: Container[str]) -> int:
-    """Remove the tiles whose photograph is gone, and those of an earlier state of it that it has no place for now.
+    """Remove tiles whose photograph is gone, and those outside of a photograph that has become smaller.
 
-    Those of a photograph that cannot be read any more stay, and so does what is not a tile.
+    Tiles of a photograph that can no longer be read are kept, and so are files that are not tiles.
     """
     removed = 0
     for path in image_files(target):

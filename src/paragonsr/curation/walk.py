@@ -1,4 +1,4 @@
-"""What curation asks of a folder of images before it reads them."""
+"""Checks of image folders before curation."""
 
 from pathlib import Path
 
@@ -10,35 +10,35 @@ __all__ = ["count_images", "image_files", "require_apart", "require_images"]
 
 
 def count_images(root: Path) -> int:
-    """How many images there are under a folder.
+    """Count the images under a folder.
 
     Raises:
-        UserError: as `image_files`, or there is none.
+        UserError: as in `image_files`, or there are no images.
     """
     require_images(root)
     return sum(1 for _ in image_files(root))
 
 
 def require_images(root: Path) -> None:
-    """See that there is an image under a folder, before anything is written.
+    """Check that there is at least one image under a folder, before anything is written.
 
     Raises:
-        UserError: as `image_files`, or there is none.
+        UserError: as in `image_files`, or there are no images.
     """
     if next(image_files(root), None) is None:
         raise UserError(f"contains no images ({' '.join(sorted(ENDINGS))})", where=str(root))
 
 
 def require_apart(source: Path, target: Path) -> None:
-    """See that what is made of a folder's images does not come to lie among them, where it would be taken for more.
+    """Check that output is not written among the input images, where it would be read as further input.
 
     Raises:
-        UserError: one folder is the other, or contains it.
+        UserError: the folders are equal, or one contains the other.
     """
     here, there = source.resolve(), target.resolve()
     if here == there or here in there.parents or there in here.parents:
         raise UserError(
-            f"is {source}, or lies in it or around it; the output would be read as further input",
+            f"is the same as {source}, inside it, or contains it; the output would be read as further input",
             where=str(target),
-            fix="Choose a folder of its own.",
+            fix="Choose a separate folder.",
         )

@@ -1,4 +1,4 @@
-"""Frequencies that were folded back, told by a spectrum that does not fall."""
+"""Aliasing score: detects folded frequencies by a spectrum that does not fall off."""
 
 import math
 from collections.abc import Sequence
@@ -6,19 +6,20 @@ from collections.abc import Sequence
 from paragonsr.curation.scores.haar import Level
 
 _MARGIN = 1.1
-"""Times the estimated energy of the noise that is taken off, for the estimate is not exact."""
+"""Factor on the estimated noise energy that is subtracted, because the estimate is not exact."""
 
 
 def aliasing(levels: Sequence[Level], noise: float) -> float:
-    """Amplitude of the finest octave a over that of the two finest a + b, in [0, 1].
+    """Amplitude a of the finest octave, divided by the sum a + b of the two finest, in [0, 1].
 
-    a^2 is the mean energy of the Haar details on the first level, less the noise's; b^2 that on the second, times 4: in
-    these units white noise has a = b. An image taken through a lens has a spectrum whose power falls with the square of
-    the frequency or faster: b >= 2 a, the result is 1/3 or less. Reduction without a low-pass folds frequencies back,
-    the spectrum becomes flat at its end, and the result nears 1/2. Texture as fine as the pixels exceeds that.
+    a^2 is the mean energy of the Haar details on the first level, less that of the noise; b^2 is 4 times that on the
+    second level: in these units, white noise has a = b. An image taken through a lens has a spectrum whose power falls
+    with the square of the frequency or faster: b >= 2 a, and the result is at most 1/3. Downscaling without a low-pass
+    filter folds frequencies back: the spectrum becomes flat at its end, and the result approaches 1/2. Pixel-fine
+    texture exceeds that.
 
     Args:
-        levels: of `haar` on the luma, at least two, or the result is 0: the image is smaller than 4 x 4.
+        levels: result of `haar` on the luma; with fewer than two (an image smaller than 4 x 4) the result is 0.
         noise: standard deviation in grey levels.
     """
     if len(levels) < 2:

@@ -1,4 +1,4 @@
-"""Blocks of 8 x 8 pixels, as JPEG and older video leave them, wherever their grid begins."""
+"""Blockiness score: 8 x 8 blocks of JPEG and older video, at any grid offset."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,30 +7,30 @@ Grey = NDArray[np.uint8]
 
 _PERIOD = 8
 _SHORTEST = 3 * _PERIOD
-"""Pixels of a side: three lines of the grid in each position it can have."""
+"""Minimum side in pixels: three grid lines at each possible offset."""
 
 _EVERY = 3
-"""Not a divisor of the period: all rows of a block are looked at in turn."""
+"""Step between examined rows; not a divisor of the period, so that all rows of a block take turns."""
 
 _VISIBLE = 1.0
-"""Grey levels of a step that are seen on a plain ground."""
+"""Step in grey levels that is visible on a plain background."""
 
 
 def blockiness(grey: Grey) -> float:
-    """How much of the mean step between neighbouring pixels is due to a grid of 8, in percent, 0 .. 100.
+    """Share of the mean step between neighbouring pixels that is due to a grid of 8, in percent, 0 .. 100.
 
     For each direction: the mean absolute step across every line between pixels (in every third row or column), less
-    the mean of the lines on its two sides; the median of these over the lines of each of the eight positions that a
-    grid can have; the excess x of the greatest over the second greatest position (a grid raises one position, texture
-    of a shorter period several). With the mean step a of the image the score is 100 x / (x + a + 1), the mean of both
+    the mean of its two neighbouring lines; the median of this over the lines of each of the eight possible grid
+    offsets; and the excess x of the largest over the second largest offset (a grid raises one offset, texture of a
+    shorter period several). With the mean step a of the image, the score is 100 x / (x + a + 1), averaged over both
     directions. Comparing lines with their neighbours follows Wang, Sheikh and Bovik (2002).
 
     Args:
-        grey: h x w uint8; sides under 24 pixels count as 0.
+        grey: h x w uint8; directions with fewer than 24 pixels count as 0.
     """
     some = np.ascontiguousarray(grey[:, ::_EVERY])
     rows = _distance(some[1:], some[:-1]).astype(np.float32) @ _means(some.shape[1])
-    # Rows joined: one long subtraction is faster. The step from a row's end to the next one's begin is dropped.
+    # Rows are joined, since one long subtraction is faster. Steps from one row's end to the next row are dropped.
     some = np.ascontiguousarray(grey[::_EVERY])
     flat, steps = some.ravel(), np.zeros(some.size, np.float32)
     steps[:-1] = _distance(flat[1:], flat[:-1])
@@ -39,7 +39,7 @@ def blockiness(grey: Grey) -> float:
 
 
 def _distance(one: Grey, other: Grey) -> Grey:
-    """|one - other| without leaving 8 bits."""
+    """|one - other|, computed in 8 bits."""
     return np.maximum(one, other) - np.minimum(one, other)
 
 

@@ -1,4 +1,4 @@
-"""Scores of colour, at a quarter of the size: the eye resolves no finer colour."""
+"""Colour scores, computed at a quarter of the size, since the eye does not resolve finer colour."""
 
 import math
 
@@ -11,13 +11,13 @@ SIDE = 4
 
 
 def opponents(image: NDArray[np.uint8]) -> Plane:
-    """R - G and (R + G) / 2 - B of means of 4 pixels in a row, of every fourth row.
+    """R - G and (R + G) / 2 - B of the means of 4 pixels in a row, in every fourth row.
 
     Args:
-        image: h x w x 3; what is beyond a multiple of 4 is left out.
+        image: h x w x 3; pixels beyond a multiple of 4 are ignored.
 
     Returns:
-        2 x h/4 x w/4; of single pixels where a side is under 4.
+        2 x h/4 x w/4; of single pixels if a side is less than 4.
     """
     side = SIDE if min(image.shape[:2]) >= SIDE else 1
     height, width = image.shape[0] // side, image.shape[1] // side
@@ -29,11 +29,11 @@ def opponents(image: NDArray[np.uint8]) -> Plane:
 def saturation(colours: Plane) -> float:
     """Colourfulness of Hasler and Süsstrunk (2003, "Measuring colourfulness in natural images"), from 0.
 
-    The root of the sum of the opponent planes' variances, plus 0.3 of the root of the sum of their squared means.
+    The root of the sum of the opponent planes' variances, plus 0.3 times the root of the sum of their squared means.
     15 is slightly, 45 averagely, 82 highly colourful.
 
     Args:
-        colours: of `opponents`.
+        colours: result of `opponents`.
     """
     flat = colours.reshape(2, -1)
     means = flat.mean(axis=1)

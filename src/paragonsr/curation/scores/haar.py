@@ -1,4 +1,4 @@
-"""Haar wavelet details of a plane: what the scores of noise and complexity share."""
+"""Haar wavelet details of a plane, used by several scores."""
 
 from dataclasses import dataclass
 
@@ -8,31 +8,31 @@ from numpy.typing import NDArray
 Plane = NDArray[np.float32]
 
 LEVELS = 4
-"""Block sides 2, 4, 8 and 16 pixels: from single pixels to the size of small objects."""
+"""Number of levels, with block sides of 2, 4, 8 and 16 pixels: from single pixels to small objects."""
 
 
 @dataclass(frozen=True)
 class Level:
     """Means and details of blocks [[a, b], [c, d]] of 2 x 2 samples of the next finer level's means.
 
-    White noise of standard deviation s on the samples gives `diagonal` the variance 4 s^2 and `energy` the mean 12 s^2;
-    s halves from level to level. Nothing is normalised: every pass over a plane takes time.
+    For white noise of standard deviation s on the samples, `diagonal` has the variance 4 s^2 and `energy` the mean
+    12 s^2; s is halved from level to level. Values are not normalised, because every pass over a plane takes time.
     """
 
     mean: Plane
     diagonal: Plane
     """a - b - c + d of every block."""
     energy: Plane
-    """Sum of the squares of the horizontal, the vertical and the diagonal detail; of every second row of blocks, which
-    is enough for a mean."""
+    """Sum of the squares of the horizontal, vertical and diagonal details, for every second row of blocks, which is
+    enough for a mean."""
 
 
 def haar(plane: Plane | NDArray[np.int16], levels: int = LEVELS) -> list[Level]:
     """Decompose a plane (Haar 1910; Mallat 1989).
 
     Args:
-        plane: (n x) h x w, of integers at most 255; an odd last row or column of a level is left out.
-        levels: at most so many; fewer where a side falls under two samples.
+        plane: (n x) h x w, integers up to 255; an odd last row or column of a level is ignored.
+        levels: maximum number of levels; fewer if a side falls below two samples.
 
     Returns:
         levels, finest first.
@@ -46,7 +46,7 @@ def haar(plane: Plane | NDArray[np.int16], levels: int = LEVELS) -> list[Level]:
 
 def _split(plane: Plane | NDArray[np.int16]) -> Level:
     height, width = plane.shape[-2] & ~1, plane.shape[-1] & ~1
-    # Whole rows first, as integers where they are: every second row is contiguous, every second column is not.
+    # Rows first, as integers if possible: every second row is contiguous in memory, every second column is not.
     top, bottom = plane[..., 0:height:2, :width], plane[..., 1:height:2, :width]
     total, change = (top + bottom).astype(np.float32, copy=False), (top - bottom).astype(np.float32, copy=False)
     left, right = total[..., 0::2], total[..., 1::2]

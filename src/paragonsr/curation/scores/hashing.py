@@ -1,21 +1,21 @@
-"""A hash that stays nearly the same when an image is saved again, scaled, or made brighter."""
+"""Perceptual hash, which hardly changes when an image is recompressed, scaled or brightened."""
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 _SIDE = 32
-"""Side of the image that is transformed."""
+"""Side of the transformed image, in pixels."""
 _KEPT = 8
-"""Lowest frequencies along each axis whose signs are kept."""
+"""Number of lowest frequencies along each axis whose signs are used."""
 
 
 def perceptual_hash(image: NDArray[np.uint8]) -> int:
-    """pHash: the signs of low frequencies (Zauner 2010, "Implementation and benchmarking of perceptual image hash
+    """pHash: signs of low frequencies (Zauner 2010, "Implementation and benchmarking of perceptual image hash
     functions").
 
-    The luma is reduced to 32 x 32; of its cosine transform the 64 coefficients of frequencies 1 .. 8 in both
-    directions are compared with their median. Neither brightness nor contrast matters.
+    The luma is downscaled to 32 x 32. The 64 coefficients of its cosine transform with frequencies 1 .. 8 in both
+    directions are compared with their median. The hash does not depend on brightness or contrast.
 
     Args:
         image: h x w x 3 uint8 RGB.
@@ -24,10 +24,10 @@ def perceptual_hash(image: NDArray[np.uint8]) -> int:
         64 bits, 0 .. 2^64 - 1; 0 for a constant image.
     """
     grey = Image.fromarray(np.ascontiguousarray(image)).convert("L")
-    # From 8-bit samples reduced in float: a smooth image has differences of less than one grey level here.
+    # 8-bit samples are downscaled in float, because a smooth image has differences of less than one grey level here.
     small = np.asarray(grey.convert("F").resize((_SIDE, _SIDE), Image.Resampling.BOX), np.float64)
     found = _COSINES @ small @ _COSINES.T
-    # What is only rounding must not decide a bit.
+    # Rounding alone must not decide a bit.
     bits = (found - np.median(found)).round(3) > 0
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 

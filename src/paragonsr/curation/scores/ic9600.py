@@ -1,4 +1,4 @@
-"""Opening the network of IC9600, which scores complexity; it needs the user's weights."""
+"""Loading of the IC9600 network, which scores complexity; the user provides its weights."""
 
 import pickle
 from collections.abc import Callable
@@ -28,13 +28,13 @@ def open_ic9600(weights: Path | None) -> Callable[[NDArray[np.uint8]], float]:
         h x w x 3 uint8 RGB, resized to 512 x 512 -> complexity, 0 .. 1.
 
     Raises:
-        UserError: no weights given, unreadable, or of another network.
+        UserError: the weights are not given, unreadable, or of another network.
     """
     if weights is None:
         raise UserError(
             "ic9600 needs its weights",
             where="also",
-            fix="Give the file of github.com/tinglyfeng/IC9600: ic9600=ck.pth",
+            fix="Give the weights file of github.com/tinglyfeng/IC9600: ic9600=ck.pth",
         )
     import torch
 
@@ -42,7 +42,7 @@ def open_ic9600(weights: Path | None) -> Callable[[NDArray[np.uint8]], float]:
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = ICNet().eval()
-    # The head that draws a map of complexity is not needed for the score.
+    # The head that predicts a complexity map is not needed for the score.
     tensors = {name: tensor for name, tensor in _read(weights).items() if not name.startswith("to_map")}
     try:
         network.load_state_dict(tensors)
@@ -73,7 +73,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise UserError(f"cannot be read: {error.strerror or error}", where=str(path)) from error
     except pickle.UnpicklingError as error:
         raise UserError(f"are not readable weights: {error}", where=str(path)) from error
-    except Exception as error:  # what a damaged file makes the reader raise is open
+    except Exception as error:  # a damaged file may make the reader raise anything
         raise UserError("are not readable weights", where=str(path), fix="Download them again.") from error
     if not isinstance(found, dict):
         raise UserError("are not weights of ic9600", where=str(path))

@@ -1,4 +1,4 @@
-"""ICNet, the network of IC9600, without the head that draws a map; attributes are named as the published tensors are.
+"""ICNet, the network of IC9600, without the head for the complexity map; attribute names match the published tensors.
 
 Feng, Zhai, Yang, Liang, Fan, Zhang, Shao, Tao: "IC9600: A Benchmark Dataset for Automatic Image Complexity
 Assessment", TPAMI 2023.
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 _WIDTH = 256
-"""Channels of each branch where the two meet."""
+"""Channels of each branch where the two are joined."""
 
 
 class ICNet(nn.Module):
@@ -43,10 +43,10 @@ class ICNet(nn.Module):
 
 
 class SpatialGate(nn.Module):
-    """Weighs every channel by what a small network makes of its map ("slam").
+    """Weights every channel by the output of a small network on its map ("slam").
 
     Args:
-        side: the map is resized to side x side for it.
+        side: the map is first resized to side x side.
     """
 
     def __init__(self, side: int) -> None:
@@ -60,7 +60,7 @@ class SpatialGate(nn.Module):
 
 
 class ConvNormReLU(nn.Module):
-    """Convolution, batch normalisation, ReLU; sides stay."""
+    """Convolution, batch normalisation, ReLU; the size does not change."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ class BasicBlock(nn.Module):
 
 
 def _stem() -> nn.Sequential:
-    """Everything of ResNet-18 up to its first layer: a quarter of the side, 64 channels."""
+    """ResNet-18 up to its first layer: a quarter of the side, 64 channels."""
     first = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
     return nn.Sequential(first, nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(3, 2, 1), _layer(64, 64, 1))
 

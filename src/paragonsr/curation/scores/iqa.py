@@ -12,11 +12,11 @@ METRICS = {
     "brisque": "BRISQUE (Mittal et al. 2012), about 0 .. 100, lower is better",
     "nima": "NIMA (Talebi and Milanfar 2018), mean opinion 1 .. 10, higher is better",
 }
-"""Name in pyiqa -> what it is."""
+"""Name in pyiqa -> description."""
 
 
 def open_metric(name: str) -> Callable[[NDArray[np.uint8]], float]:
-    """Make a metric ready; pyiqa fetches its weights on first use.
+    """Load a metric; pyiqa downloads its weights on first use.
 
     Args:
         name: one of METRICS.
@@ -25,7 +25,7 @@ def open_metric(name: str) -> Callable[[NDArray[np.uint8]], float]:
         h x w x 3 uint8 RGB -> score.
 
     Raises:
-        UserError: pyiqa is not installed, or the weights cannot be fetched.
+        UserError: pyiqa is not installed, or the weights cannot be downloaded.
     """
     try:
         import pyiqa
@@ -37,7 +37,7 @@ def open_metric(name: str) -> Callable[[NDArray[np.uint8]], float]:
     try:
         metric = pyiqa.create_metric(name, device=device)
     except OSError as error:
-        raise UserError(f"the weights of {name} could not be fetched: {error}", where="also") from error
+        raise UserError(f"the weights of {name} could not be downloaded: {error}", where="also") from error
 
     @torch.inference_mode()
     def score(image: NDArray[np.uint8]) -> float:

@@ -1,4 +1,4 @@
-"""Standard deviation of white noise, told from texture by its spectrum."""
+"""Noise score: standard deviation of white noise, distinguished from texture by its spectrum."""
 
 import math
 from collections.abc import Sequence
@@ -9,31 +9,31 @@ from numpy.typing import NDArray
 from paragonsr.curation.scores.haar import Level, Plane
 
 _SHARE = 0.1
-"""Of the blocks of 8 x 8 pixels those with the least coarse structure are looked at."""
+"""Share of the 8 x 8 blocks, those with the least coarse structure, that are examined."""
 
 _DARK = 8.0
-"""Blocks with a smaller mean are left out: clipping hides their noise."""
+"""Blocks with a smaller mean are ignored, because clipping hides their noise."""
 _BRIGHT = 247.0
-"""Blocks with a larger mean are left out."""
+"""Blocks with a larger mean are ignored."""
 _GAUSSIAN = (2.25, 3.75)
-"""Kurtosis between which details are noise."""
+"""Range of kurtosis in which details count as noise."""
 _OTHER = (1.5, 5.0)
-"""Kurtosis beyond which they are pattern or texture. Gaussian noise has 3; 95% of
-247 photographs with added noise of standard deviation 10 had less than 3.61; a pattern that repeats has 1 to 2, texture
-mostly 4.5 to 40."""
+"""Range of kurtosis outside of which details count as pattern or texture. Gaussian noise has 3; 95% of 247 photographs
+with added noise of standard deviation 10 had less than 3.61; repeating patterns have 1 to 2, texture mostly 4.5 to
+40."""
 
 
 def noise(levels: Sequence[Level]) -> float:
     """Standard deviation of the white noise on a plane.
 
-    Looks at those blocks with the least energy on the third Haar level, which says little of noise on the first two.
-    There the diagonal details' mean squares are e1 = n + t and e2 = n / 4 + t, for noise of variance n and a texture
-    whose power falls with the square of the frequency, as that of natural images does (Field 1987); so
-    n = 4 (e1 - e2) / 3, within 0 .. e1. Texture with a flatter spectrum (sand, aliased detail, a fine pattern) is told
-    by its kurtosis: where the fine details are not spread as Gaussian noise, less is taken for noise, down to nothing.
+    It uses the blocks with the least energy on the third Haar level, which hardly depends on noise on the first two.
+    There the mean squares of the diagonal details are e1 = n + t and e2 = n / 4 + t, for noise of variance n and a
+    texture whose power falls with the square of the frequency, as in natural images (Field 1987). Hence
+    n = 4 (e1 - e2) / 3, clamped to 0 .. e1. Texture with a flatter spectrum (sand, aliased detail, a fine pattern) is
+    recognised by its kurtosis: the less the fine details are distributed like Gaussian noise, the less counts as noise.
 
     Args:
-        levels: of `haar`, at least three, or the result is 0: the plane is smaller than 8 x 8.
+        levels: result of `haar`; with fewer than three (a plane smaller than 8 x 8) the result is 0.
 
     Returns:
         in the plane's unit, from 0.
@@ -54,9 +54,9 @@ def noise(levels: Sequence[Level]) -> float:
 
 
 def _squares(level: Level, chosen: NDArray[np.bool_], side: int) -> Plane:
-    """Of the diagonal details in chosen blocks of side x side details, joined to one line.
+    """Squares of the diagonal details in the chosen blocks of side x side details, as a flat array.
 
-    `chosen` knows every second row of blocks.
+    `chosen` covers every second row of blocks.
     """
     rows, columns = len(level.diagonal) // side, chosen.shape[1]
     details = level.diagonal[: rows * side, : columns * side].reshape(rows, side, columns, side)[::2]
@@ -64,10 +64,10 @@ def _squares(level: Level, chosen: NDArray[np.bool_], side: int) -> Plane:
 
 
 def _gaussian(squares: Plane) -> float:
-    """1 where details may be noise, 0 where they are spread too evenly or too unevenly, from the kurtosis."""
+    """1 if the details may be noise, 0 if their kurtosis is too low or too high, between for borderline values."""
     kurtosis = float(squares @ squares) * squares.size / float(squares.sum()) ** 2
-    # Three standard deviations of what a sample of Gaussian noise has. Downwards less of it the nearer the kurtosis is
-    # to 1, the least there can be: a sample of noise, however small, never has details that are all equally large.
+    # Three standard deviations for a sample of Gaussian noise. Below 3, the tolerance shrinks towards 1, the smallest
+    # possible kurtosis: in a sample of noise, however small, the details are never all equally large.
     slack = 3 * math.sqrt(24 / squares.size)
     shares = [
         (kurtosis + slack * (kurtosis - 1) / 2 - _OTHER[0]) / (_GAUSSIAN[0] - _OTHER[0]),

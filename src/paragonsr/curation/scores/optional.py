@@ -1,4 +1,4 @@
-"""Scores of networks: opened by name, for they need weights or another package."""
+"""Optional scores by networks, opened by name because they need weights or another package."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,22 +14,22 @@ NAMES = ("ic9600", *METRICS)
 
 
 def open_scorer(name: str, weights: Path | None) -> Callable[[NDArray[np.uint8]], float]:
-    """Make a scorer ready.
+    """Load a scorer.
 
     Args:
         name: `ic9600` (complexity by a network, 0 .. 1) or a metric of pyiqa: `arniqa`, `brisque`, `nima`.
-        weights: file of ic9600's weights; None for the others, which pyiqa fetches itself.
+        weights: weights file of ic9600; None for the others, whose weights pyiqa downloads.
 
     Returns:
-        h x w x 3 uint8 RGB -> score. It computes on the GPU where there is one.
+        h x w x 3 uint8 RGB -> score. It runs on the GPU, if there is one.
 
     Raises:
-        UserError: no such score; weights are missing, not wanted, or do not fit; pyiqa is not installed.
+        UserError: the score is unknown; weights are missing, not accepted, or do not fit; pyiqa is not installed.
     """
     if name == "ic9600":
         return open_ic9600(weights)
     if name not in METRICS:
         raise UserError(f"unknown score {name!r}", where="also", fix=f"Choose from {', '.join(NAMES)}.")
     if weights is not None:
-        raise UserError(f"{name} takes no weights file: pyiqa fetches its own", where=str(weights))
+        raise UserError(f"{name} does not accept a weights file: pyiqa downloads its own", where=str(weights))
     return open_metric(name)

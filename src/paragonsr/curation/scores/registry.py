@@ -1,4 +1,4 @@
-"""The built-in scores: what they mean, and all of them of one image."""
+"""Built-in scores: descriptions, and computation of all scores of an image."""
 
 import math
 from dataclasses import dataclass
@@ -19,14 +19,14 @@ from paragonsr.curation.scores.tones import brightness, clipping, contrast, entr
 
 @dataclass(frozen=True)
 class Score:
-    """What a value means."""
+    """Description of a score."""
 
     name: str
     low: float
     high: float
-    """Ends of the range; math.inf where there is none."""
+    """Ends of the range; math.inf if unbounded."""
     better: str
-    """higher, lower or neither: which tiles teach more, all else equal."""
+    """higher, lower or neither: which tiles are better for training, all else equal."""
     about: str
     """One sentence: formula and source."""
 
@@ -64,7 +64,7 @@ _ALL = [
         0,
         100,
         "lower",
-        "Percent of the mean step between pixels that a grid of 8 x 8 blocks adds, wherever it begins (after Wang, "
+        "Percent of the mean step between pixels that a grid of 8 x 8 blocks adds, at any offset (after Wang, "
         "Sheikh and Bovik 2002).",
     ),
     Score(
@@ -72,8 +72,8 @@ _ALL = [
         0,
         1,
         "lower",
-        "Amplitude a of the finest octave (Haar), less noise, over a + that of the second finest: up to 1/3 where the "
-        "spectrum falls as that of natural images does, 1/2 where it is flat.",
+        "Amplitude a of the finest octave (Haar), less noise, over a + that of the second finest: up to 1/3 if the "
+        "spectrum falls like that of natural images, 1/2 if it is flat.",
     ),
     Score(
         "saturation",
@@ -89,13 +89,13 @@ SCORES = {score.name: score for score in _ALL}
 
 
 def score_image(image: NDArray[np.uint8]) -> dict[str, float]:
-    """Every built-in score of an image, in the order of SCORES.
+    """Compute all built-in scores of an image, in the order of SCORES.
 
     Args:
         image: h x w x 3 uint8 RGB, any size from 1 x 1.
 
     Returns:
-        finite values; the same for the same image.
+        finite, deterministic values.
     """
     image = np.ascontiguousarray(image)
     picture = Image.fromarray(image).convert("L")

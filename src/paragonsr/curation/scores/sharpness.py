@@ -1,4 +1,4 @@
-"""How strong the finest details are."""
+"""Sharpness score: strength of the finest details."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +8,7 @@ def sharpness(luma: NDArray[np.int16]) -> float:
     """Variance of the 3 x 3 Laplacian [[0 1 0] [1 -4 1] [0 1 0]], from 0 (Pech-Pacheco et al. 2000).
 
     Args:
-        luma: h x w, 0 .. 255; its border and every second row inside are left out. Under 3 pixels a side it is 0.
+        luma: h x w, 0 .. 255; the border and every second row are ignored. The result is 0 below 3 pixels per side.
     """
     if min(luma.shape) < 3:
         return 0.0
