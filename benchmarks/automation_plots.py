@@ -1,8 +1,8 @@
-"""The pictures of docs/automations.md: what each automation watches, in a run of its own, with its decisions marked.
+"""Draws the pictures of docs/automations.md: the inputs of each automation in a run, with its decisions marked.
 
     python benchmarks/automation_plots.py --out docs/automations loss_balance=RUN learning_rate=RUN ...
 
-needs chromium, which draws the plots of `paragonsr report` into a PNG without a background, for light and dark pages.
+Needs chromium, which renders the plots of `paragonsr report` to a transparent PNG, for light and dark pages.
 """
 
 import argparse
@@ -23,22 +23,22 @@ from paragonsr.evidence.runs import Run
 from paragonsr.html.charts import COLOURS
 
 WIDTH, HEIGHT, TONES = 900, 330, 128
-"""Pixels of a picture, and its colours: enough that no gradation shows, few enough for 20 kB."""
+"""Size of a picture in pixels, and its number of colours: enough to avoid banding, few enough for 20 kB."""
 
 
 def loss_balance(run: Run, marks: list[Mark]) -> Any:
-    """Share of every loss but the anchor, and the targets that the decisions name."""
+    """Share of every loss but the anchor, and the targets given in the decisions."""
     curves = {}
     for label, share in run.shares.items():
         made = [entry for entry in run.journal if entry["setting"] == f"loss_weight/{label}"]
         if made:
             at, targets = zip(*((e["iteration"], e["values"]["target"]) for e in made), strict=True)
             curves |= {label: share, f"{label}, target": np.interp(run.steps["iteration"], at, targets, left=np.nan)}
-    return step_curves("share in the pull on the image", "share", run.steps["iteration"], curves, marks)
+    return step_curves("share of the gradient at the image", "share", run.steps["iteration"], curves, marks)
 
 
 def learning_rate(run: Run, marks: list[Mark]) -> Any:
-    """The rate that the optimiser used."""
+    """Rate used by the optimiser."""
     return step_curves("learning rate", "rate", run.steps["iteration"], {"rate": run.steps["lr"]}, marks, noisy=False)
 
 
@@ -53,7 +53,7 @@ def batch_size(run: Run, marks: list[Mark]) -> Any:
 
 
 def early_stopping(run: Run, marks: list[Mark]) -> Any:
-    """The figure that decides."""
+    """Deciding metric."""
     at, psnr = run.curve("psnr")
     every = np.interp(run.steps["iteration"], at, psnr)
     return step_curves(
@@ -62,7 +62,7 @@ def early_stopping(run: Run, marks: list[Mark]) -> Any:
 
 
 def gradient_clipping(run: Run, marks: list[Mark]) -> Any:
-    """Norms before clipping, and the threshold in force."""
+    """Norms before clipping, and the current threshold."""
     made = [entry for entry in run.journal if entry["setting"] == "grad_clip"]
     threshold = np.full(len(run.steps["lr"]), made[0]["from"])
     for entry in made:
@@ -74,7 +74,7 @@ def gradient_clipping(run: Run, marks: list[Mark]) -> Any:
 
 
 def _add_steps(plot: Any, name: str, at: np.ndarray, values: np.ndarray, colour: str, width: int) -> None:
-    """A curve that jumps, with its name in the picture."""
+    """Add a step curve with its name."""
     plot.step(at, values, mode="before", color=colour, line_width=width, legend_label=name)
     for legend in plot.legend:
         legend.visible, legend.background_fill_alpha, legend.border_line_alpha = True, 0, 0
@@ -87,7 +87,7 @@ PLOTS: dict[str, Callable[[Run, list[Mark]], Any]] = {
 
 
 def draw(plot: Any, file: Path, width: int = WIDTH, height: int = HEIGHT) -> None:
-    """A plot of fixed size as a PNG of few colours."""
+    """Render a plot of fixed size as a PNG with few colours."""
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "plot.html"
         page.write_text(file_html(plot, INLINE), encoding="utf-8")
@@ -102,7 +102,7 @@ def draw(plot: Any, file: Path, width: int = WIDTH, height: int = HEIGHT) -> Non
 
 
 def main() -> None:
-    """Draw what is asked for."""
+    """Draw the requested pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", metavar="AUTOMATION=RUN")
     parser.add_argument("--out", type=Path, required=True)

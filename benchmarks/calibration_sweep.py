@@ -1,14 +1,14 @@
-"""The sweep that the calibration of dynamic_loss_scheduling rests on: share of MS-SSIM x kind of training images.
+"""Sweep for the calibration of dynamic_loss_scheduling: share of MS-SSIM x kind of training images.
 
 Training images are sorted by their texture_variance (paragonsr.data.statistics) into a flat and a textured third. On
-each, the network of options/train/demo.yml is trained with MS-SSIM at different weights, all else alike, automations
-off. What comes out is, for every weight and kind, the paired difference in final PSNR-Y and SSIM-Y to the first weight,
-and for every weight the difference between the two kinds of that difference.
+each, the network of options/train/demo.yml is trained with MS-SSIM at different weights, all else equal, automations
+off. The results are, for every weight and kind, the paired difference in final PSNR-Y and SSIM-Y to the first weight,
+and for every weight the difference of that between the two kinds.
 
     python benchmarks/calibration_sweep.py --photos FOLDER [FOLDER ...] --val FOLDER [--seeds 3] [--iterations 3000]
         [--out results/calibration] [--json docs/evidence/calibration.json]
 
-Runs are resumable: give the same command again. 24 runs of about 40 s on one core each.
+Resumable: run the same command again. 24 runs of about 40 s on one core each.
 """
 
 import argparse
@@ -41,7 +41,7 @@ ARMS = {
 """Name -> changes to the demo configuration, whose weight is 0.05 and whose 4000 iterations the budget rescales."""
 KINDS = ("flat", "textured")
 SMALLEST = 128
-"""Least side of a training image."""
+"""Minimum side of a training image, in pixels."""
 
 
 def select(photos: list[Path], out: Path) -> None:
@@ -63,7 +63,7 @@ def select(photos: list[Path], out: Path) -> None:
 
 
 def train(kind: str, out: Path, val: Path, seeds: int, iterations: int) -> None:
-    """Carry out the runs on one kind of images, or what is missing of them."""
+    """Run the missing trainings on one kind of images."""
     command = [sys.executable, "-m", "paragonsr", "compare", CONFIG, "--fair", "--seeds", str(seeds)]
     command += ["--budget", f"{iterations}it", "--out", str(out / kind)]
     settings = {

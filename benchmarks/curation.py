@@ -1,9 +1,9 @@
-"""Memory of scoring 100 000 tiles, and what the table costs for each of a million: the values of docs/curation.md.
+"""Memory of scoring 100 000 tiles, and cost per row of a table of a million: the values of docs/curation.md.
 
     python benchmarks/curation.py [--tiles 100000] [--side 128] [--rows 1000000] [--json FILE]
 
-Tiles are generated in the worker processes, so that no disk is needed; everything else is what `paragonsr data score`
-does.
+Tiles are generated in the worker processes, so that no disk is needed; everything else is the same as in
+`paragonsr data score`.
 """
 
 import argparse
@@ -40,7 +40,7 @@ def generated(side: int, names: Sequence[str]) -> list[Row]:
 
 
 def name_of(number: int) -> str:
-    """Nine tiles a photograph."""
+    """Name of a tile; nine tiles per photograph."""
     return f"p{number // 9:06d}.jpg__1_{512 * (number % 9)}_0.png"
 
 
@@ -75,7 +75,7 @@ def memory(tiles: int, side: int, folder: Path) -> dict[str, Any]:
 
 
 def rows(count: int, folder: Path) -> None:
-    """Fill a table with random rows and time what is done with it."""
+    """Fill a table with random rows and time operations on it."""
     random = np.random.default_rng(0)
 
     def made() -> Iterator[list[Row]]:
@@ -99,7 +99,7 @@ def rows(count: int, folder: Path) -> None:
         _timed("near-duplicates", count, lambda: find_duplicates(table))
         _timed("hold out", count, lambda: hold_out(table, 100, 0))
         table.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    print(f"table {path.stat().st_size / count:.0f} bytes a row; peak of this process {_peak() >> 20} MiB")
+    print(f"table {path.stat().st_size / count:.0f} bytes per row; peak of this process {_peak() >> 20} MiB")
 
 
 def _timed(title: str, count: int, work: Callable[[], object]) -> None:

@@ -1,21 +1,21 @@
-"""Time of the built-in scores against the earlier ones, and the calibration of complexity.
+"""Time of the built-in scores compared with earlier ones, and calibration of complexity.
 
     python benchmarks/curation_scores.py [FOLDER...] [--tiles 12] [--rounds 9] [--json FILE]
     python benchmarks/curation_scores.py --calibrate FOLDER...
 
-The first times `score_image` (ten scores) against `reference.stage1_metrics` (five) on tiles of 512 x 512 pixels spread
-evenly over the folders, with and without decoding their PNG; without a folder the tiles are made up. A third line adds
-what else a row of the table costs: the perceptual hash and the hash of the pixels. Both sides take turns, round by
-round, so that the machine's mood hits both; CPU seconds of this one thread count, for other processes must not. The
-value is the median of the rounds' ratios. Fails where ours is not WANTED times as fast.
+The first command times `score_image` (ten scores) against `reference.stage1_metrics` (five) on tiles of 512 x 512
+spread evenly over the folders, with and without decoding their PNG; without a folder the tiles are synthetic. A third
+line adds the remaining cost of a row of the table: the perceptual hash and the hash of the pixels. Both sides take
+turns, round by round, so that load on the machine affects both, and only CPU seconds of this thread count. The value is
+the median of the rounds' ratios. Fails if ours is not WANTED times as fast.
 
-The second cuts the photographs of each folder into such tiles, prints the spread of complexity over each folder and
-over all, and the two constants that give all tiles the published median and 90th percentile.
+The second command cuts the photographs of each folder into such tiles, and prints the distribution of complexity over
+each folder and over all, and the two constants that give all tiles the published median and 90th percentile.
 """
 
 import os
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy is imported: what is compared is one core
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy is imported: the comparison is on one core
 
 import argparse
 import io
@@ -46,7 +46,7 @@ Tile = NDArray[np.uint8]
 
 
 def tiles_of(folder: Path) -> Iterator[Tile]:
-    """Tiles of every photograph from its top left, without overlap; smaller photographs give none."""
+    """Non-overlapping tiles of every photograph, from the top left; smaller photographs give none."""
     for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES):
         image = read_image(path)
         for top in range(0, image.shape[0] - SIDE + 1, SIDE):
@@ -55,7 +55,7 @@ def tiles_of(folder: Path) -> Iterator[Tile]:
 
 
 def made_up(count: int) -> Iterator[Tile]:
-    """Tiles with edges, shading, texture and noise."""
+    """Synthetic tiles with edges, shading, texture and noise."""
     y, x = np.mgrid[0:SIDE, 0:SIDE] / 64
     for seed in range(count):
         random = np.random.default_rng(seed)
@@ -66,7 +66,7 @@ def made_up(count: int) -> Iterator[Tile]:
 
 
 def cpu_seconds(work: Callable[[Tile], object], tiles: list[Tile]) -> float:
-    """Mean of one pass over the tiles."""
+    """Mean CPU seconds per tile in one pass over the tiles."""
     start = time.process_time()
     for tile in tiles:
         work(tile)
@@ -74,7 +74,7 @@ def cpu_seconds(work: Callable[[Tile], object], tiles: list[Tile]) -> float:
 
 
 def speed(tiles: list[Tile], rounds: int, out: Path | None) -> int:
-    """Print both sides and their ratios; 1 where one falls short."""
+    """Print both sides and their ratios; returns 1 if a ratio is too low."""
     coded = {id(tile): _png(tile) for tile in tiles}
 
     def decoded(work: Callable[[Tile], object]) -> Callable[[Tile], object]:
@@ -108,7 +108,7 @@ def speed(tiles: list[Tile], rounds: int, out: Path | None) -> int:
 
 
 def calibrate(folders: list[Path]) -> int:
-    """Print the spread of complexity and the constants that would fit it."""
+    """Print the distribution of complexity and the constants that fit it."""
     found = {folder.name: [score_image(tile) for tile in tiles_of(folder)] for folder in folders}
     found["all"] = [scores for rows in found.values() for scores in rows]
     found["all that pass stage 1"] = [scores for scores in found["all"] if _passes(scores)]
@@ -128,12 +128,12 @@ def calibrate(folders: list[Path]) -> int:
 
 
 def _raw(value: float) -> float:
-    """What `complexity` was given."""
+    """Inverse of `complexity`."""
     return complexity._HALF * (-math.log2(1 - value)) ** (1 / complexity._POWER)
 
 
 def _passes(scores: dict[str, float]) -> bool:
-    """What the pool with the published spread had passed (apart from blockiness, aliasing and BRISQUE)."""
+    """Whether a tile passes the filters of the published pool (apart from blockiness, aliasing and BRISQUE)."""
     return scores["entropy"] >= 5 and scores["contrast"] >= 15 and 50 <= scores["sharpness"] <= 3000
 
 

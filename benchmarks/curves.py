@@ -1,8 +1,8 @@
-"""A comparison against iterations: PSNR-Y of every arm, and its difference to the first arm, paired by seed.
+"""Plots a comparison against iterations: PSNR-Y of every arm, and its difference to the first arm, paired by seed.
 
     python benchmarks/curves.py COMPARISON [--set Set14] [--first NAME] --out FILE.png
 
-The shades are 95% t-intervals. Needs chromium, which draws the plots.
+The shaded areas are 95% t-intervals. Needs chromium, which draws the plots.
 """
 
 import argparse
@@ -17,11 +17,11 @@ from paragonsr.evidence.runner import finished_runs
 
 
 def main() -> None:
-    """Draw the two plots beside each other."""
+    """Draw the two plots side by side."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("comparison", type=Path)
     parser.add_argument("--set", default="Set14", help="name of the validation set")
-    parser.add_argument("--first", help="what to call the first arm")
+    parser.add_argument("--first", help="label of the first arm")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     runs = finished_runs(given.comparison)

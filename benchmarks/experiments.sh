@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The experiments of docs/evidence.md, by name; hours in all. Each is resumable: give the same command again.
+# The experiments of docs/evidence.md, by name; hours in total. Each is resumable: run the same command again.
 #   PHOTOS=folder/of/train_hr BENCH=folder/of/benchmark benchmarks/experiments.sh NAME...
 # PHOTOS holds gb82 and cid22 (HR photographs), BENCH holds Set5/HR and Set14/HR. Results go to $OUT (results/).
 set -euo pipefail

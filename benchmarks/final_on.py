@@ -1,4 +1,4 @@
-"""The final weights of a comparison's runs on images that were not validated on, paired by seed.
+"""Measures the final weights of a comparison's runs on images not used for validation, paired by seed.
 
     python benchmarks/final_on.py COMPARISON HR_FOLDER [--out FILE.json]
 
@@ -18,7 +18,7 @@ from paragonsr.inference.model import load
 
 
 def last_weights(run: Run) -> Path:
-    """The averaged weights of a run's last checkpoint."""
+    """Averaged weights of a run's last checkpoint."""
     files = (run.folder / "models").glob("net_g*_*.safetensors")
     return max(files, key=lambda file: int(file.stem.rsplit("_", 1)[1]))
 

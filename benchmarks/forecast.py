@@ -1,9 +1,9 @@
-"""How good the forecast of the final PSNR is: run folders in, coverage of its interval and errors out.
+"""Accuracy of the forecast of the final PSNR: takes run folders, prints coverage of the interval and errors.
 
     python benchmarks/forecast.py RUN_FOLDER... [--json FILE]
 
-The forecasts are those that each run made and showed while it was training: the first one from a third, half and two
-thirds of it on, held against its last validation.
+The forecasts are those that each run made during training: the first one after a third, half and two thirds of the run,
+compared with its last validation.
 """
 
 import argparse
@@ -18,7 +18,7 @@ SHARES = {"1/3": 1 / 3, "1/2": 1 / 2, "2/3": 2 / 3}
 
 
 def judged(folder: Path) -> dict[str, Any]:
-    """Forecasts of one run: share -> what was forecast, and how far that was from the final value."""
+    """Forecasts of one run: share -> forecast and its error."""
     last = read_validations(folder)[-1]
     final = last.deciding("psnr").value
     made = {

@@ -1,16 +1,16 @@
-"""What dynamic_loss_scheduling costs of a training step.
+"""Cost of dynamic_loss_scheduling in a training step.
 
 ParagonSR2 Nano x2, patches and batch of 2xParagonSR2_Nano_CPU_ULTRA_FIDELITY, L1 + 0.05 MS-SSIM, AdamW. Two sides take
-turns, step by step, and the processor's time counts, not the clock's, so that the machine's mood hits both of them:
+turns, step by step, and CPU time counts instead of wall time, so that load on the machine affects both equally:
 
-    summed      the plain way: one backward pass of the weighted sum
-    balanced    each loss differentiated at the SR image, the norms of the gradients, and their weighted sum passed on
+    summed      plain: one backward pass of the weighted sum
+    balanced    each loss differentiated at the SR image, gradient norms, and their weighted sum propagated
 
-To the second comes what the automation takes for a window of 50 steps, divided by 50.
+The time of the automation for a window of 50 steps, divided by 50, is added to the second.
 
     python benchmarks/loss_balance_cost.py [--repeats 100] [--json FILE]
 
-Fails where the median of the paired differences, with the automation, is above 3% of a summed step.
+Fails if the median of the paired differences, with the automation, is above 3% of a summed step.
 """
 
 import argparse
@@ -37,7 +37,7 @@ Step = Callable[[], None]
 
 
 def sides() -> dict[str, Step]:
-    """One training step each, on the same images, of two networks with the same weights."""
+    """Training steps of both sides, on the same images and with the same weights."""
     torch.manual_seed(0)
     lr, hr = torch.rand(BATCH, 3, SIDE, SIDE), torch.rand(BATCH, 3, 2 * SIDE, 2 * SIDE)
     objective = Objective(
@@ -70,7 +70,7 @@ def sides() -> dict[str, Step]:
 
 
 def automation_seconds(repeats: int) -> float:
-    """Median seconds of one hand-over, every second of which judges the shares and decides."""
+    """Median seconds of one flush; every second flush judges the shares and makes decisions."""
     options = LossBalanceOptions(enabled=True, target_shares={"mssim": 0.3}, adaptation_rate=1e-4)
     automation = LossBalance(options, ["l1", "mssim"], 10**6, 100_000)
     random = np.random.default_rng(0)
@@ -107,7 +107,7 @@ def main() -> int:
     flush = automation_seconds(arguments.repeats)
     share = (extra + flush / WINDOW) / plain
     print(f"summed step {plain * 1e3:.2f} ms, norms {extra * 1e3:+.3f} ms")
-    print(f"hand-over {flush * 1e3:.3f} ms every {WINDOW} steps")
+    print(f"flush {flush * 1e3:.3f} ms every {WINDOW} steps")
     print(f"cost of the balance: {share:+.2%} of a step (allowed {ALLOWED:.0%})")
     if arguments.json:
         values = {"summed_step": plain, "norms": extra, "flush": flush, "share": share}

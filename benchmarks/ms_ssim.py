@@ -1,12 +1,12 @@
-"""Time of MS-SSIM as a loss, forward and backward: ours against pytorch-msssim.
+"""Time of MS-SSIM as a loss, forward and backward: ours compared with pytorch-msssim.
 
-8 x 3 x 256 x 256 float32, both as tensors usually lie and in channels_last, as they come out of a network in training.
-Both sides take turns, call by call, so that the machine's mood hits both of them; medians are compared.
+8 x 3 x 256 x 256 float32, both contiguous and in channels_last, which is the layout of network outputs in training.
+Both sides take turns, call by call, so that load on the machine affects both; medians are compared.
 
     python benchmarks/ms_ssim.py [--repeats 15] [--threads N] [--json FILE]
 
-Fails where ours is not WANTED times as fast as pytorch-msssim in the same layout, or where the values differ by more
-than ALLOWED.
+Fails if ours is not WANTED times as fast as pytorch-msssim in the same layout, or if the values differ by more than
+ALLOWED.
 """
 
 import argparse
@@ -26,20 +26,20 @@ WANTED, ALLOWED = 2.0, 1e-5
 SHAPE = (8, 3, 256, 256)
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 NOISES = (0.002, 0.01, 0.05, 0.2)
-"""Standard deviations at which the values are compared; the third is timed."""
+"""Standard deviations of noise at which the values are compared; the third is timed."""
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def images(noise: float) -> tuple[Tensor, Tensor]:
-    """A smooth random image and the same with noise: SR, HR."""
+    """SR and HR: a smooth random image with and without noise."""
     torch.manual_seed(0)
     hr = F.avg_pool2d(torch.rand(SHAPE), 5, 1, 2)
     return hr + noise * torch.randn(SHAPE), hr
 
 
 def seconds(loss: Loss, sr: Tensor, hr: Tensor) -> float:
-    """One forward and backward."""
+    """Time of one forward and backward pass."""
     leaf = sr.detach().requires_grad_()
     start = time.perf_counter()
     torch.autograd.grad(loss(leaf, hr), leaf)
@@ -47,7 +47,7 @@ def seconds(loss: Loss, sr: Tensor, hr: Tensor) -> float:
 
 
 def measure(sides: dict[str, Loss], layout: torch.memory_format, repeats: int) -> dict[str, float]:
-    """Median seconds of every side."""
+    """Median seconds of each side."""
     sr, hr = (image.contiguous(memory_format=layout) for image in images(NOISES[2]))
     times: dict[str, list[float]] = {side: [] for side in sides}
     for repeat in range(repeats + 2):

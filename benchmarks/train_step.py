@@ -1,17 +1,17 @@
-"""Time of a training step: batched window attention against a Python loop over overlapping windows.
+"""Time of a training step: batched window attention compared with a Python loop over overlapping windows.
 
-Nano and S with their published structure, attention on, window 32, L1 + MS-SSIM, AdamW. All sides take turns, step by
-step, so that the machine's mood hits all of them; medians are compared.
+Nano and S with their published structure, attention on, window 32, L1 + MS-SSIM, AdamW. All variants take turns, step
+by step, so that load on the machine affects all of them; medians are compared.
 
     loop, published windows    one window after the other; the published count leaves strips uncovered
-    loop, all pixels           the same with as many overlapping windows as cover the image
+    loop, all pixels           the same with enough overlapping windows to cover the image
     batched, published windows the same output as the first, in one batch
     ours                       covers all pixels: the default attention, channels_last
-    ours, bf16                 and mixed precision, as both ULTRA_FIDELITY configurations ask
+    ours, bf16                 with mixed precision, as in both ULTRA_FIDELITY configurations
 
     python benchmarks/train_step.py [--repeats 9] [--threads N] [--json FILE]
 
-Fails where, in equal precision, our step is not as much faster than the loop over all pixels as CASES wants.
+Fails if, at equal precision, our step is not as many times faster than the loop over all pixels as CASES requires.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from paragonsr.archs.options import NETWORKS
 from paragonsr.losses.options import LossOptions
 
 CASES = {"paragonsr2_nano": (8, 4.0), "paragonsr2_s": (2, 3.0)}
-"""Batch, and how many times faster the step must be than the loop."""
+"""Batch size, and required speed-up over the loop."""
 SIDE = 64
 """Side of the LR patch."""
 PAIRS = {
@@ -38,13 +38,13 @@ PAIRS = {
     "same coverage": ("loop, all pixels", "ours"),
     "as configured": ("loop, all pixels", "ours, bf16"),
 }
-"""What is divided by what."""
+"""Name of a ratio -> the two variants."""
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def objective() -> Loss:
-    """L1 + 0.05 (1 - MS-SSIM), as the Nano configuration has it; four scales, for five do not fit into the patch."""
+    """L1 + 0.05 (1 - MS-SSIM), as in the Nano configuration; four scales, since five do not fit into the patch."""
     adapter = TypeAdapter(LossOptions)
     terms = [
         adapter.validate_python({"type": "l1loss", "loss_weight": 1.0}),
@@ -57,7 +57,7 @@ def objective() -> Loss:
 def stepper(
     network: nn.Module, loss: Loss, batch: int, *, tuned: bool = False, bf16: bool = False
 ) -> Callable[[], None]:
-    """One training step of `network` on fixed random images, ready to be called; tuned: channels_last, fused AdamW."""
+    """Training step of `network` on fixed random images; tuned: channels_last, fused AdamW."""
     lr, hr = torch.rand(batch, 3, SIDE, SIDE), torch.rand(batch, 3, 2 * SIDE, 2 * SIDE)
     if tuned:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -76,7 +76,7 @@ def stepper(
 
 
 def measure(name: str, batch: int, repeats: int) -> dict[str, float]:
-    """Median seconds per step of every side."""
+    """Median seconds per step of each variant."""
     torch.manual_seed(0)
     published = NETWORKS[name].published().build(scale=2)
     ours = NETWORKS[name].published(attention_windows="shifted", attention_scale="key_width").build(scale=2)

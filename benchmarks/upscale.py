@@ -1,19 +1,19 @@
-"""Speed and peak memory of `paragonsr upscale` against a plain loop of spandrel, PyTorch and Pillow, same weights.
+"""Speed and peak memory of `paragonsr upscale` compared with a plain spandrel loop with the same weights.
 
-Both sides do the same folder of PNG files, in turns, round after round. Each round is a fresh process: forked from one
-that has imported what the side needs and computed nothing, so that rounds are short enough for one of them to meet a
-quiet moment of a busy machine. Of each side its fastest round counts. Beside it stand the CPU seconds of its cheapest
-round, which hardly depend on what else the machine does. Megapixels per second are of the SR images; both kinds of
-seconds go from the moment the weights are loaded until the last file is written. Memory is the largest resident set of
-the process. The files of both sides are compared: they may differ by one 8-bit step.
+Both sides process the same folder of PNG files, taking turns, round after round. Each round is a new process, forked
+from one that has only imported what the side needs, so that rounds are short and at least one of them runs at a quiet
+moment of a busy machine. The fastest round of each side counts. In addition, the CPU seconds of its cheapest round are
+given, which hardly depend on other load. Megapixels per second refer to the SR images; both kinds of seconds are
+measured from when the weights are loaded until the last file is written. Memory is the peak resident set of the
+process. The files of both sides are compared: they may differ by one 8-bit step.
 
     python benchmarks/upscale.py WEIGHTS... [--photos DIR] [--threads N] [--seconds 60] [--sides 64 256 ...]
         [--json FILE]
 
-`--threads 1` on a machine that does other things: threads that wait for each other while others have the processor cost
-the loop ten times its time, and say nothing.
+Use `--threads 1` on a busy machine: threads that wait for each other while other processes use the CPU slow the loop
+down tenfold, which makes the result meaningless.
 
-Fails where ours is not at least as fast as the loop at every size, and 1.5 times as fast on the folder of small images.
+Fails if ours is not at least as fast as the loop at every size, and 1.5 times as fast on the folder of small images.
 """
 
 import argparse
@@ -36,21 +36,22 @@ import torch
 from PIL import Image
 
 SIDES = {64: 48, 256: 8, 512: 2, 1024: 1, 2048: 1}
-"""Side of the square LR images -> how many of them."""
+"""Side of the square LR images -> their number."""
 SMALL = 200
-"""Images of the folder of small ones: each side between 64 and 128, multiples of 16 as tiles and thumbnails have."""
+"""Number of images in the folder of small ones, with sides from 64 to 128, multiples of 16 like tiles or thumbnails."""
 AT_LEAST = {"one size": 1.0, "small images": 1.5}
 ROUNDS = 2
-"""Of each side at least, however long they take."""
+"""Minimum number of rounds of each side, however long they take."""
 
 Crop = Callable[[int, int], np.ndarray]
 Run = Callable[[Path, Path, Path], Callable[[], float]]
-"""Loads weights, and gives what upscales a folder into a new one and tells the megapixels: source, out, weights."""
+"""Takes source, out and weights; loads the weights and returns a function that upscales the folder and returns the
+megapixels."""
 Make = Callable[[], Run]
 
 
 def crops(photos: Path | None) -> Crop:
-    """Crops of a photograph (repeated where it is too small), or of smoothed noise where there is none."""
+    """Make crops of a photograph (repeated if it is too small), or of smoothed noise without photographs."""
     random = np.random.default_rng(0)
     if photos is None:
         noise = torch.from_numpy(random.random((1, 3, 257, 257), dtype=np.float32))
@@ -74,14 +75,14 @@ def crops(photos: Path | None) -> Crop:
 
 
 def write(folder: Path, shapes: Sequence[tuple[int, int]], crop: Crop) -> None:
-    """PNG files of these heights and widths."""
+    """Write PNG files of these heights and widths."""
     folder.mkdir()
     for index, (height, width) in enumerate(shapes):
         Image.fromarray(crop(height, width)).save(folder / f"{index:03}.png")
 
 
 def loop() -> Run:
-    """The side of the plain loop; imports what it needs."""
+    """Side of the plain loop; imports what it needs."""
     sys.path.insert(0, str(Path(__file__).parent / "reference"))
     import plain_loop
 
@@ -93,7 +94,7 @@ def loop() -> Run:
 
 
 def ours() -> Run:
-    """The side of `paragonsr upscale`: what the command calls, with its defaults."""
+    """Side of `paragonsr upscale`: what the command calls, with its defaults."""
     from paragonsr.inference.folder import plan, upscale_files
     from paragonsr.inference.model import load
 
@@ -105,7 +106,7 @@ def ours() -> Run:
 
 
 def serve(side: Make, pipe: Connection, threads: int) -> None:
-    """Do one folder after the other, each in a process of its own; tell MP/s, CPU seconds and peak memory in MiB."""
+    """Process folders, each in its own process; reports MP/s, CPU seconds and peak memory in MiB."""
     logging.disable(logging.WARNING)
     torch.set_num_threads(threads)
     run = side()
@@ -127,7 +128,7 @@ def serve(side: Make, pipe: Connection, threads: int) -> None:
 
 
 class Side:
-    """One of the two, kept ready, and what its rounds took."""
+    """One side, kept ready, with the results of its rounds."""
 
     def __init__(self, make: Make, threads: int) -> None:
         self.name = make.__name__
@@ -138,7 +139,7 @@ class Side:
         self.rounds: list[tuple[float, float, float]] = []
 
     def round(self, source: Path, out: Path, weights: Path) -> None:
-        """One more."""
+        """Run one more round."""
         shutil.rmtree(out, ignore_errors=True)
         self._pipe.send((source, out, weights))
         values = self._pipe.recv()
@@ -147,12 +148,12 @@ class Side:
         self.rounds.append(values)
 
     def end(self) -> None:
-        """No more rounds."""
+        """Stop the process of this side."""
         self._pipe.send(None)
         self._process.join()
 
     def values(self) -> dict[str, Any]:
-        """Of the rounds since the last call: the fastest one's speed, the least CPU seconds, the most memory."""
+        """Fastest speed, least CPU seconds and largest memory of the rounds since the last call."""
         speeds, seconds, memory = zip(*self.rounds, strict=True)
         self.rounds = []
         return {
@@ -164,7 +165,7 @@ class Side:
 
 
 def largest_difference(one: Path, other: Path) -> int:
-    """Between the images of two folders."""
+    """Largest difference between the images of two folders."""
     return max(
         int(np.abs(np.asarray(Image.open(file)).astype(int) - np.asarray(Image.open(other / file.name))).max())
         for file in sorted(one.iterdir())
@@ -172,7 +173,7 @@ def largest_difference(one: Path, other: Path) -> int:
 
 
 def compare(sides: Sequence[Side], source: Path, weights: Path, seconds: float) -> dict[str, Any]:
-    """Both sides on one folder, in turns, for so many seconds."""
+    """Run both sides on one folder, taking turns, for a number of seconds."""
     plain, own = sides
     end, rounds = time.monotonic() + seconds, 0
     with tempfile.TemporaryDirectory() as place:
@@ -195,11 +196,11 @@ def compare(sides: Sequence[Side], source: Path, weights: Path, seconds: float) 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weights", type=Path, nargs="+")
-    parser.add_argument("--photos", type=Path, help="folder; its largest file is what is cut up")
+    parser.add_argument("--photos", type=Path, help="folder whose largest file is cut into images")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--seconds", type=float, default=60, help="for each network and folder")
+    parser.add_argument("--seconds", type=float, default=60, help="duration per network and folder")
     parser.add_argument("--sides", type=int, nargs="*", default=list(SIDES))
-    parser.add_argument("--json", type=Path, help="what it holds of other networks and sizes stays")
+    parser.add_argument("--json", type=Path, help="results file; entries of other networks and sizes are kept")
     given = parser.parse_args()
     random, crop = np.random.default_rng(0), crops(given.photos)
     results: dict[str, dict[str, Any]] = {}

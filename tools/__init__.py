@@ -1,1 +1,1 @@
-"""Programs that keep what is derived from the code true: references, schema, pictures of the architecture."""
+"""Generators of files derived from the code: references, schemas, the architecture graph."""

@@ -1,4 +1,4 @@
-"""The picture in docs/architecture.md: which package imports which, from the code, as a Mermaid graph.
+"""Generates the import graph of the packages in docs/architecture.md, as a Mermaid graph.
 
 python -m tools.architecture
 """
@@ -13,7 +13,7 @@ BEGIN, END = "<!-- made by tools.architecture -->", "<!-- end -->"
 
 
 def arrows() -> set[tuple[str, str]]:
-    """(package, package that it imports), within paragonsr; `training` by its parts."""
+    """Pairs (package, imported package) within paragonsr; `training` is split into its parts."""
     found: set[tuple[str, str]] = set()
     for file in SOURCE.rglob("*.py"):
         own = _package(".".join(file.relative_to(SOURCE).with_suffix("").parts))
@@ -26,7 +26,7 @@ def arrows() -> set[tuple[str, str]]:
 
 
 def _package(module: str) -> str | None:
-    """The package of a module; None for single modules on the ground, which everything may use."""
+    """Package of a module; None for top-level modules, which everything may import."""
     parts = module.split(".")
     if parts[0] == "training":
         return f"training.{parts[1]}" if len(parts) > 2 or (SOURCE / "training" / parts[1]).is_dir() else "training"
@@ -34,7 +34,7 @@ def _package(module: str) -> str | None:
 
 
 def graph() -> str:
-    """Mermaid text; an arrow that follows from two others is left out."""
+    """Mermaid source; arrows implied by others are left out."""
     edges = arrows()
     reach = {a: _reachable(a, edges) for a, _ in edges}
     direct = [
@@ -58,7 +58,7 @@ def _reachable(start: str, edges: set[tuple[str, str]]) -> set[str]:
 
 
 def page(text: str) -> str:
-    """The page with the graph of today between its marks."""
+    """Page with the current graph between its markers."""
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}\n\n{graph()}\n\n{END}{after}"

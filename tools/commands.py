@@ -1,4 +1,4 @@
-"""docs/reference/cli.md: every command, from its help.
+"""Generates docs/reference/cli.md: every command, from its help.
 
 python -m tools.commands
 """
@@ -15,14 +15,13 @@ from paragonsr.cli import app
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "cli.md"
 INTRODUCTION = """# Commands
 
-This page is generated from the help of the commands (`python -m tools.commands`). `paragonsr COMMAND --help` says the
-same. Every command exits with 0, with 2 where the input is at fault, and with 1 where paragonsr is; `--debug` shows
-where.
+This page is generated from the help of the commands (`python -m tools.commands`); `paragonsr COMMAND --help` shows the
+same. Every command exits with 0 on success, 2 on invalid input and 1 on an internal error; `--debug` adds a traceback.
 """
 
 
 def page() -> str:
-    """The whole page."""
+    """Complete page."""
     root: Any = typer.main.get_command(app)
     return "\n".join([INTRODUCTION, *_group(root, "paragonsr")]) + "\n"
 

@@ -1,4 +1,4 @@
-"""docs/reference/keys.md: every key of a configuration, from the docstrings of the options.
+"""Generates docs/reference/keys.md: every key of a configuration, from the docstrings of the options.
 
 python -m tools.keys
 """
@@ -21,19 +21,19 @@ PAGE = Path(__file__).parents[1] / "docs" / "reference" / "keys.md"
 INTRODUCTION = """# Keys
 
 Every key of a configuration. This page is generated from the docstrings of the options (`python -m tools.keys`).
-A key without a default must be given. `paragonsr schema` prints the same as a JSON schema for editors.
+Keys without a default are required. `paragonsr schema` prints the same as a JSON schema for editors.
 Keys of other trainers that are translated are listed in the messages of `paragonsr check`.
 """
 
 
 def page() -> str:
-    """The whole page."""
+    """Complete page."""
     seen: set[type[BaseModel]] = set()
     return "\n".join([INTRODUCTION, *_section(Config, "", seen)]) + "\n"
 
 
 def _section(model: type[BaseModel], at: str, seen: set[type[BaseModel]]) -> Iterator[str]:
-    """Table of a model, then those of the models inside it."""
+    """Table of a model, followed by those of nested models."""
     if model in seen:
         return
     seen.add(model)

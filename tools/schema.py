@@ -1,4 +1,4 @@
-"""options/*.schema.json: the JSON schemas that editors complete and check the YAML files by.
+"""Generates options/*.schema.json: JSON schemas for completion and validation of the YAML files in editors.
 
 python -m tools.schema
 """
@@ -13,16 +13,16 @@ from paragonsr.curation.options import CurationOptions
 
 ROOT = Path(__file__).parents[1] / "options"
 SCHEMAS: dict[str, type[BaseModel]] = {"train": Config, "data": CurationOptions}
-"""Folder of options -> what its files are."""
+"""Folder of options -> model of its files."""
 
 
 def text(model: type[BaseModel]) -> str:
-    """The schema of a model."""
+    """Schema of a model, as JSON text."""
     return json.dumps(model.model_json_schema(), indent=1) + "\n"
 
 
 def path(folder: str) -> Path:
-    """Where the schema of a folder's files lies."""
+    """Path of the schema of a folder's files."""
     return ROOT / f"{folder}.schema.json"
 
 

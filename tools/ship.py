@@ -1,9 +1,9 @@
-"""Make a trained network one of the models that come with the package.
+"""Adds a trained network to the models bundled with the package.
 
 python -m tools.ship WEIGHTS NAME BENCHMARKS --recipe "paragonsr train ..." --trained-on "..." --licence MIT
 
-BENCHMARKS holds Set5/HR, Set14/HR and B100/HR. The weights are rounded to fp16, and everything is measured with what
-they then are.
+BENCHMARKS contains Set5/HR, Set14/HR and B100/HR. The weights are rounded to fp16, and everything is measured with the
+rounded weights.
 """
 
 import argparse
@@ -23,15 +23,15 @@ from paragonsr.metrics.options import PSNROptions, PSNRYOptions, SSIMYOptions
 SETS = ("Set5", "Set14", "B100")
 METRICS = {"psnr_y": PSNRYOptions(), "ssim_y": SSIMYOptions(), "psnr": PSNROptions()}
 SIDE = 80
-"""Side of the LR image on which multiply-accumulates are counted."""
+"""Side of the LR image for which multiply-accumulates are counted, in pixels."""
 
 
 def ship(weights: Path, name: str, benchmarks: Path, said: dict[str, str]) -> None:
     """Write the three files of a model.
 
     Args:
-        weights: a network of ours, as training saved it.
-        name: of the model.
+        weights: weights of one of our networks, as saved by training.
+        name: name of the model.
         benchmarks: folder of the three sets.
         said: recipe, trained_on and licence, for the card.
     """

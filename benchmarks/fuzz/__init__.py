@@ -1,1 +1,1 @@
-"""Damaged input, by the thousand: python -m benchmarks.fuzz"""
+"""Fuzzing of all readers with damaged input: python -m benchmarks.fuzz"""

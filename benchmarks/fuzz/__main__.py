@@ -1,9 +1,9 @@
-"""Feed damaged files to every reader and count what comes out.
+"""Feeds damaged files to every reader and counts the outcomes.
 
 python -m benchmarks.fuzz [--seed 0] [--only images] [--out docs/evidence/fuzz.json]
 
-A file is read whole and right, or refused by a UserError. Everything else is a defect: a foreign exception, a hang of
-more than 20 seconds, a result that is not what the file says. A process that dies counts as a foreign exception.
+A file must be read correctly or refused with a UserError. Everything else is a defect: another exception, a hang of
+more than 20 seconds, or a wrong result. A process that dies counts as another exception ("foreign exception").
 """
 
 import argparse
@@ -17,7 +17,7 @@ from benchmarks.fuzz.outcomes import fuzzed
 from benchmarks.fuzz.targets import targets
 
 SHOWN = 5
-"""Defects whose details are printed, of each kind of input."""
+"""Number of defects per kind of input whose details are printed."""
 
 
 def main() -> int:

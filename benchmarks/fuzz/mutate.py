@@ -1,10 +1,10 @@
-"""Damage of the kinds that disks, networks and editors do to files."""
+"""Damage as done to files by disks, networks and editors."""
 
 import random
 
 
 def damaged(data: bytes, dice: random.Random) -> bytes:
-    """One to four mutations: flipped bits, cut or doubled parts, zeros, foreign bytes, a truncated end."""
+    """Apply one to four mutations: flipped bits, cut or doubled parts, zeros, foreign bytes, a truncated end."""
     content = bytearray(data)
     for _ in range(dice.choice((1, 1, 1, 2, 4))):
         _mutate(content, dice)
@@ -14,7 +14,7 @@ def damaged(data: bytes, dice: random.Random) -> bytes:
 def _mutate(content: bytearray, dice: random.Random) -> None:
     if not content:
         return
-    # Half of all damage in the first bytes: headers decide what is done with the rest.
+    # Half of all damage is in the first bytes, because headers determine how the rest is processed.
     size = len(content)
     at = dice.randrange(min(size, 200) if dice.random() < 0.5 else size)
     length = min(dice.choice((1, 2, 4, 16, 200)), size - at)
@@ -44,11 +44,11 @@ TOKENS = (
     *"~ [] {} - : ? & * ! | > ' \" % @ ` ² 1e999 .inf .nan 0x10 1_000 !!float <<: null true -1".split(),
     *("\t", "\0", "\u2028"),
 )
-"""What YAML and JSON trip over."""
+"""Tokens that are difficult in YAML and JSON."""
 
 
 def damaged_text(text: str, dice: random.Random) -> str:
-    """One to three changes of a text: a token put in, a line lost, doubled, moved or indented, a value replaced."""
+    """Apply one to three changes: a token inserted, a line lost, doubled, moved or indented, a value replaced."""
     lines = text.split("\n")
     for _ in range(dice.choice((1, 1, 2, 3))):
         at = dice.randrange(len(lines))

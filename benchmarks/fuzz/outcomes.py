@@ -1,4 +1,4 @@
-"""One kind of input, read thousands of times in a process of its own."""
+"""Fuzzing of one kind of input, read thousands of times in its own process."""
 
 import logging
 import random
@@ -25,7 +25,7 @@ def _hang(number: int, frame: FrameType | None) -> None:
 
 
 def fuzz(target: Target, folder: Path, seed: int) -> tuple[Counter[str], list[str]]:
-    """Read `target.count` damaged files; how often each outcome came, and the defects."""
+    """Read `target.count` damaged files; returns the count of each outcome, and the defects."""
     outcomes: Counter[str] = Counter()
     defects = []
     for number in range(target.count):
@@ -56,7 +56,7 @@ def _outcome(target: Target, path: Path, valid: bytes) -> tuple[str, str]:
 
 
 def fuzzed(name: str, seed: int) -> tuple[dict[str, int], list[str]]:
-    """Fuzz one kind of input; (how often each outcome came, the defects)."""
+    """Fuzz one kind of input; returns the count of each outcome, and the defects."""
     logging.disable()
     signal.signal(signal.SIGALRM, _hang)
     with tempfile.TemporaryDirectory() as folder:

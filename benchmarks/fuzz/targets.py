@@ -1,4 +1,4 @@
-"""What is fuzzed: valid inputs, how they are damaged, and what a reader may make of them."""
+"""Targets of fuzzing: valid inputs, how they are damaged, and checks of what a reader returns."""
 
 import io
 import json
@@ -32,15 +32,15 @@ class Target:
     """Valid inputs."""
     damage: Callable[[bytes, random.Random], bytes]
     read: Callable[[Path, bytes], str]
-    """Reads a file that was made from a valid input; returns what is wrong with the result, empty if nothing is.
+    """Reads a file made from a valid input; returns what is wrong with the result, or an empty string.
 
     Raises:
-        UserError: the file is refused, which is right.
+        UserError: the file is refused, which is correct.
     """
 
 
 def targets(folder: Path) -> list[Target]:
-    """All of them; files that they need are made in the folder."""
+    """All targets; the files that they need are created in the folder."""
     return [_images(), _yaml(), _manifests(folder), _weights(folder), _states(folder)]
 
 

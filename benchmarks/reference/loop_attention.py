@@ -1,7 +1,7 @@
-"""The published networks' attention, written the straightforward way: a Python loop over overlapping windows.
+"""Attention of the published networks in its straightforward form: a Python loop over overlapping windows.
 
-To check and to time the batched attention of `paragonsr.archs.attention` against. `use_loops(network)` puts it into a
-network that was built with the published options; weights and outputs stay the same.
+Reference for the output and the speed of the batched attention in `paragonsr.archs.attention`. `use_loops(network)`
+puts it into a network built with the published options; weights and outputs stay the same.
 """
 
 import torch
@@ -13,7 +13,7 @@ from paragonsr.archs.attention import OverlappingAttention
 class LoopAttention(nn.Module):
     """Same tensors and same result as `OverlappingAttention`, one window at a time.
 
-    With `cover`, as many windows as cover the image, which the published count does not; the last is moved inward.
+    With `cover`, there are enough windows to cover the image, unlike in the published code; the last is moved inward.
     """
 
     def __init__(self, batched: OverlappingAttention, *, cover: bool = False) -> None:

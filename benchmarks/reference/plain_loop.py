@@ -1,4 +1,4 @@
-"""What somebody writes who wants a folder upscaled: spandrel, PyTorch, Pillow, one image after the other.
+"""Straightforward script to upscale a folder: spandrel, PyTorch, Pillow, one image after the other.
 
 python plain_loop.py IN OUT WEIGHTS
 """
@@ -19,12 +19,12 @@ import spandrel  # noqa: E402 - `install` finds a way around a torchvision that 
 
 
 def load(weights: Path) -> Any:
-    """A descriptor of spandrel's, which is called like the network."""
+    """Load spandrel's descriptor, which is called like the network."""
     return spandrel.ModelLoader().load_from_file(weights).eval()
 
 
 def upscale(model: Any, source: Path, out: Path) -> float:
-    """All images of a folder. Returns the megapixels written."""
+    """Upscale all images of a folder. Returns the megapixels written."""
     out.mkdir()
     pixels = 0
     for file in sorted(source.iterdir()):

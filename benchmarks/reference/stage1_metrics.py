@@ -1,7 +1,7 @@
-"""The scores of an earlier curation script, written in NumPy the straightforward way: to time ours against.
+"""Scores of an earlier curation script in straightforward NumPy, as a reference for speed.
 
-The grey image has 8 bits, 0.299 R + 0.587 G + 0.114 B. One defect is kept because it is part of what is timed:
-blockiness subtracts uint8, so differences wrap modulo 256.
+The grey image has 8 bits, 0.299 R + 0.587 G + 0.114 B. One defect is kept because it is part of the timing: blockiness
+subtracts uint8, so differences wrap modulo 256.
 """
 
 import numpy as np

@@ -221,7 +221,7 @@ def test_nothing_selected_says_which_threshold_it_was(table: Table, tmp_path: Pa
         _chosen(table, "complexity >= 0.5 and blockiness > 39", tmp_path / "a.jsonl")
     assert "blockiness > 39: 1 alone, 0 left" in str(caught.value)
     assert not (tmp_path / "a.jsonl").exists()
-    with pytest.raises(UserError, match="ends with"):
+    with pytest.raises(UserError, match="must end with"):
         _chosen(table, "complexity >= 0.5", tmp_path / "a.json")
 
 
@@ -338,7 +338,7 @@ def test_a_manifest_that_was_changed_is_not_believed(table: Table, tiles: Path) 
     manifest = _select(table, tiles, "complexity >= 0.75")
     lines = manifest.read_text().splitlines()
     manifest.write_text("\n".join(lines[:-1]) + "\n")
-    with pytest.raises(UserError, match="4 images, 5 noted"):
+    with pytest.raises(UserError, match="4 images instead of 5"):
         list(read_images(manifest))
     manifest.write_text(lines[0] + "\n" + json.dumps({"path": "x"})[:-1] + "\n")
     with pytest.raises(UserError, match="line 2"):
