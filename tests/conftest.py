@@ -1,9 +1,9 @@
-"""Fixtures that several rooms' tests share."""
+"""Fixtures shared by the tests of several packages."""
 
 import os
 import signal
 
-# Before torch is imported, here and in the processes that tests start: what is tested is too small for several threads,
+# Set before torch is imported, here and in the processes that tests start: the tests are too small for several threads,
 # which would only wait for each other on a busy machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -19,17 +19,17 @@ import yaml
 from hypothesis import settings
 from PIL import Image
 
-# A shell makes what it starts in the background ignore Ctrl-C, and its children with it; here they are to feel it.
+# Background processes of a shell ignore Ctrl-C, and so do their children; these tests need it to work.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# How long an example takes says nothing about whether it is right.
+# The duration of an example says nothing about its correctness.
 settings.register_profile("paragonsr", deadline=None)
 settings.load_profile("paragonsr")
 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of real photographs and published weights beside the checkout; absent on most machines."""
+    """Folder of real photographs and published weights next to the checkout; absent on most machines."""
     folder = Path(os.environ.get("PARAGONSR_SHARED", Path(__file__).parents[2] / "shared"))
     if not (folder / "data").is_dir():
         pytest.skip(f"needs the shared data folder (photographs, published weights); {folder} has none")
@@ -113,7 +113,7 @@ def tiny_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...
 
 @pytest.fixture(scope="module")
 def module_config(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Path]]:
-    """The same for a run that all tests of a file look at."""
+    """The same, for a run that all tests of a file share."""
     folder = tmp_path_factory.mktemp("module")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PARAGONSR_CACHE", str(folder / "cache"))

@@ -1,4 +1,4 @@
-"""Window attention: equal to its plain formula, on every pixel, for any size."""
+"""Window attention equals its plain formula, on every pixel, for any size."""
 
 # ruff: noqa: N802  # names carry the ids of the published networks' defects
 
@@ -35,7 +35,7 @@ def loops() -> ModuleType:
 
 
 def awake(attention: ShiftedAttention) -> ShiftedAttention:
-    """In double precision, with a branch that counts."""
+    """In double precision, with a branch that affects the output."""
     torch.nn.init.ones_(attention.gamma)
     return attention.double()
 
@@ -51,7 +51,7 @@ def test_attend_is_softmax_attention(keys: int, values: int) -> None:
 
 def test_attend_sees_only_its_region() -> None:
     query, key, value = torch.randn(3, 2, 1, 6, 4, dtype=torch.float64)
-    labels = torch.tensor([0, 0, 1, 1, 1, 2])  # the last token is padding: seen by none
+    labels = torch.tensor([0, 0, 1, 1, 1, 2])  # the last token is padding, which no token sees
     regions = F.one_hot(labels, 3)[:, :2].expand(2, 1, 6, 2)
     out = attend(query, key, value, 0.5, regions)
     for group in (slice(0, 2), slice(2, 5)):

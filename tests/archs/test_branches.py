@@ -1,4 +1,4 @@
-"""Branches: the same function and the same tensors before and after, other weights in between."""
+"""Branches: same function and same tensors before and after training, different weights in between."""
 
 import copy
 import io

@@ -1,4 +1,4 @@
-"""Whole networks: shapes, reach, layouts, precisions, export, and the mended defects of their bodies and heads."""
+"""Whole networks: shapes, receptive field, layouts, precisions, export, and fixed defects of bodies and heads."""
 
 # ruff: noqa: N802  # names carry the ids of the published networks' defects
 
@@ -45,7 +45,7 @@ LEGACY: dict[str, NetworkOptions] = {
 
 
 def lively(options: NetworkOptions, scale: int = 2) -> nn.Module:
-    """A network in which every branch counts."""
+    """A network in which every branch affects the output."""
     network = options.build(scale=scale).eval()
     with torch.no_grad():
         for name, parameter in network.named_parameters():
@@ -182,7 +182,7 @@ def test_a_scale_that_no_network_has_is_told() -> None:
 
 
 def subpixel_spread(options: NetworkOptions) -> float:
-    """How much the sub-pixels of a pixel differ, beside how much pixels do, after a fresh sub-pixel convolution."""
+    """Differences within the sub-pixels of a pixel relative to those between pixels, at initialisation."""
     network = options.build(scale=3)
     assert isinstance(network, ParagonSR2)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Weights in files: restored without being told, refused with a reason, never half written."""
+"""Weights files: restored from the file alone, refused with a reason, never half written."""
 
 # ruff: noqa: N802  # names carry the ids of the published networks' defects
 
@@ -44,7 +44,7 @@ def write(path: Path, options: Any, scale: int = 2) -> nn.Module:
 
 
 def published(path: Path, options: Any, scale: int = 2) -> nn.Module:
-    """A file without our description."""
+    """A file without our metadata."""
     network: nn.Module = options.build(scale=scale).eval()
     torch.save({"params_ema": network.state_dict()}, path)
     return network
@@ -257,7 +257,7 @@ def test_starting_options_are_the_files_or_the_published_ones(tmp_path: Path) ->
 
 
 def test_earlier_names_of_options(tmp_path: Path) -> None:
-    """Weights and configurations of before say `base` and `base_padding`."""
+    """Older weights and configurations use `base` and `base_padding`."""
     expected = NanoOptions(skip_upsampler="bicubic", skip_padding="zero")
     assert NanoOptions(base="bicubic", base_padding="zero") == expected  # type: ignore[call-arg]
     metadata = save_metadata(expected, 2)

@@ -1,4 +1,4 @@
-"""Observations as a run would make them, from a few values."""
+"""Observations like those of a run, from a few values."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -26,7 +26,7 @@ class Machine:
     base: float = 1e9
     per_sample: float = 50e6
     overhead: float = 0.02
-    """Seconds of a pass, however small."""
+    """Fixed overhead of a pass, in seconds."""
     sample_seconds: float = 1e-3
     noise: float = 0.01
     random: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
@@ -102,7 +102,7 @@ def _run(make_steps: Make, machine: Machine, batch: int = 32, micro: int = 32, *
 
 
 def test_the_largest_batch_inside_the_target_is_found_with_few_probes(make_steps: Make) -> None:
-    # Speed goes on rising: almost all of a pass is overhead.
+    # Speed keeps rising, because a pass is almost all overhead.
     run = _run(make_steps, Machine(overhead=1.0, sample_seconds=1e-4, per_sample=20e6))
     run.windows(1, 60)
     best = max(b for b in range(32, 1000, 32) if 1e9 + 20e6 * b <= 0.85 * TOTAL_MEMORY)
@@ -211,7 +211,7 @@ def test_a_dry_run_asks_for_one_size_and_claims_nothing_about_what_was_not_tried
         micro = run.micro
         run.window(50 * window)
         wished += run.made
-        run.made, run.batch, run.micro = [], 32, micro  # nothing is carried out
+        run.made, run.batch, run.micro = [], 32, micro  # no decision is applied
     assert wished
     assert len({iteration for iteration, _ in wished}) == 1
     assert all(decision.probe for _, decision in wished)

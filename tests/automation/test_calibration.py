@@ -1,4 +1,4 @@
-"""Calibration: what it sets, what it leaves to the user, what it says."""
+"""Calibration: what it sets, what it leaves to the user, and its table."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +17,7 @@ NANO, S = 24_000, 1_500_000
 
 
 def decisions(options: LossBalanceOptions, make_steps: Make, facts: bool = True) -> list[Decision]:
-    """What is decided in a run whose norms do not change."""
+    """Decisions in a run with constant norms."""
     automation = LossBalance(options, ["l1", "mssim"], 5000, NANO)
     made = list(automation.observe(Measurements(0, STATISTICS, FLAT))) if facts else []
     assert made == [], "statistics alone change nothing"

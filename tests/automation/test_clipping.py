@@ -44,7 +44,7 @@ def test_d21_small_gradients_are_not_clipped_more_and_more(make_steps: Make) -> 
 def test_d21_a_burst_does_not_lift_the_threshold_to_its_own_height(make_steps: Make) -> None:
     norms = np.concatenate([np.full(200, 1.0), np.full(50, 1000.0), np.full(150, 1.0)])
     thresholds = _run(norms, make_steps)
-    assert max(value for _, value in thresholds) <= HEADROOM * LARGEST_RISE**2  # it rules half of two histories
+    assert max(value for _, value in thresholds) <= HEADROOM * LARGEST_RISE**2  # it dominates half of two histories
     assert thresholds[-1][1] < 1.1 * HEADROOM
 
 

@@ -1,4 +1,4 @@
-"""docs/automations.md: its tables have every key, with the default that the schema has."""
+"""The tables of docs/automations.md have every key, with the default of the schema."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from paragonsr.automation.options import AutomationOptions, AutomationsOptions, 
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "automations.md"
 COMMON = {"enabled", "dry_run"}
-"""Told once for all, at the beginning of the document."""
+"""Keys documented once for all automations, at the beginning of the document."""
 
 
 def _sections() -> dict[str, type[AutomationOptions]]:
@@ -20,7 +20,7 @@ def _sections() -> dict[str, type[AutomationOptions]]:
 
 
 def _table(section: str) -> dict[str, str]:
-    """Key -> default, as the table of a section says."""
+    """Key -> default, from the table of a section."""
     _, _, text = DOCUMENT.read_text(encoding="utf-8").partition(f"\n## {section}\n")
     text = text.partition("\n## ")[0]
     _, found, table = text.partition("| key | default | meaning |\n|---|---|---|\n")
@@ -34,7 +34,7 @@ def _table(section: str) -> dict[str, str]:
 
 
 def _spelt(default: Any) -> set[str]:
-    """How a default may be written."""
+    """Accepted spellings of a default."""
     if default is None or default == {}:
         return {"none", "null"}
     if isinstance(default, bool):

@@ -16,7 +16,7 @@ TOTAL, EVERY = 60_000, 1000
 
 
 class Simulation:
-    """A run at a rate of 1 whose decays act, validated every 1000 iterations."""
+    """A simulated run at a rate of 1 that applies decays and is validated every 1000 iterations."""
 
     def __init__(self, make_steps: Make, make_validation: MakeValidation, **options: float) -> None:
         self._steps, self._validation = make_steps, make_validation

@@ -1,4 +1,4 @@
-"""D20: each key of each automation changes what is decided, or is read by a part that a test names here."""
+"""D20: each key of each automation changes decisions, or is read by a part that is named here."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -27,7 +27,7 @@ TOTAL, WINDOW = 3000, 20
 
 
 def _observations(make_steps: Make) -> Iterator[Observation]:
-    """A run whose losses, norms, memory and validation move, and which changes its rate once."""
+    """A run with changing losses, norms, memory and validation, and one change of its rate."""
     random = np.random.default_rng(0)
     yield Measurements(0, STATISTICS, {"texture_variance": 0.5})
     for end in range(WINDOW, TOTAL + 1, WINDOW):
@@ -47,7 +47,7 @@ def _observations(make_steps: Make) -> Iterator[Observation]:
         }
         yield make_steps(end, WINDOW, **values)
         if end % 100 == 0:
-            # The metrics have stopped to improve, one earlier than the other.
+            # Both metrics stop improving, one earlier than the other.
             sets = {
                 "val": {m: MetricValue(30 + min(end, until) / 1e4, "higher", "test") for m, until in _METRICS.items()}
             }
@@ -58,7 +58,7 @@ _METRICS = {"psnr": 900, "ssim": 2900}
 
 
 def _made(options: AutomationOptions, make_steps: Make) -> list[Any]:
-    """All decisions, as if they were obeyed at once."""
+    """All decisions, as if each took effect at once."""
     automations: dict[type[AutomationOptions], Callable[[Any], Automation]] = {
         LossBalanceOptions: lambda o: LossBalance(o, ["l1", "mssim"], TOTAL, 10_000),
         LearningRateOptions: lambda o: LearningRate(o, TOTAL, 0, 10_000, 1.0),
@@ -119,7 +119,7 @@ ELSEWHERE = {
     "memory_limit_gb": "PeakMemory",
 }
 BESIDE: dict[str, Keys] = {
-    # What a key is compared with where its change says more than the key itself.
+    # Reference values for keys whose change alone would not show an effect.
     "min_weight": {"target_shares": {"mssim": 0.1}},
     "safety_margin": {"target_vram_usage": 0.6},
     "min_batch_size": {"mode": "throughput"},

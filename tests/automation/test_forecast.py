@@ -1,4 +1,4 @@
-"""The forecast of the final value, on curves whose end is known."""
+"""The forecast of the final value, on curves with a known end."""
 
 import math
 from collections.abc import Callable
@@ -112,7 +112,7 @@ def test_a_run_that_has_hardly_left_its_start_may_surprise() -> None:
     positions, values = _curve(_steps)
     slow = values[0] + (values - values[0]) / 20
     made, sure = _made(positions, slow, 15, _steps), _made(positions, values, 15, _steps)
-    # It has gained a twentieth of what the other one has, and may yet gain three times what that one may.
+    # It has gained a twentieth of the other one, but may still gain three times as much.
     assert made.high - made.final > 3 * (sure.high - sure.final)
     assert (made.high - made.final) / (made.final - made.low) > (sure.high - sure.final) / (sure.final - sure.low)
 

@@ -33,7 +33,7 @@ def _run(
     resume_at: int | None = None,
     **keys: float,
 ) -> tuple[list[tuple[int, Decision]], Callable[[float], float]]:
-    """Decisions, and the factor that they leave at each position. A step of the simulation stands for `window` / 10."""
+    """Decisions, and the resulting factor at each position. A step of the simulation stands for `window` / 10."""
 
     def made() -> LearningRate:
         options = LearningRateOptions(enabled=True, strategy=strategy, **keys)  # type: ignore[arg-type]
@@ -72,7 +72,7 @@ def _power_law(seed: int, noise: float = 0.03) -> Curve:
 
 
 def _slow_fall(seed: int) -> Curve:
-    """A loss that falls a fifth faster than what counts as a plateau, under noise that wavers from window to window."""
+    """A loss that falls a fifth faster than a plateau, with noise that is correlated between windows."""
     random = np.random.default_rng(seed)
     noise, memory, wavering = random.uniform(0.01, 0.2), random.uniform(0, 0.8), 0.0
 
@@ -268,7 +268,7 @@ def test_positions_count_not_iterations(make_steps: Make) -> None:
     automation = LearningRate(LearningRateOptions(enabled=True), 1000, 0, 10_000, 1.0)
     losses = {"loss/l1": 0.01, "loss_weight/l1": 1.0, "lr": 1.0}
     begun = []
-    for iteration in range(10, 401, 10):  # the plan of 1000 is carried out in 400 iterations
+    for iteration in range(10, 401, 10):  # the plan of 1000 iterations is run in 400
         at = 2.5 * np.arange(iteration - 10, iteration)
         begun += [d.value for d in automation.observe(make_steps(iteration, 10, position=at, **losses))]
     (decay,) = begun

@@ -1,4 +1,4 @@
-"""Loss balance on synthetic norms: what it steers to, what it leaves alone, and that it can be stopped anywhere."""
+"""Loss balance on synthetic norms: its targets, what it does not change, and that it can be resumed anywhere."""
 
 import json
 import math
@@ -33,18 +33,18 @@ PHOTOGRAPHS = {"texture_variance": 0.47, "edge_density": 0.36, "color_variation"
 
 @dataclass
 class Course:
-    """What became of a run: decisions, and the multipliers in force at each step."""
+    """Result of a run: decisions, and the multipliers at each step."""
 
     decisions: list[tuple[int, Decision]] = field(default_factory=list)
     multipliers: dict[str, list[float]] = field(default_factory=dict)
 
     @property
     def values(self) -> list[float]:
-        """What was decided."""
+        """Decisions."""
         return [float(decision.value) for _, decision in self.decisions]  # type: ignore[arg-type]
 
     def shares(self, norms: Mapping[str, Any], weights: Mapping[str, Any]) -> dict[str, Floats]:
-        """Of the gradient, at each step, for norms without their noise."""
+        """Shares of the gradient at each step, for norms without noise."""
         gradients = {label: np.array(self.multipliers[label]) * norms[label] * weights[label] for label in norms}
         whole = sum(gradients.values())
         return {label: gradient / whole for label, gradient in gradients.items()}

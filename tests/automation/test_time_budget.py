@@ -1,4 +1,4 @@
-"""The budget of seconds on a simulated clock."""
+"""Time budget on a simulated clock."""
 
 import json
 from collections.abc import Callable
@@ -19,7 +19,7 @@ def _spent(
     planned: int,
     resume_at: int | None = None,
 ) -> tuple[float, int, list[int]]:
-    """Seconds and iterations until the end, and the totals that were decided."""
+    """Seconds and iterations until the end, and the decided totals."""
     automation, total, elapsed, iteration = TimeBudget(BUDGET, planned, 1000), planned, 0.0, 0
     totals = []
     while iteration < total:

@@ -1,4 +1,4 @@
-"""Situations that users of other trainers and upscalers met in public, each with two more of its kind."""
+"""Problems that users of other trainers and upscalers reported in public, each with two similar ones."""
 
 import os
 import shutil

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Runs a command that must be refused, and gives its message."""
+    """Runs a command that must be refused, and returns its message."""
 
     def run(*arguments: object) -> str:
         with pytest.raises(SystemExit) as caught:

@@ -1,4 +1,4 @@
-"""What a run says before it begins about automations that cannot do what is asked of them."""
+"""Notes before a run on automations that cannot act."""
 
 from collections.abc import Callable
 from pathlib import Path

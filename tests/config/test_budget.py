@@ -1,4 +1,4 @@
-"""Budgets: their spellings, and what they do to a configuration."""
+"""Budgets: their spellings, and their effect on a configuration."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What runs and sets are called follows what they are."""
+"""Names of runs and sets follow what they contain."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Configurations of the earlier trainers, as their users have them: they load, and what changed is said."""
+"""Users' configurations of earlier trainers load, and changes are reported."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Loading configurations as users have them, and what they are told when something is wrong."""
+"""Loading of users' configurations, and the messages when something is wrong."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -379,7 +379,7 @@ def test_a_value_that_does_not_fit_its_tag(tiny_config: Callable[..., Path], tex
 
 @pytest.mark.parametrize("section", ["~", "5", "[]", "text"])
 def test_old_keys_beside_sections_that_are_none(tiny_config: Callable[..., Path], section: str) -> None:
-    """A key that has moved finds its new section empty, or of another kind."""
+    """A key that has moved, while its new section is empty or of another kind."""
     old = {"training_automations": {"early_stopping": {"enabled": False, "metric": "psnr"}}}
     path = tiny_config(old | {"train.losses": None, "train.pixel_opt": {"type": "l1loss", "loss_weight": 1.0}})
     for key in ("val", "path", "logger", "train.losses"):

@@ -14,7 +14,7 @@ from paragonsr.curation.cluster import Crew
 
 
 class AtHome(Crew):
-    """Does the work at once, in this process."""
+    """Does the work immediately, in this process."""
 
     def __init__(self) -> None:
         self._client, self._scheduler = None, None

@@ -92,7 +92,7 @@ def test_a_worker_dies_and_no_row_is_lost(
 
 
 class _Client:
-    """A cluster that answers as it is told."""
+    """A cluster with predefined answers."""
 
     def __init__(self, answer: Exception) -> None:
         self.answer = answer
@@ -102,7 +102,7 @@ class _Client:
 
 
 def test_a_worker_without_this_package(tmp_path: Path, crew: Crew) -> None:
-    crew.require_sight(tmp_path / "whatever")  # that is no cluster
+    crew.require_sight(tmp_path / "whatever")  # this is not a cluster
     crew._client, crew._scheduler = _Client(ModuleNotFoundError("No module named 'paragonsr'")), "tcp://there"
     with pytest.raises(UserError, match="lacks this package: No module named") as caught:
         crew.require_sight(tmp_path)

@@ -1,4 +1,4 @@
-"""Complexity: what raises it, what must not, and its spread over real photographs."""
+"""Complexity: what raises it, what must not, and its distribution over real photographs."""
 
 import io
 from pathlib import Path
@@ -20,7 +20,7 @@ def complexity(image: Pixels) -> float:
 
 
 def textured(strength: float, height: int = 256, width: int = 256, seed: int = 0) -> Pixels:
-    """Coloured texture with the spectrum of a natural image: it falls with the frequency, and by the lens."""
+    """Coloured texture with the spectrum of a natural image, which falls with the frequency and through the lens."""
     random = np.random.default_rng(seed)
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width))
     lens = np.exp(-((frequency / 0.4) ** 2))
@@ -73,7 +73,7 @@ def test_more_of_it_is_more_complex() -> None:
 
 
 def test_colour_counts() -> None:
-    """Edges that grey does not show."""
+    """Edges that are invisible in grey."""
     patches = np.random.default_rng(0).random((20, 20)) < 0.5
     mask = patches.repeat(12, axis=0).repeat(12, axis=1)
     image = np.where(mask[..., None], (200, 80, 100), (60, 151, 102)).astype(np.uint8)
@@ -115,7 +115,7 @@ def tiles(shared: Path) -> list[Pixels]:
 
 
 def test_photographs_have_the_published_spread(tiles: list[Pixels]) -> None:
-    """Mean .38, median .37, 90th percentile .55 of a pool of tiles that had passed filters of blank and rough ones."""
+    """Mean .38, median .37, 90th percentile .55 of a pool of tiles without blank and rough ones."""
     scores = [score_image(tile) for tile in tiles]
     every = np.array([score["complexity"] for score in scores])
     assert np.median(every) == pytest.approx(0.37, abs=0.005)

@@ -17,7 +17,7 @@ from paragonsr.errors import UserError
 
 @pytest.fixture(scope="module")
 def state() -> dict[str, Tensor]:
-    """Random tensors as the published file has them, those of the map's head among them."""
+    """Random tensors named as in the published file, including those of the map's head."""
     torch.manual_seed(0)
     tensors = dict(ICNet().state_dict())
     for name, tensor in tensors.items():
@@ -103,7 +103,7 @@ def test_weights_of_something_else(tmp_path: Path) -> None:
     text = tmp_path / "text.pth"
     text.write_text("no weights")
     greeting = tmp_path / "greeting.pth"
-    greeting.write_text("hi\n")  # the reader of pickles takes it for instructions
+    greeting.write_text("hi\n")  # the pickle reader interprets it as instructions
     empty = tmp_path / "empty.safetensors"
     empty.write_bytes(b"")
     other = tmp_path / "other.pth"

@@ -37,7 +37,7 @@ Photos = Callable[..., Path]
 
 
 def _run(*arguments: object) -> str:
-    """The output of `paragonsr data ...`; what it raises is raised."""
+    """Output of `paragonsr data ...`; its exceptions are passed on."""
     result = CliRunner().invoke(data, [str(argument) for argument in arguments])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
@@ -74,14 +74,14 @@ def _prepared(folder: Path, write: Photos) -> Path:
 
 @pytest.fixture
 def config(tmp_path: Path, write: Photos, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A curation file in the working directory, nothing of it made yet."""
+    """A curation file in the working directory, with nothing made yet."""
     monkeypatch.chdir(tmp_path)
     return _prepared(tmp_path, write)
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, write: Photos) -> Path:
-    """The folder of a curation that was made; not to be changed."""
+    """Folder of a finished curation; must not be changed."""
     folder = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -330,7 +330,7 @@ def test_ctrl_c_ends_with_one_line(photos: Photos, tmp_path: Path) -> None:
         assert running.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    os.killpg(running.pid, signal.SIGINT)  # as a terminal does: to all its processes
+    os.killpg(running.pid, signal.SIGINT)  # like a terminal: to all its processes
     said = running.communicate(timeout=60)
     assert (running.returncode, *said) == (130, "", "interrupted; run the same command to continue\n")
     assert not list((tmp_path / "tiles").glob("*.tmp"))
@@ -361,10 +361,11 @@ def test_an_lr_image_is_of_one_hr_image_as_it_is_now(photos: Photos, tmp_path: P
         lower(source / "x2")
     assert lower(target) == (2, 0)
     Image.fromarray(255 - read_image(source / "photo_00.png")).save(source / "photo_00.png")
-    os.utime(source / "photo_00.png", (10**9, 10**9))  # a restored backup is older than what was made from the other
+    os.utime(source / "photo_00.png", (10**9, 10**9))  # a restored backup is older than the file made from the other
     assert lower(target) == (1, 0)
     hr = read_image(source / "photo_00.png")
     np.testing.assert_array_equal(read_image(target / "photo_00.png"), downscale(hr, 2))
     Image.fromarray(hr).save(source / "photo_00.jpg")
-    with pytest.raises(UserError, match=r"photo_00\.png: would have the same name as that of photo_00\.jpg"):
+    said = r"photo_00\.png: its LR image would have the same name as that of photo_00\.jpg"
+    with pytest.raises(UserError, match=said):
         lower(target)

@@ -1,4 +1,4 @@
-"""The report: its numbers are the table's, it opens offline, and a real browser has nothing to complain about."""
+"""The report: its numbers match the table, it opens offline, and a real browser reports no errors."""
 
 import shutil
 import subprocess
@@ -37,7 +37,7 @@ def _unheard(done: int, total: int) -> None:
 
 
 def _with_objects(image: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
-    """Discs of all sizes over it, as leaves and stones are spread in photographs."""
+    """Adds discs of all sizes, distributed like leaves and stones in photographs."""
     picture, random = Image.fromarray(image), np.random.default_rng(seed)
     draw = ImageDraw.Draw(picture)
     for _ in range(300):
@@ -48,7 +48,7 @@ def _with_objects(image: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
 
 
 class _Seen(HTMLParser):
-    """The visible text of a page, and what it links to."""
+    """Visible text of a page, and its links."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -71,9 +71,9 @@ class _Seen(HTMLParser):
 
 @pytest.fixture
 def page(photos: Callable[..., Path], tmp_path: Path, crew: Crew) -> str:
-    """The report of eight photographs, one of which is there twice, and two broken files."""
+    """The report of eight photographs, one of them duplicated, and two broken files."""
     source, tiles = photos(8, height=200, width=200), tmp_path / "tiles"
-    # Shading and noise alone are too plain to tell photographs apart.
+    # Shading and noise alone are not enough to distinguish photographs.
     for number in range(8):
         file = source / f"photo_{number:02d}.png"
         Image.fromarray(_with_objects(read_image(file), number)).save(file)

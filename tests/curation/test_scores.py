@@ -26,7 +26,7 @@ def rgb(grey: np.ndarray) -> Pixels:
 
 
 def photograph(seed: int, height: int = 192, width: int = 224) -> Pixels:
-    """An edge and texture with the spectrum of a natural image: it falls with the frequency, and by the lens."""
+    """An edge and texture with the spectrum of a natural image, which falls with the frequency and through the lens."""
     random = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width]
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width))
@@ -125,7 +125,7 @@ def test_white_noise_is_measured(sigma: float) -> None:
 def test_noise_is_told_from_edges_and_texture(sigma: float) -> None:
     image = photograph(3, 512, 512)
     assert score_image(image)["noise"] < 1
-    # A fifth of plain ground, without which noise is lost in texture.
+    # A fifth is plain background, without which noise is hidden by texture.
     image[:100] = 130
     noisy = image + np.random.default_rng(0).normal(0, sigma, (512, 512, 1))
     assert score_image(np.clip(np.round(noisy), 0, 255).astype(np.uint8))["noise"] == pytest.approx(sigma, rel=0.1)
@@ -151,7 +151,7 @@ def test_blockiness_falls_with_jpeg_quality_wherever_the_grid_begins(seed: int) 
 
 
 def test_lines_are_no_blocks() -> None:
-    """Neither a few strong edges on the grid nor a texture of half its period."""
+    """Neither a few strong edges on the grid nor a texture of half its period count."""
     pole = np.full((128, 128), 100.0)
     pole[:, 64:] = 200
     assert score_image(rgb(pole))["blockiness"] == 0
@@ -161,7 +161,7 @@ def test_lines_are_no_blocks() -> None:
 
 @pytest.mark.parametrize("sigma", [3, 40])
 def test_noise_is_no_blocks(sigma: float) -> None:
-    """Nor are differences that leave 8 bits: they must not wrap."""
+    """Differences beyond 8 bits must not wrap."""
     assert score_image(white(sigma, 512, 512))["blockiness"] < 1.5
     assert score_image(rgb(np.random.default_rng(0).choice([0.0, 255.0], (512, 512))))["blockiness"] < 1.5
 

@@ -1,4 +1,4 @@
-"""The table: one row for every tile, whatever happens to files and processes."""
+"""The table has one row per tile, whatever happens to files and processes."""
 
 import os
 import signal
@@ -42,7 +42,7 @@ def _scored(folder: Path, out: Path, crew: Crew, **options: Any) -> scoring.Scor
 
 
 def _content(out: Path, *columns: str) -> Rows:
-    """All rows by path, without what differs between two tables of the same content."""
+    """All rows by path, without the columns that differ between two tables of equal content."""
     with Table(out) as table:
         wanted = columns or [name for name in table.columns() if name != "revision"]
         return list(
@@ -207,7 +207,7 @@ if __name__ == "__main__":
 
 @pytest.fixture
 def scoring_process(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
-    """Starts `score` in a process of its own, which prints how many tiles are done."""
+    """Starts `score` in its own process, which prints the number of finished tiles."""
     (tmp_path / "score.py").write_text(SCORE)
     return lambda folder, out: subprocess.Popen(
         [sys.executable, str(tmp_path / "score.py"), str(folder), str(out)],
@@ -266,7 +266,7 @@ def test_an_item_that_kills_its_process(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 class _Lazy(Crew):
-    """Finishes the oldest task when a new one is looked for; counts what is under way."""
+    """Finishes the oldest task when a new one is requested; counts the tasks in progress."""
 
     def __init__(self, size: int) -> None:
         self._size, self.most, self._open = size, 0, 0

@@ -1,4 +1,4 @@
-"""Expressions, manifests and the folders that are made of them."""
+"""Expressions, manifests, and folders made from them."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def _row(number: int, complexity: float, blockiness: float = 0.0, **facts: Any) 
 
 @pytest.fixture
 def table(tmp_path: Path) -> Iterator[Table]:
-    """Twenty tiles of complexity 0, 0.05, ... 0.95 and blockiness 40, 38, ... 2, and one that is broken."""
+    """Twenty tiles of complexity 0, 0.05, ... 0.95 and blockiness 40, 38, ... 2, and a broken one."""
     with Table(tmp_path / "scores.sqlite", create=True) as table:
         table.require(["complexity", "blockiness"])
         table.put([_row(n, n / 20, 40 - 2 * n) for n in range(20)], ["complexity", "blockiness"])
@@ -118,8 +118,8 @@ def test_pct_drops_the_worst(table: Table, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("complexty >= 0.5", "did you mean 'complexity'"),
-        ("wonder > 1", "there are path, complexity"),
+        ("complexty >= 0.5", "Did you mean 'complexity'"),
+        ("wonder > 1", "Choose from path, complexity"),
         ("complexity >= ", "cannot be understood"),
         ("complexity = 0.5", "cannot be understood"),
         ("", "cannot be understood"),

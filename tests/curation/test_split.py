@@ -1,4 +1,4 @@
-"""Near-duplicates are found, and what belongs together stays on one side."""
+"""Near-duplicates are found and stay on one side of the split."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Photographs become tiles: every pixel where it belongs, whatever the file, and never twice."""
+"""Tiling: every pixel is at the right place, for every kind of file, and no work is repeated."""
 
 import json
 import os
@@ -99,7 +99,7 @@ def test_a_second_call_changes_nothing_and_mends_what_is_missing(photos: Photos,
 
 @pytest.mark.parametrize("years", [-1, 1])
 def test_a_photograph_is_replaced_by_one_of_any_date(photos: Photos, tmp_path: Path, crew: Crew, years: int) -> None:
-    """A backup keeps its old times, and a camera's clock may be ahead."""
+    """Backups preserve old times, and a camera's clock may be ahead."""
     source, target, options = photos(3), tmp_path / "tiles", TileOptions(side=32)
     tile(source, target, options, crew, _unheard)
     when = time.time() + years * 365 * 86400
@@ -167,7 +167,7 @@ def test_names_and_files_that_are_none(photos: Photos, tmp_path: Path, crew: Cre
     (source / ("x" * 240 + ".png")).write_bytes(content)
     Path(os.fsdecode(os.fsencode(source) + b"/caf\xe9.png")).write_bytes(content)
     (source / "nowhere.png").symlink_to("gone.png")
-    os.mkfifo(source / "pipe.png")  # reading it would not end
+    os.mkfifo(source / "pipe.png")  # reading it would block forever
     record = tile(source, target, TileOptions(side=64), crew, _unheard)
     assert (record.photographs, record.written) == (len(strange) + 1 + 3, 2 * (len(strange) + 1))
     assert record.unreadable == {

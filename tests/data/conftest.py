@@ -1,4 +1,4 @@
-"""Small image sets whose every pixel is known."""
+"""Small image sets with known pixels."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +30,7 @@ def images(tmp_path: Path) -> WriteImages:
 
 @pytest.fixture
 def cache(tmp_path: Path) -> Path:
-    """Where the sets of a test are packed."""
+    """Folder for the packed sets of a test."""
     return tmp_path / "cache"
 
 

@@ -1,4 +1,4 @@
-"""What kinds of file become which RGB samples."""
+"""Decoding of different kinds of files to RGB samples."""
 
 import io
 import os
@@ -26,7 +26,7 @@ DEEP[0, :6, 0] = 0, 128, 129, 32896, 65406, 65407  # below and above the halves 
 
 
 def _png16(path: Path, image: NDArray[np.uint16]) -> Path:
-    """Write 16 bits a sample, 1 to 4 channels; Pillow cannot."""
+    """Write 16 bits per sample, 1 to 4 channels, which Pillow cannot."""
     height, width, channels = image.shape
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in image)
     header = struct.pack(">IIBBBBB", width, height, 16, {1: 0, 2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
@@ -147,7 +147,7 @@ def test_every_ending_of_the_list_is_read(tmp_path: Path, ending: str) -> None:
 
 
 def _png_with(chunk: bytes) -> bytes:
-    """A PNG with one more chunk before its pixels."""
+    """A PNG with an additional chunk before its pixels."""
     out = io.BytesIO()
     Image.fromarray(RGB).save(out, "PNG")
     return out.getvalue()[:33] + chunk + out.getvalue()[33:]

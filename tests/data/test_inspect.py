@@ -1,4 +1,4 @@
-"""`paragonsr check` sees every pair and writes nothing."""
+"""`paragonsr check` opens every pair and writes nothing."""
 
 import os
 from collections.abc import Callable
@@ -18,10 +18,10 @@ Paired = Callable[..., PairedOptions]
 
 
 def _blank(height: int, width: int) -> np.ndarray:
-    """Shading that looks the same at every size: HR and LR of one picture."""
+    """Shading that is the same at every size: HR and LR of one picture."""
     y, x = np.mgrid[0:height, 0:width]
     plane = 255 * (y + 0.5) / height * 0.6 + 255 * (x + 0.5) / width * 0.4
-    noise = np.random.default_rng(0).normal(0, 4, (height, width))  # or a PNG of nothing is too short to be cut
+    noise = np.random.default_rng(0).normal(0, 4, (height, width))  # or the PNG would be too short to be cut
     return np.repeat(np.clip(plane + noise, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
 
 

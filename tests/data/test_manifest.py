@@ -1,4 +1,4 @@
-"""A manifest stands for a folder, and its scores weigh the samples."""
+"""A manifest replaces a folder, and its scores weight the samples."""
 
 from collections.abc import Callable
 from pathlib import Path

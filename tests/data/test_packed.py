@@ -1,4 +1,4 @@
-"""The packed store holds what the files hold, is reused while they stay, and never lies."""
+"""The packed store equals the files, is reused while they do not change, and is never wrong."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def _hr_images(count: int = 4) -> Images:
 
 
 def _packings(options: SingleOptions | PairedOptions, scale: int = 2) -> tuple[PackedDataset, int]:
-    """Open a store; how many images were packed for it."""
+    """Open a store, and count the images packed for it."""
     done: list[int] = []
     store = open_packed(options, scale, "train", lambda i, total: done.append(total))
     assert done in ([], [len(store)] * len(store))
@@ -117,7 +117,7 @@ def test_an_edited_set_is_packed_anew(images: WriteImages, single: Single) -> No
 
 
 def test_sets_that_differ_in_their_place_alone_are_told_apart(images: WriteImages, single: Single) -> None:
-    # Uncompressed files of one size, unpacked from archives that store no times.
+    # Uncompressed files of equal size, unpacked from archives without times.
     folders = [images(name, {"a.bmp": noise(seed, 8, 8)}) for seed, name in enumerate(("one", "other"))]
     for folder in folders:
         os.utime(folder / "a.bmp", ns=(10**18, 10**18))
@@ -133,7 +133,7 @@ def _flip_a_bit(folder: Path) -> None:
     content = bytearray((folder / "lr.bin").read_bytes())
     content[len(content) // 2] ^= 1
     (folder / "lr.bin").write_bytes(content)
-    # Clocks of file systems are coarse: make sure that the change is seen as later.
+    # File times are coarse: make sure that the change is later.
     later = (folder / "index.json").stat().st_mtime_ns + 10**9
     os.utime(folder / "lr.bin", ns=(later, later))
 
@@ -179,7 +179,7 @@ def test_a_copied_store_is_checked_once_and_kept(
     options = single(images("hr", _hr_images()))
     open_packed(options, 2, "train")
     written = time.time_ns()
-    for name, age in (("index.json", 10), ("lr.bin", 5)):  # seconds, for file times are coarse
+    for name, age in (("index.json", 10), ("lr.bin", 5)):  # in seconds, because file times are coarse
         os.utime(_folders(cache)[0] / name, ns=(written - age * 10**9,) * 2)
     checked: list[int] = []
     monkeypatch.setattr(PackedDataset, "damaged", lambda self: checked.append(1) or [])

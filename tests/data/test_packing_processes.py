@@ -1,4 +1,4 @@
-"""Real processes: one is killed while it packs, several want the same store."""
+"""Real processes: one is killed while packing, several need the same store."""
 
 import os
 import signal
@@ -42,7 +42,7 @@ def options(images: Callable[..., Path], single: Callable[..., SingleOptions]) -
 
 @pytest.fixture
 def pack(options: SingleOptions, cache: Path) -> Iterator[Pack]:
-    """Starts a process that packs; it says "begin", stops after so many images with "middle", ends with the hash."""
+    """Starts a process that packs; it prints "begin", "middle" after a number of images, and the hash at the end."""
     started: list[subprocess.Popen[str]] = []
 
     def start(pause_at: int) -> "subprocess.Popen[str]":

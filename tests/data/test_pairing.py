@@ -1,4 +1,4 @@
-"""Which files make a set, and what is said of those that do not."""
+"""Matching of files to a set, and messages about files that do not match."""
 
 import os
 from collections.abc import Callable
@@ -17,7 +17,7 @@ Tree = Callable[..., Path]
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Tree:
-    """Makes a folder of files without content: tree("hr", "a.png", "deep/b.jpg")."""
+    """Makes a folder of empty files: tree("hr", "a.png", "deep/b.jpg")."""
 
     def make(folder: str, *names: str) -> Path:
         (tmp_path / folder).mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""Reading ahead changes when batches are computed, and nothing else."""
+"""Prefetching changes only when batches are computed."""
 
 import threading
 import time
@@ -15,7 +15,7 @@ from paragonsr.data.sampling import Batch, Prefetcher
 
 @dataclass
 class Counting:
-    """Stands for a sampler: a batch holds its sample numbers; remembers what was asked for, waits while closed."""
+    """Fake sampler: a batch holds its sample numbers; it records requests, and waits while closed."""
 
     asked: list[tuple[int, int]] = field(default_factory=list)
     opened: threading.Event = field(default_factory=threading.Event)
@@ -121,7 +121,7 @@ def test_close_ends_the_threads_and_drops_what_was_queued() -> None:
     prefetcher.batch(0, 4)
     _settled(sampler)
     sampler.opened.clear()
-    prefetcher.batch(40, 4)  # ready; from now on batches 40 samples apart are foreseen, none of which can be computed
+    prefetcher.batch(40, 4)  # ready; from now on batches 40 samples apart are predicted, none of which can be computed
     before = _settled(sampler)
     threading.Timer(0.2, sampler.opened.set).start()
     prefetcher.close()

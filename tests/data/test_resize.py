@@ -1,4 +1,4 @@
-"""MATLAB's imresize, against MATLAB's own files and against a slow transcription of its definition."""
+"""MATLAB's imresize, compared with MATLAB's own files and with a slow transcription of its definition."""
 
 from fractions import Fraction
 from math import ceil, floor
@@ -43,7 +43,7 @@ def _mirrored(line: int, length: int) -> int:
 
 
 def _exact_pass(lines: list[list[int]], new_length: int) -> list[list[int]]:
-    """One pass over the first axis in rational numbers: no rounding but the one to uint8, half up."""
+    """One pass over the first axis in rational numbers, rounded only to uint8, half up."""
     length = len(lines)
     if length == new_length:
         return lines
@@ -83,7 +83,7 @@ SIDES = st.integers(1, 12)
 )
 @settings(max_examples=60, deadline=None)
 def test_any_size_follows_the_definition(image: Image, size: tuple[int, int]) -> None:
-    # Sums of float64 products lie up to 1e-12 off the exact value: only an exact half may then round to either side.
+    # Sums of float64 products differ by up to 1e-12 from the exact value, so only an exact half may round either way.
     result = resize(image, size).astype(int)
     difference = np.abs(result - _exact(image, size).astype(int))
     assert difference.max() <= 1

@@ -32,7 +32,7 @@ def _coordinates(height: int, width: int, image: int) -> NDArray[np.uint8]:
 
 @pytest.fixture(scope="module", params=[2, 3])
 def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> PackedDataset:
-    """Pairs whose HR image is the LR image with every pixel repeated: places can be compared exactly."""
+    """Pairs whose HR image is the LR image with every pixel repeated, so that positions can be compared exactly."""
     folder, scale = tmp_path_factory.mktemp("coordinates"), request.param
     for i, (height, width) in enumerate(SIZES):
         lr = _coordinates(height, width, i)
@@ -95,7 +95,7 @@ def test_hr_and_lr_patches_lie_at_the_same_place(
     np.testing.assert_array_equal(batch.hr, batch.lq.repeat(s, 1).repeat(s, 2))
     assert (batch.lq[..., 2] == np.array(batch.images)[:, None, None]).all()
     assert batch.names == tuple(f"{i}.png" for i in batch.images)
-    # Rows and columns of a patch are consecutive, whichever way it is turned.
+    # Rows and columns of a patch are consecutive in every orientation.
     for axis in (0, 1):
         values = batch.lq[..., axis].reshape(6, -1).astype(int)
         assert (values.max(axis=1) - values.min(axis=1) == patch - 1).all()
@@ -113,7 +113,7 @@ def test_epochs_have_orders_of_their_own(store: PackedDataset) -> None:
     count = len(store)
     shown = _sampler(store).batch(0, 600 * count).images
     orders = Counter(shown[i : i + count] for i in range(0, len(shown), count))
-    # 600 draws from the 120 orders of five images: five each, and hardly any missing.
+    # 600 draws from the 120 orders of five images: five each on average, and hardly any missing.
     assert len(orders) >= 112
     assert max(orders.values()) <= 15
 
@@ -135,7 +135,7 @@ def test_patches_without_augmentation_are_as_stored_and_reach_every_place_equall
 
 
 def _symmetry(patch: NDArray[np.uint8]) -> tuple[bool, bool, bool]:
-    """Which flips and turn a patch of coordinates has been through: hflip, vflip, turn."""
+    """Augmentation of a patch of coordinates: hflip, vflip, turn."""
     down, right = (
         (np.sign(patch[-1, 0, :2].astype(int) - patch[0, 0, :2])),
         np.sign(patch[0, -1, :2].astype(int) - patch[0, 0, :2]),
@@ -217,7 +217,7 @@ def test_hashes_are_splitmix64_at_a_keyed_position(seed: int, stream: int, count
 
 
 def test_golden_samples(store: PackedDataset) -> None:
-    """Never change: every recorded run's sample order rests on them."""
+    """Must never change: the sample order of every recorded run depends on them."""
     assert hashes(1024, 0, np.arange(3, dtype=np.uint64)).tolist() == GOLDEN_HASHES
     batch = _sampler(store, 1024).batch(10**9, 6)
     found = [(image, *corner, *_symmetry(patch)) for image, patch, corner in _corners(batch)]
@@ -254,7 +254,7 @@ def test_a_patch_may_be_as_large_as_the_smallest_image(store: PackedDataset) -> 
 
 
 def test_cutting_costs_far_less_than_training(store: PackedDataset) -> None:
-    # About 0.05 ms a patch; decoding the image anew would take 10 ms.
+    # About 0.05 ms per patch; decoding the image again would take 10 ms.
     sampler = _sampler(store, lq_size=8)
     seconds = []
     for i in range(10):

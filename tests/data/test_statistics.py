@@ -1,4 +1,4 @@
-"""Statistics of image sets: which way they go, how far they can be trusted, and that odd sets have them too."""
+"""Statistics of image sets: direction, reliability, and unusual sets."""
 
 import itertools
 from collections.abc import Callable
@@ -33,7 +33,7 @@ def flat(rng: np.random.Generator, side: int = 65) -> Pixels:
 
 
 def edgy(rng: np.random.Generator, side: int = 65) -> Pixels:
-    """Straight bars of two greys, nine pixels wide, in any direction, their edges as soft as a lens makes them."""
+    """Straight bars of two greys, nine pixels wide, in any direction, with edges as soft as through a lens."""
     y, x = np.mgrid[:side, :side]
     angle = rng.uniform(0, np.pi)
     return grey(0.5 + 0.25 * np.tanh(3 * np.sin((x * np.cos(angle) + y * np.sin(angle)) * 0.35 + rng.uniform(0, 6))))
@@ -70,7 +70,7 @@ def packed(images: Callable[..., Path], single: Callable[..., SingleOptions]) ->
 
 @pytest.fixture
 def kinds(packed: Callable[..., PackedDataset]) -> dict[str, dict[str, float]]:
-    """Statistics of a set of each kind."""
+    """Statistics of one set of each kind."""
     return {name: statistics(packed([draw(np.random.default_rng(i)) for i in range(6)])) for name, draw in SETS.items()}
 
 
@@ -102,7 +102,7 @@ def test_the_formulas_on_images_whose_figures_are_known() -> None:
         edges = slope / 255 / (slope / 255 + 0.01)
         expected = {"texture_variance": 0, "edge_density": edges, "color_variation": 0, "complexity": edges / 3}
         assert patch_statistics(grey(plane)) == pytest.approx(expected, abs=1e-3)
-    # Of the slopes on a chequerboard of 2 x 2 pixels a quarter is +-0.5 across, a quarter down, the rest 0.
+    # On a chequerboard of 2 x 2 pixels, a quarter of the slopes is +-0.5 across, a quarter down, the rest 0.
     chequers = np.kron(np.indices((9, 9)).sum(axis=0) % 2, np.ones((2, 2)))[:17, :17]
     texture = 0.25 / 0.26
     expected = {"texture_variance": texture, "edge_density": 0, "color_variation": 0, "complexity": texture / 3}
@@ -146,7 +146,7 @@ def test_two_halves_of_a_set_agree_within_5_percent(
     monkeypatch.setattr(module, "PATCHES", 256)
 
     def mixed(rng: np.random.Generator) -> Pixels:
-        """A patchwork, as photographs are."""
+        """A patchwork, like photographs."""
         draws = list(SETS.values())
         return np.block([[[draws[rng.integers(4)](rng, 32)] for _ in range(3)] for _ in range(3)])
 
@@ -156,7 +156,7 @@ def test_two_halves_of_a_set_agree_within_5_percent(
 
 
 class Decoded:
-    """As much of a store as statistics look at, without packing it."""
+    """The part of a store that statistics use, without packing."""
 
     weights = None
 

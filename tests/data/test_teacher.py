@@ -1,4 +1,4 @@
-"""A teacher's images are made once, continue where they were interrupted, and are mixed into the patches."""
+"""A teacher's images are computed once, resumed after an interruption, and mixed into the patches."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""One of each thing that can be added from outside the package: what a user's own module looks like."""
+"""One of each kind of plugin, as in a user's own module."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,7 +38,7 @@ class FourthPowerLoss(Loss):
 
 
 class CriticLossOptions(LossOptions):
-    """A small discriminator that learns beside the network (least squares, Mao et al. 1611.04076)."""
+    """A small discriminator that learns along with the network (least squares, Mao et al. 1611.04076)."""
 
     type: Literal["criticloss"] = "criticloss"
     target = "strangers:CriticLoss"
@@ -171,7 +171,7 @@ def build_sign(options: SignOptions, parameters: Any) -> Sign:
 
 
 class SawOptions(SchedulerOptions):
-    """From the full rate down to half of it, again and again."""
+    """From the full rate down to half of it, repeatedly."""
 
     type: Literal["Saw"] = "Saw"
     target = "strangers:build_saw"

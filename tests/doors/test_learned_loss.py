@@ -1,4 +1,4 @@
-"""A loss with a network of its own: whatever happens to the run, that network is what it would have been."""
+"""A loss with its own network: whatever happens to the run, that network is the same."""
 
 import os
 import subprocess

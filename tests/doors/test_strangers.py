@@ -1,4 +1,4 @@
-"""Everything that can be added is added from outside the package, in one file, and trained and resumed with."""
+"""All kinds of plugins in one file outside the package, with training and resume."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -44,7 +44,7 @@ def _state(result: TrainResult) -> tuple[dict[str, torch.Tensor], dict[str, Any]
 
 
 def assert_same_runs(one: TrainResult, other: TrainResult) -> None:
-    """Everything but clock and memory is equal to the bit."""
+    """Everything but clock and memory is equal bit for bit."""
     (tensors, rest), (others, other_rest) = _state(one), _state(other)
     assert tensors.keys() == others.keys()
     for name, tensor in tensors.items():
@@ -62,7 +62,7 @@ def assert_same_runs(one: TrainResult, other: TrainResult) -> None:
 
 @pytest.mark.parametrize("what", EACH)
 def test_a_stranger_is_trained_and_resumed_bit_for_bit(what: str, tiny_config: Configure) -> None:
-    # Everything is due at iteration 10 anyway: a run that ends there has done nothing that a longer one has not.
+    # Everything is due at iteration 10 anyway, so a run that ends there does nothing that a longer one does not.
     every = {"train.observe_every": 5, "val.val_freq": 5, "logger.save_checkpoint_freq": 10}
     changes = {"plugins": [STRANGERS], "train.total_iter": 20} | every | EACH[what]
     whole = _train(tiny_config(changes, name="whole"))

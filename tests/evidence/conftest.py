@@ -1,4 +1,4 @@
-"""Comparisons whose runs are trained in the process of the test: starting one takes longer than such a run."""
+"""Comparisons whose runs train in the test's process, because starting a process takes longer than such a run."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from paragonsr.cli import main
 
 @pytest.fixture
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`paragonsr compare` trains here. What needs processes is tested with them in test_process.py."""
+    """`paragonsr compare` trains in this process; real processes are tested in test_process.py."""
 
     def trained(command: Sequence[str], log: Path, tell: Callable[[str], None]) -> int:
         log.touch()

@@ -1,4 +1,4 @@
-"""The arms of a comparison: names, differences, what is refused."""
+"""The arms of a comparison: names, differences, refusals."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -128,7 +128,7 @@ def test_networks_begin_with_equal_weights_where_they_agree(
     if differ == "new":
         assert differing == set()
         assert len(states[0]) < len(states[1])
-    else:  # an option that only changes the start is not undone
+    else:  # an option that only changes the initialisation keeps its effect
         assert differing
         assert all("ls1" in name or "ls2" in name for name in differing)
 

@@ -1,4 +1,4 @@
-"""The pages of a run and of a comparison: what they hold, whatever became of the run; and in a real browser."""
+"""The pages of a run and of a comparison: their content in every state of the run, and in a real browser."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ PLATEAU = {
 
 
 class _Text(HTMLParser):
-    """The visible text of a page, and what it links to."""
+    """Visible text of a page, and its links."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ def _text(html: str) -> str:
 
 @pytest.fixture
 def ended(tiny_config: Configure, photographs: Callable[..., Path]) -> TrainResult:
-    """A run with two decisions, and validation images that hold a tile."""
+    """A run with two decisions, and validation images as large as a tile."""
     photographs("large", 1, height=200, width=208)
     path = tiny_config(PLATEAU)
     return train(load_config(path, [f"datasets.val.dataroot_gt={path.parent / 'large'}"]).config)
@@ -92,7 +92,7 @@ def test_the_report_of_a_crashed_run(tiny_config: Configure, monkeypatch: pytest
     folder = path.parent / "experiments" / "tiny"
     text = _text(report_page(Run(folder)))
     assert "The run crashed: RuntimeError: the machine is on fire" in text
-    # Killed while it wrote: half a line and half a row at the ends of the files.
+    # Killed while writing: half a line and half a row at the ends of the files.
     with (folder / "journal.jsonl").open("a") as journal:
         journal.write('{"iteration": 8, "auto')
     with (folder / "observations.bin").open("ab") as steps:

@@ -1,4 +1,4 @@
-"""Budgets of seconds in a comparison: measured once for equal steps, said once, kept."""
+"""Time budgets in a comparison: measured once for equal steps, reported once, stored."""
 
 import json
 from collections.abc import Callable
@@ -18,7 +18,7 @@ Make = Callable[..., list[Arm]]
 
 @pytest.fixture
 def timed(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
-    """The configurations whose step was measured. It takes 10 ms a sample, sometimes more."""
+    """The configurations whose step was measured. A step takes 10 ms per sample, sometimes more."""
     found: list[Config] = []
 
     def estimate(config: Config) -> Estimate:

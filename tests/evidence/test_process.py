@@ -1,4 +1,4 @@
-"""Runs in processes of their own: what becomes of them when they, or the comparison, are stopped."""
+"""Runs in their own processes: what happens when they, or the comparison, are stopped."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""What is made of the runs' records: values, curves, tables, the page; from records that are written here."""
+"""Results from runs' records (values, curves, tables, the page), with records written here."""
 
 import json
 import math
@@ -31,7 +31,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 def write_run(planned: PlannedRun, psnr: Sequence[float], seconds: float = 0.5, data: str = "abc") -> Run:
-    """The record of a run that ended and was validated every 10 iterations."""
+    """The record of a finished run that was validated every 10 iterations."""
     run, total = planned.run, EVERY * len(psnr)
     run.folder.mkdir(parents=True)
     recorder = MetricsRecord(run.folder, ["iteration", "seconds", "batch_size", "peak_memory", "lr"])
@@ -138,14 +138,14 @@ def test_different_validation_sets_are_held_to_each_other_where_they_were_allowe
 def test_what_is_left_takes_as_long_as_what_was_done(two: tuple[list[Arm], list[PlannedRun]]) -> None:
     _, todo = two
     first, second = todo[:2]
-    # Nothing is known of the second arm yet: as long for each iteration as the first. Two and three runs are left.
+    # The second arm has no finished run yet: the time per iteration is that of the first. Two and three runs are left.
     assert remaining(todo, {first.name: 10.0}) == 5 * 10
     assert remaining(todo, {first.name: 10.0, second.name: 40.0}) == 2 * 10 + 2 * 40
 
 
 @pytest.fixture
 def eight(tiny_config: Configure, tmp_path: Path) -> str:
-    """The page of ten arms with names as users give them, two of three seeds so far."""
+    """The page of ten arms with realistic names, with two of three seeds so far."""
     more = [f"arm {i} <of> a name that is rather long: train.optim_g.lr={i}e-5" for i in range(1, 10)]
     arms = make_arms([tiny_config()], more=more)
     todo = list(planned_runs(arms, range(3), tmp_path / "out"))
@@ -167,7 +167,7 @@ def test_the_page_of_many_arms(eight: str) -> None:
 @pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium")
 def test_the_page_of_many_arms_in_a_browser(eight: str, tmp_path: Path) -> None:
-    """On a telephone: nothing is wider than the window, all is drawn, a click hides an arm, and nothing complains."""
+    """On a phone, nothing is wider than the window, everything is drawn, a click hides an arm; no errors."""
     assert CHROMIUM is not None
     click = """
     <script>addEventListener("load", () => setTimeout(() => {

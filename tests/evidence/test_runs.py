@@ -1,4 +1,4 @@
-"""The table of runs, and what it says of those that did not end by themselves."""
+"""The table of runs, including runs that did not end regularly."""
 
 import json
 import os
@@ -19,7 +19,7 @@ Configure = Callable[..., Path]
 
 @pytest.fixture
 def root(tiny_config: Configure) -> Path:
-    """Folder with a run that ended, and with one of a process that is gone."""
+    """Folder with a finished run, and with one whose process is gone."""
     outcome = train(load_config(tiny_config()).config)
     gone = outcome.folder.with_name("gone")
     shutil.copytree(outcome.folder, gone)

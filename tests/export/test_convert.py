@@ -1,4 +1,4 @@
-"""Conversion to safetensors that say what they are, and the description for OpenModelDB."""
+"""Conversion to safetensors that describe their network, and the description for OpenModelDB."""
 
 import hashlib
 import json
@@ -37,7 +37,7 @@ def test_published_weights_say_afterwards_what_they_are(tmp_path: Path, wrapper:
     options = RealtimeOptions.published(num_feat=16)
     network = options.build(scale=4).eval()
     state = network.state_dict()
-    # BasicSR keeps the trained weights beside their average; the average is what counts.
+    # BasicSR stores the trained weights and their average; the average is used.
     others = {"params": {k: torch.zeros_like(v) for k, v in state.items()}} if wrapper == "params_ema" else {}
     torch.save(others | {wrapper: state} if wrapper else state, tmp_path / "4x_Realtime.pth")
     assert command(tmp_path / "4x_Realtime.pth", tmp_path) == 0
@@ -92,7 +92,7 @@ def test_a_malicious_pickle_is_refused(tmp_path: Path, capsys: pytest.CaptureFix
         assert command(tmp_path / name, tmp_path / "out.safetensors") == 2
         assert "more than tensors" in capsys.readouterr().err
     assert sorted(file.name for file in tmp_path.iterdir()) == ["plain.pth", "zip.pth"]
-    # The files do what they are feared to, where nobody looks.
+    # Loaded without protection, the files do run code.
     pickle.loads((tmp_path / "plain.pth").read_bytes())
     assert (tmp_path / "ran").is_dir()
 

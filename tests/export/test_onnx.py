@@ -1,4 +1,4 @@
-"""ONNX files: what PyTorch computes, at every size, or nothing."""
+"""ONNX files compute the same as PyTorch at every size, or are not written."""
 
 import json
 from pathlib import Path
@@ -36,7 +36,7 @@ KINDS: dict[str, tuple[Any, int]] = {
 
 
 def source(options: Any, scale: int = 2) -> Source:
-    """A network whose every branch counts: the factors that begin at or near zero are as large as trained ones."""
+    """A network in which every branch affects the output: factors that start near zero are as large as trained ones."""
     network: nn.Module = options.build(scale=scale).eval()
     with torch.no_grad():
         for name, parameter in network.named_parameters():
@@ -94,7 +94,7 @@ def test_R6_photo_keeps_its_attention(tmp_path: Path) -> None:  # noqa: N802 - t
     found = run(done.path, image)
     np.testing.assert_allclose(found, expected, atol=1e-5)
     assert np.abs(found - without).max() > 1e-3
-    # Had the attention been lost, the gate would have said so.
+    # If the attention had been lost, the parity check would have failed.
     lost = onnx.load(export_onnx(Source(bare, given.metadata, given.path), tmp_path / "without.onnx").path)
     with pytest.raises(ParityError, match="differs from the network"):
         check_parity(lost, given.network, 2, "fp32")
@@ -156,7 +156,7 @@ def test_a_graph_for_one_size_only_is_refused(tmp_path: Path) -> None:
 
 
 def test_tiles_of_an_exported_graph_are_the_whole_image(tmp_path: Path) -> None:
-    """Tiles go by the receptive field and the windows of the network, which stand in the file's metadata."""
+    """Tiling uses the receptive field and windows of the network, which are in the file's metadata."""
     done = export_onnx(source(NanoOptions(num_feat=4, use_attention=True, attention_window=12)), tmp_path)
     upscaler = paragonsr.load(done.path, device="cpu")
     image = np.random.default_rng(0).random((70, 61, 3), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""The benchmark table against the protocol's published values, and the command that prints it."""
+"""The benchmark table compared with published values, and the command that prints it."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Whole folders: what is done, what is skipped, what is told."""
+"""Whole folders: what is processed, skipped and reported."""
 
 import os
 import signal
@@ -98,7 +98,7 @@ def test_alpha_is_enlarged_smoothly_and_colours_are_not_touched_by_it(tmp_path: 
 
 def test_alpha_is_what_matlab_makes_of_it(upscaler: Upscaler) -> None:
     image = np.random.default_rng(0).integers(90, 160, (40, 30, 4), dtype=np.uint8)
-    expected = resize.upscale(image, 2)[4:-4, 4:-4, 3].astype(int)  # at the border it mirrors, the network's base not
+    expected = resize.upscale(image, 2)[4:-4, 4:-4, 3].astype(int)  # it mirrors at the border, unlike the network
     found = upscaler.upscale(image)[4:-4, 4:-4, 3]
     assert np.abs(found - expected).max() <= 1, "it rounds to whole levels after the rows, too"
     assert (found == expected).mean() > 0.6
@@ -151,7 +151,7 @@ def test_small_images_of_one_size_are_computed_together_and_none_is_mixed_up(
         np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / name)), _twice(image))
     network = upscaler.network
     assert isinstance(network, Upscale)
-    # Of the 64 next ones half are alike; then all that are left of the 64 that follow; then the rest.
+    # Half of the next 64 have equal sizes; then the remaining ones of the following 64; then the rest.
     assert [shape[0] for shape in network.shapes] == [32, 48, 18, 2]
 
 

@@ -1,4 +1,4 @@
-"""An image of 100 megapixels by a real network in less memory than its SR image has bytes. Takes one or two minutes."""
+"""A real network upscales 100 megapixels in less memory than the size of the SR image. Takes one or two minutes."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""paragonsr.load: what comes back, and what it does with images."""
+"""paragonsr.load: its result, and upscaling of images with it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -49,7 +49,7 @@ def test_tiles_of_a_network_with_window_attention_are_the_whole_image() -> None:
     whole = upscaler.upscale(image, tile=0)
     for tile in (16, 21, 40):
         np.testing.assert_allclose(upscaler.upscale(image, tile=tile), whole, rtol=0, atol=1e-5)
-    network.grid = 1  # without it they are not
+    network.grid = 1  # without the grid they are not equal
     assert np.abs(upscaler.upscale(image, tile=21) - whole).max() > 1e-3
 
 

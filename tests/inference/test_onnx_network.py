@@ -1,4 +1,4 @@
-"""ONNX files as networks: any size, one size only, half precision, and what is none."""
+"""ONNX files as networks: any size, one size only, half precision, and files that are not networks."""
 
 from pathlib import Path
 

@@ -59,7 +59,7 @@ def _orientation(path: Path) -> np.ndarray:
     pixels = np.full((8, 16, 3), 40, np.uint8)
     pixels[:, 8:] = 200
     exif = Image.Exif()
-    exif[0x0112] = 6  # stored lying on its left side: to be turned clockwise
+    exif[0x0112] = 6  # stored rotated: must be turned clockwise
     Image.fromarray(pixels).save(path, exif=exif)
     return np.rot90(pixels, -1)
 

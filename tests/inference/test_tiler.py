@@ -1,4 +1,4 @@
-"""The tiler against the untiled result, on networks whose receptive field is known."""
+"""The tiler compared with the untiled result, on networks with a known receptive field."""
 
 import pytest
 import torch
@@ -39,7 +39,7 @@ def test_tiled_equals_untiled_when_the_overlap_covers_the_receptive_field(
 
 
 class _Windows(nn.Module):
-    """Each pixel and the mean of its window: what attention in windows depends on."""
+    """Each pixel plus the mean of its window, the same dependencies as window attention."""
 
     def __init__(self, window: int) -> None:
         super().__init__()

@@ -25,7 +25,7 @@ def test_figures_of_a_network_that_can_be_counted_by_hand() -> None:
 
 
 def test_the_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table, "SIDE", 8)  # what xl costs at its full size takes seconds
+    monkeypatch.setattr(table, "SIDE", 8)  # counting xl at full size takes seconds
     for arguments in (["archs", "--json"], ["archs"]):
         with pytest.raises(SystemExit) as ended:
             main(arguments)

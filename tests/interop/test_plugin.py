@@ -1,4 +1,4 @@
-"""Our weights through spandrel's own loader, as programs that use it load them."""
+"""Our weights loaded with spandrel's loader, as other programs do."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,7 +28,7 @@ OURS: dict[str, tuple[Any, int]] = {
 
 @pytest.fixture
 def spandrel() -> Any:
-    """spandrel with the plug-in; twice installed, which is as good as once."""
+    """spandrel with the plugin, installed twice, which must have no effect."""
     package = import_spandrel()
     install()
     install()

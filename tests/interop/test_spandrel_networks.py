@@ -79,7 +79,7 @@ def test_trained_validated_used(name: str, tiny_config: Callable[..., Path]) -> 
     upscaler = paragonsr.load(outcome.weights, device="cpu")
     image = (torch.rand(13, 18, 3) * 255).to(torch.uint8).numpy()
     assert upscaler.upscale(image).shape == (26, 36, 3)
-    # Interrupted and resumed: the same weights as those of a run in one go.
+    # Interrupted and resumed: the same weights as from an uninterrupted run.
     longer = train(load_config(path, [*overrides, "train.total_iter=6"]).config)
     once = train(load_config(path, [*overrides, "train.total_iter=6", "name=once"]).config)
     a, b = (load_network(o.folder / "models" / "net_g_ema_6.safetensors") for o in (longer, once))
@@ -98,7 +98,7 @@ def test_a_checkpoint_of_its_own_project_is_recognised(
     image = torch.rand(1, 3, 17, 22)
     with torch.no_grad():
         torch.testing.assert_close(loaded(image), network(image), rtol=0, atol=0)
-    # And as the start of a training.
+    # Also as pretrained weights of a training.
     fresh = tiny(name)
     assert load_into(fresh, fresh.options, 2, tmp_path / "net_g.pth") == []  # type: ignore[arg-type]
 

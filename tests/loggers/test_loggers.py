@@ -1,4 +1,4 @@
-"""The loggers with the real packages, offline: what a run writes, and that a resumed run continues it."""
+"""The loggers with the real packages, offline: what a run writes, and that a resumed run continues."""
 
 import os
 import sqlite3
@@ -116,7 +116,7 @@ def test_wandb_offline(tiny_config: Configure, monkeypatch: pytest.MonkeyPatch) 
 def test_trackio(tiny_config: Configure, tmp_path: Path) -> None:
     pytest.importorskip("trackio")
     path = tiny_config({"logger.loggers": [{"type": "trackio", "project": "p"}], "logger.use_tb_logger": False})
-    # The package reads where its files are when it is imported: a process of its own for each session.
+    # The package reads the location of its files at import, so each session needs its own process.
     for more in (["train.total_iter=6"], []):
         command = [sys.executable, "-m", "paragonsr", "train", str(path), *more]
         environment = os.environ | {"TRACKIO_DIR": str(tmp_path / "trackio")}

@@ -1,4 +1,4 @@
-"""Every loss against a formula of its own in float64, and its gradient against differences."""
+"""Every loss compared with an independent formula in float64, and its gradient with finite differences."""
 
 import math
 from typing import Any

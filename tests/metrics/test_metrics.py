@@ -124,7 +124,7 @@ def test_images_that_are_too_small() -> None:
 def test_rounding_is_half_to_even_and_clamped() -> None:
     levels = torch.tensor([-1.0, 0.5, 1.5, 2.5, 254.5, 300.0])
     image = to_uint8((levels / 255).double().expand(3, 1, 6))
-    exact = (levels / 255).float() * 255  # what float32 makes of the halves
+    exact = (levels / 255).float() * 255  # the halves in float32
     assert image.shape == (1, 6, 3)
     assert image[0, :, 0].tolist() == exact.round().clamp(0, 255).tolist()
     assert image[0, 1, 0] == 0
@@ -161,7 +161,7 @@ def _set5(shared: Path) -> list[np.ndarray]:
 
 
 def _resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """imresize on floating samples, nothing rounded on the way."""
+    """imresize on floating-point samples, without rounding in between."""
     for new_length in (height, width):
         indices, weights = taps(len(image), new_length)
         image = np.einsum("nt...,nt->n...", image[indices], weights).swapaxes(0, 1)
@@ -196,7 +196,7 @@ def test_self_test_figures_of_bicubic_on_set5(shared: Path, scale: int, y: float
         )
     means = np.mean(values, axis=0)
     assert means[0] == pytest.approx(y, abs=0.005)
-    # The papers' scripts differ in where they round: 0.006 dB between them.
+    # The papers' scripts round at different points, which makes up to 0.006 dB.
     assert means[1] == pytest.approx(rounded_y, abs=0.006)
     assert means[2] == pytest.approx(rgb, abs=0.025)
 

@@ -1,4 +1,4 @@
-"""The models that come with the package: they are what their cards say, and every command takes their names."""
+"""The bundled models match their cards, and every command accepts their names."""
 
 import json
 from collections.abc import Callable
@@ -24,7 +24,7 @@ from paragonsr.training.run import train
 Configure = Callable[..., Path]
 NAMES = models.names()
 MOST_BYTES = 2_000_000
-"""Of all models together."""
+"""Maximum size of all models together."""
 
 
 def _run(*arguments: str | Path) -> str:

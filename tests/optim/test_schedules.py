@@ -1,4 +1,4 @@
-"""Each schedule against torch's scheduler of that name, and the warm-up."""
+"""Each schedule compared with torch's scheduler of the same name, and the warm-up."""
 
 from collections.abc import Callable
 

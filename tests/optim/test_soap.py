@@ -1,4 +1,4 @@
-"""SOAP against the paper's algorithm written out plainly, one parameter at a time, in float64."""
+"""SOAP compared with the paper's algorithm in plain form, one parameter at a time, in float64."""
 
 from collections.abc import Callable, Sequence
 
@@ -36,7 +36,7 @@ def _train(optimiser: torch.optim.Optimizer, parameters: list[nn.Parameter], ste
 
 
 class PlainSOAP:
-    """Algorithm 3 of the paper for one parameter, with its QR, and bases for the sides that are not too long."""
+    """Algorithm 3 of the paper for one parameter, with its QR, and bases for sides that are not too long."""
 
     def __init__(self, weight: Tensor, decay: float) -> None:
         self.weight, self.decay, self.step = weight.double(), decay, 0
@@ -77,7 +77,7 @@ class PlainSOAP:
 
 @pytest.mark.parametrize("decay", [0.0, 0.1])
 def test_it_is_the_papers_algorithm(decay: float) -> None:
-    """On sides whose covariance has full rank at once: the null space of a covariance has no basis of its own."""
+    """On sides whose covariance has full rank from the start, because the null space has no unique basis."""
     shapes = [(8, 8), (8, 2, 2, 2), (8, 8), (8, 3, 3, 3), (16, 4), (8, 1, 3, 3), (8,), (1, 8, 1, 1)]
     parameters = _parameters(shapes)
     plain = [PlainSOAP(p.detach().clone(), decay) for p in parameters]
@@ -205,7 +205,7 @@ def test_a_covariance_of_nothing_keeps_the_basis() -> None:
 
 @pytest.mark.parametrize("name", ["SOAP", "Muon"])
 def test_nothing_of_the_state_is_left_on_the_cpu_when_it_is_loaded(name: str) -> None:
-    """torch loads a tensor called "step" onto the CPU, whatever device the parameters are on."""
+    """torch loads a tensor named "step" onto the CPU, regardless of the device of the parameters."""
     kind = OptimiserOptions.choose(name)
     assert kind is not None
     parameter = torch.nn.Parameter(torch.ones(4, 4, 3, 3))

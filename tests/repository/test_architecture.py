@@ -10,7 +10,7 @@ import pytest
 SOURCE = Path(__file__).parents[2] / "src" / "paragonsr"
 
 GROUND = ("archs", "losses", "metrics", "optim", "degradation")
-"""Packages that know nothing of each other."""
+"""Packages that do not import each other."""
 BELOW_TRAINING = set(GROUND) | {"models", "data", "automation", "loggers", "inference", "config"}
 MAY_USE = {
     **{package: set[str]() for package in GROUND},
@@ -30,7 +30,7 @@ MAY_USE = {
     "cli": BELOW_TRAINING | {"training", "evidence", "export", "serve", "curation"},
 }
 TRAINING = ("control", "engine", "reporting", "checkpoint", "loop", "assembly", "run")
-"""The parts of paragonsr.training from the ground up; modules that are not named here stand above `checkpoint`."""
+"""The parts of paragonsr.training from bottom to top; modules not listed here are above `checkpoint`."""
 
 
 def _imported_packages(file: Path) -> set[str]:

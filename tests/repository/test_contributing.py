@@ -17,7 +17,7 @@ GUIDE = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-
 
 
 def _blocks(title: str) -> tuple[str, str, dict[str, Any]]:
-    """File name, its Python text, and the YAML, of a section of the guide."""
+    """File name, Python code and YAML of a section of the guide."""
     section = GUIDE.split(f"### {title}\n")[1].split("\n### ")[0]
     (code,) = re.findall(r"```python\n# (\S+)\n(.*?)```", section, re.DOTALL)
     (keys,) = re.findall(r"```yaml\n(.*?)```", section, re.DOTALL)

@@ -1,4 +1,4 @@
-"""Pages that are generated from the code are those of today's code."""
+"""Pages generated from the code are up to date."""
 
 import re
 import subprocess
@@ -19,7 +19,7 @@ def test_a_reference_is_what_the_code_says(made: object) -> None:
 
 @pytest.mark.parametrize("folder", schema.SCHEMAS)
 def test_the_schema_for_editors_is_that_of_the_code(folder: str) -> None:
-    # In a process of its own: plugins of other tests are registered here.
+    # In a separate process, because plugins of other tests are registered in this one.
     code = f"from tools import schema; print(schema.text(schema.SCHEMAS[{folder!r}]), end='')"
     made = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert schema.path(folder).read_text(encoding="utf-8") == made, "run: make references"

@@ -23,7 +23,7 @@ WORST = {
 
 
 def _texts(tree: ast.Module) -> Iterator[tuple[int, str]]:
-    """All strings of a module that are not docstrings, with their lines."""
+    """All strings of a module except docstrings, with their lines."""
     docs = {
         id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     }

@@ -21,7 +21,7 @@ def write_model(path: Path, scale: int = 2) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder of models as a user has it: a run, a file beside it, a resume state, a text."""
+    """A typical folder of models: a run, a file next to it, a resume state, a text."""
     models = tmp_path / "models of mine"
     write_model(models / "run" / "models" / "best.safetensors")
     write_model(models / "x3.safetensors", scale=3)

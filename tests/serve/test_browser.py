@@ -46,7 +46,7 @@ class Browser:
             self.do(f"{domain}.enable")
 
     def do(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """Send a command and wait for its answer; what the page wrote to its console meanwhile is kept in `said`."""
+        """Send a command and wait for its answer; console output of the page in the meantime is kept in `said`."""
         self._count += 1
         message = {"id": self._count, "method": method, "params": parameters}
         if self._session:
@@ -69,13 +69,13 @@ class Browser:
         return dict(json.loads(message))
 
     def run(self, script: str) -> Any:
-        """The value of a JavaScript expression; promises are waited for."""
+        """Value of a JavaScript expression; promises are awaited."""
         answer = self.do("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
     def until(self, condition: str) -> None:
-        """Wait until a JavaScript expression holds."""
+        """Wait until a JavaScript expression is true."""
         poll = f"setInterval(() => {{ if ({condition}) {{ clearInterval(t); r(); }} }}, 20)"
         self.run(f"new Promise(r => {{ const t = {poll} }})")
 
@@ -86,7 +86,7 @@ class Browser:
         self.do("DOM.setFileInputFiles", files=[str(file)], nodeId=field)
 
     def shot(self) -> np.ndarray:
-        """What the page looks like, h x w x 3."""
+        """Screenshot of the page, h x w x 3."""
         content = base64.b64decode(self.do("Page.captureScreenshot", format="png")["data"])
         return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
 

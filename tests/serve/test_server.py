@@ -155,7 +155,7 @@ def test_as_many_wait_as_may(server: Server, monkeypatch: pytest.MonkeyPatch) ->
     for thread in threads:
         thread.start()
     assert inside.acquire(timeout=30)
-    while len(found) < 2:  # one computes, one waits, the others are sent away at once
+    while len(found) < 2:  # one computes, one waits, the others are refused at once
         threads[0].join(0.01)
     go.set()
     for thread in threads:

@@ -1,4 +1,4 @@
-"""The automations in real small runs: they act, their decisions replay, and a resume changes nothing."""
+"""The automations in small real runs: they act, their decisions can be replayed, and a resume changes nothing."""
 
 import json
 import re
@@ -56,13 +56,13 @@ def _weights(folder: Path) -> dict[str, torch.Tensor]:
 
 @pytest.fixture(scope="module")
 def whole(module_config: Configure) -> TrainResult:
-    """A run with everything on, to its end, which is not to be changed."""
+    """A finished run with everything enabled; must not be changed."""
     return _train(module_config(ALL_ON, name="whole"))
 
 
 @pytest.fixture
 def copied(whole: TrainResult, tmp_path: Path) -> Path:
-    """Its folder, to be tampered with."""
+    """A copy of its folder, which may be changed."""
     return shutil.copytree(whole.folder, tmp_path / "copied")
 
 
@@ -240,7 +240,7 @@ def test_h6_a_grown_batch_makes_several_iterations_a_step(
 
 
 class Slowing:
-    """The readings of a machine that takes twice as long from iteration 40 on."""
+    """Recorded clock and memory of a machine that is half as fast from iteration 40 on."""
 
     def __init__(self, *given: object) -> None: ...
 

@@ -1,4 +1,4 @@
-"""Runs with convolutions that are trained as branches: what they save has none."""
+"""Runs with branched convolutions save weights without branches."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A budget of seconds in real time: a machine that is slowed in the middle, a kill, a resume. Takes two minutes."""
+"""A time budget in real time: a machine that is slowed in the middle, a kill, a resume. Takes two minutes."""
 
 import os
 import signal

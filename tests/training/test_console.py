@@ -1,4 +1,4 @@
-"""The live bar on a terminal of 80 columns: what was said stays, whatever the bar does meanwhile."""
+"""The live bar on a terminal of 80 columns: printed messages stay, whatever the bar does."""
 
 import io
 import threading

@@ -1,4 +1,4 @@
-"""`paragonsr explain`: what is on, what it watches and may change, and every key once, within 80 columns."""
+"""`paragonsr explain`: active automations, what they watch and may change, and every key once, in 80 columns."""
 
 import re
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The forecast in real runs: where it is kept and shown, and of what."""
+"""The forecast in real runs: where it is stored and shown, and for which metrics."""
 
 from collections.abc import Callable
 from pathlib import Path

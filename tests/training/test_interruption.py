@@ -1,4 +1,4 @@
-"""Real processes: killed, told to stop, crashed, started twice, started in parallel."""
+"""Real processes: killed, stopped, crashed, started twice, started in parallel."""
 
 import json
 import os

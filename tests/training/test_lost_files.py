@@ -1,4 +1,4 @@
-"""A run whose files were lost, shortened or damaged since it was interrupted."""
+"""Resume of a run whose files were lost, truncated or damaged."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +14,7 @@ Configure = Callable[..., Path]
 
 @pytest.fixture
 def half(tiny_config: Configure) -> tuple[Path, TrainResult]:
-    """A run of twelve iterations of which six are done, and its configuration."""
+    """A run of twelve iterations, six of which are done, and its configuration."""
     path = tiny_config({"logger.save_checkpoint_freq": 6})
     return path, train(load_config(path, ["train.total_iter=6"]).config)
 

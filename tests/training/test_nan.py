@@ -20,7 +20,7 @@ Configure = Callable[..., Path]
 
 @contextmanager
 def _poisoned(monkeypatch: pytest.MonkeyPatch, calls: set[int]) -> Iterator[None]:
-    """The MSE loss is NaN at the given computations of it (counted from 0)."""
+    """Makes the MSE loss NaN at the given calls (counted from 0)."""
     build = objective.LossOptions.build
     counter = iter(range(1000))
 

@@ -1,4 +1,4 @@
-"""Memory that runs out, in training and in validation: no sample is lost, no value changes."""
+"""Out of memory in training and in validation: no sample is lost, and no value changes."""
 
 import json
 import mmap
@@ -67,7 +67,7 @@ def test_h5_running_out_of_memory_loses_no_sample(tiny_config: Configure, monkey
 
 
 class Trained:
-    """Which LR patches went through the network in attempts that were not given up."""
+    """LR patches that went through the network in completed attempts."""
 
     def __init__(self, patch: pytest.MonkeyPatch, fails: Callable[[int, int, int], bool]) -> None:
         self.patches: Counter[bytes] = Counter()
@@ -164,8 +164,8 @@ def test_a_process_whose_memory_is_capped_trains_on_all_samples(tiny_config: Con
     free = _train(tiny_config(changes, name="free"))
     one = read_steps(free.folder)
     path = tiny_config(changes, name="capped")
-    # Large blocks of their own, which go back to the system when they are freed: else what earlier steps left lying in
-    # the heap is room, which differs from one process to the next.
+    # Separate large blocks, which are returned to the system when freed; otherwise free heap memory of earlier steps
+    # would count, which differs between processes.
     allocator = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536"}
     done = subprocess.run(
         [sys.executable, "-c", CAPPED, "90", "train", str(path)],
@@ -186,7 +186,7 @@ def test_h8_peak_memory_is_that_since_the_last_reading() -> None:
     memory = PeakMemory(torch.device("cpu"), limit_gb=None)
     memory()
     before, total = memory()
-    block = mmap.mmap(-1, 64 << 20)  # what goes back to the system when it is closed
+    block = mmap.mmap(-1, 64 << 20)  # returned to the system when it is closed
     block.write(bytes(64 << 20))
     during, _ = memory()
     block.close()

@@ -1,4 +1,4 @@
-"""The step's parts against formulas of their own."""
+"""The parts of the step compared with independent formulas."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""Precision, memory layout and compiling: what was asked for, what the device has, and what is said about it."""
+"""Precision, memory layout and compiling: the request, the device's capabilities, and the messages."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -60,7 +60,7 @@ def test_without_a_gpu_a_request_for_several_is_answered(tiny_config: Configure)
 
 
 class _Half(nn.Module):
-    """Computes something else than the network it was made from."""
+    """Computes something different from the network it was made from."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Trials of learning rates before the run: what they measure, and that they leave no trace."""
+"""Trials of learning rates before the run: their measurements, and that they leave no trace."""
 
 import copy
 import json
@@ -23,11 +23,11 @@ from paragonsr.training.run_data import open_data
 
 Configure = Callable[..., Path]
 LONG = {"train.total_iter": 4 * rate_probe.FEWEST_STEPS * 34, "train.optim_g.lr": "auto"}
-"""A run long enough for trials of all rates; it is not made."""
+"""Configuration of a run long enough for trials of all rates; it is not trained."""
 
 
 def _tried(path: Path) -> tuple[Measurements, list[tuple[int, int]]]:
-    """The facts, and the progress that was told; checks that network and random generators are as before."""
+    """The measurements and the reported progress; checks that network and random generators are unchanged."""
     config = load_config(path).config
     with open_device_context(config) as device_context:
         data = open_data(config, device_context)
@@ -98,7 +98,7 @@ def _train(path: Path, *overrides: str) -> TrainResult:
 
 @pytest.fixture
 def chosen(tiny_config: Configure, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A configuration whose run of 12 iterations tries two rates for 30 steps each."""
+    """Configuration of a run of 12 iterations that tries two rates for 30 steps each."""
     monkeypatch.setattr(rate_probe, "FEWEST_STEPS", 30)
     monkeypatch.setattr(rate_probe, "SHARE", 60.1 / 12)
     monkeypatch.setattr(AdamWOptions, "rates", (3e-3, 1e-9))

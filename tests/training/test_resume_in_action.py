@@ -1,7 +1,7 @@
-"""D24: a run that is interrupted while an automation acts, and resumed, is the uninterrupted one to the bit.
+"""D24: a run interrupted while an automation acts, and resumed, equals the uninterrupted one bit for bit.
 
-Two runs are made with everything on, and are recorded; then each is interrupted in the middle of an action (which the
-state that it leaves must show) and goes on with the recorded readings of clock and memory.
+Two runs are recorded with everything enabled. Then each is interrupted in the middle of an action (which the saved
+state must show) and continues with the recorded clock and memory.
 """
 
 import json
@@ -38,7 +38,7 @@ COMMON: dict[str, Any] = {
     "logger.save_checkpoint_freq": 1000,
 }
 CONFIGS: dict[str, dict[str, Any]] = {
-    # Probes of the micro-batch, the baseline of the losses, an early anneal, and memory that gets short.
+    # Probes of the micro-batch, the baseline of the losses, early annealing, and memory that gets short.
     "memory": COMMON
     | {
         "train.training_automations": {
@@ -57,7 +57,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     },
 }
 SHORT_FROM = 113
-"""Iteration from which on two samples at once are too many."""
+"""Iteration from which two samples at once are too many."""
 
 ACTIONS: dict[str, tuple[str, int, Callable[[Parts], bool]]] = {
     "trial of a size": ("memory", 15, lambda parts: parts["size_probe"]["open"] is not None),
@@ -89,7 +89,7 @@ def _within_decay(parts: Parts, owner: str) -> bool:
 
 
 class Machine:
-    """Runs out of memory with more than one sample from an iteration on, and may interrupt the run at one."""
+    """Runs out of memory with more than one sample from one iteration on, and may interrupt the run at another."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.iteration, self.stop_at = 0, 1 << 40

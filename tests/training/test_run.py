@@ -1,4 +1,4 @@
-"""Whole small runs in this process: what they write, and that they do what the configuration says."""
+"""Whole small runs in this process: their output, and that they follow the configuration."""
 
 import json
 from collections.abc import Callable
@@ -339,7 +339,7 @@ def test_published_weights_are_gone_on_from_as_the_network_they_were(tiny_config
 def test_an_exactly_reproduced_image_is_left_out_and_said_so(tiny_config: Configure, tmp_path: Path) -> None:
     flat = tmp_path / "flat"
     write_png(flat / "grey.png", np.full((64, 64, 3), 128, np.uint8))
-    # Untrained, a network whose detail starts at zero gives its base, which reproduces a flat image.
+    # An untrained network whose detail starts at zero outputs its skip upsampler, which reproduces a flat image.
     path = tiny_config({"train.optim_g.lr": 1e-12, "network_g.detail_gain": 1e-12})
     outcome = _train(path, f"datasets.val.dataroot_gt=[{tmp_path / 'val'},{flat}]")
     value = read_validations(outcome.folder)[-1].deciding("psnr")

@@ -1,4 +1,4 @@
-"""What carries decisions out."""
+"""The controller, which carries out decisions."""
 
 from paragonsr.automation.journal import DecisionJournal, Entry
 from paragonsr.automation.protocol import Decay, Decision

@@ -1,4 +1,4 @@
-"""Runs that learn from a teacher: ours, spandrel's and ONNX teachers, and what is refused."""
+"""Runs that learn from a teacher: our networks, spandrel's and ONNX files, and refusals."""
 
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -29,7 +29,7 @@ def _train(path: Path, *overrides: str) -> TrainResult:
 
 
 def _weights(folder: Path, scale: int = 2) -> Path:
-    """Weights of a network whose detail is large enough to be seen."""
+    """Weights of a network with visible detail."""
     options = NanoOptions(detail_gain=1.0)
     network = options.build(scale=scale)
     path = folder / f"teacher{scale}.safetensors"
@@ -38,7 +38,7 @@ def _weights(folder: Path, scale: int = 2) -> Path:
 
 
 def _taught(path: Path, *overrides: str) -> list[np.ndarray]:
-    """What the training set's teacher makes of its images."""
+    """Images of the training set's teacher."""
     config = load_config(path, overrides).config
     with open_device_context(config) as device_context:
         packed = open_data(config, device_context).train

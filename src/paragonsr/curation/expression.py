@@ -167,7 +167,7 @@ class _Reader:
     def _column(self, node: ast.Name) -> str:
         if node.id not in self._known:
             close = difflib.get_close_matches(node.id.lower(), self._known, n=1, cutoff=0.6)
-            meant = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(self._known)}"
+            meant = f"Did you mean {close[0]!r}?" if close else f"Choose from {', '.join(self._known)}."
             raise UserError(f"unknown column {node.id!r}", where=repr(self._text), fix=meant)
         self._read[node.id] = None
         return node.id
