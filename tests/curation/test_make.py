@@ -307,7 +307,7 @@ def test_files_where_folders_should_be(photos: Photos, tmp_path: Path) -> None:
 def test_what_cannot_be_selected_is_said_before_hours_of_work(config: Path, tmp_path: Path) -> None:
     for change, said in (
         ("train.where=complexity >> 0.5", "train: 'complexity >> 0.5'"),
-        ("val.where=complexty >= 0.5", "did you mean 'complexity'"),
+        ("val.where=complexty >= 0.5", "Did you mean 'complexity'"),
         ("val.order=beauty", "val: order: tiles cannot be ordered by 'beauty'"),
         ("score.also={nonsense: ~}", "unknown score 'nonsense'"),
     ):

@@ -73,7 +73,7 @@ def select(
     where: Annotated[str, typer.Argument(help='"complexity >= 0.5 and blockiness < 30"; pct(complexity) >= 0.1')],
     folder: Annotated[Path, typer.Argument(help="Folder of the tiles.")],
     out: Annotated[Path, typer.Option(help="Manifest to write.")] = Path("selection.jsonl"),
-    scores: Annotated[Path | None, typer.Option(help="SQLite file; default beside the folder.")] = None,
+    scores: Annotated[Path | None, typer.Option(help="SQLite file; default: next to the folder.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Maximum number of tiles.")] = None,
     order: Annotated[str, typer.Option(help="Order: path, random:SEED, SCORE, -SCORE.")] = "path",
     hold_out: Annotated[int, typer.Option(min=0, help="Number of photographs to hold out for validation.")] = 0,
@@ -135,7 +135,7 @@ def downscale(
 def report(
     folder: Annotated[Path, typer.Argument(help="Folder of the tiles.")],
     where: Annotated[str, typer.Option(help="Expression whose thresholds are shown.")] = "complexity >= 0.5",
-    scores: Annotated[Path | None, typer.Option(help="SQLite file; default beside the folder.")] = None,
+    scores: Annotated[Path | None, typer.Option(help="SQLite file; default: next to the folder.")] = None,
     manifest: Annotated[list[Path] | None, typer.Option(help="Selection whose statistics are shown.")] = None,
     out: Annotated[Path | None, typer.Option(help="HTML file; default: next to the folder.")] = None,
 ) -> None:

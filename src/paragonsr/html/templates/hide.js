@@ -1,4 +1,4 @@
-// A click on a name of the legend hides its curves in all charts.
+// A click on a name in the legend hides its curves in all charts.
 for (const button of document.querySelectorAll(".legend button")) button.onclick = () => {
   const shown = button.getAttribute("aria-pressed") != "true";
   button.setAttribute("aria-pressed", shown);

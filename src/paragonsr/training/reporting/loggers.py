@@ -115,7 +115,7 @@ def _best(best: Best) -> str:
 
 
 def _metric(name: str, measured: MetricValue) -> str:
-    left_out = f" ({measured.exact} images reproduced exactly, left out)" if measured.exact else ""
+    left_out = f" ({measured.exact} reproduced exactly, left out)" if measured.exact else ""
     return f"{name} {measured.value:.4f}{left_out}"
 
 
