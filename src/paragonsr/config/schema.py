@@ -12,6 +12,17 @@ from paragonsr.options import MismatchError, Options
 from paragonsr.registry import import_plugins
 
 
+def import_named_plugins(tree: Any) -> None:
+    """Import what `plugins` names in a tree, before a `type` chooses any of it.
+
+    Raises:
+        UserError: a plugin cannot be imported.
+    """
+    plugins = tree.get("plugins") if isinstance(tree, dict) else None
+    if isinstance(plugins, list) and all(isinstance(name, str) for name in plugins):
+        import_plugins(plugins, where="plugins")
+
+
 class Config(Options):
     """One training run."""
 
@@ -56,9 +67,7 @@ class Config(Options):
     @model_validator(mode="before")
     @classmethod
     def _import_plugins(cls, given: Any) -> Any:
-        plugins = given.get("plugins") if isinstance(given, dict) else None
-        if isinstance(plugins, list) and all(isinstance(name, str) for name in plugins):
-            import_plugins(plugins, where="plugins")
+        import_named_plugins(given)
         return given
 
     @field_validator("name")

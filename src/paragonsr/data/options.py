@@ -133,6 +133,7 @@ class SingleOptions(DatasetOptions):
     `degradation`."""
 
     type: Literal["singleimagedataset"] = "singleimagedataset"
+    aliases = ("singlegtdataset",)
     degradation: DegradationOptions | None = None
     """How LR images are made instead: of each training patch anew, of each validation image once."""
 
