@@ -17,6 +17,7 @@ from paragonsr.cli import (
     demo,
     explain,
     export,
+    init,
     models,
     replay,
     report,
@@ -39,6 +40,7 @@ app = typer.Typer(
 )
 for _command in (
     train.train,
+    init.init,
     check.check,
     upscale.upscale,
     validate.validate,

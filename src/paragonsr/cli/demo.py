@@ -6,9 +6,13 @@ from typing import Annotated
 
 import typer
 
+from paragonsr.recipes import DEMO
+
 
 def demo(
-    config: Annotated[Path, typer.Option(help="YAML configuration.")] = Path("options/train/demo.yml"),
+    config: Annotated[
+        Path, typer.Option(help="YAML configuration; by default the one of the package.", show_default=False)
+    ] = DEMO,
     images: Annotated[Path, typer.Option(help="Where the images are put.")] = Path("datasets/demo"),
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value", show_default=False)] = None,
 ) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from paragonsr.archs.skip_upsampler import PhaseUpsampler
 from paragonsr.archs.weights import load_network
+from paragonsr.devices import best_device
 from paragonsr.errors import UserError
 from paragonsr.inference.ensemble import Ensemble
 from paragonsr.inference.onnx_network import OnnxNetwork
@@ -22,7 +23,7 @@ from paragonsr.inference.tiler import BLEND, retry_on_oom, strips
 log = logging.getLogger(__name__)
 Tile = int | Literal["auto"]
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
-AUTO = {"cpu": 256, "cuda": 1024}
+AUTO = {"cpu": 256, "cuda": 1024, "mps": 512}
 """Side of a tile in LR pixels, of `auto`. On a CPU what one layer gives to the next stays in the cache at 256; 512 was
 up to 1.8 times as slow. And an image that does not fit into memory ends the process there instead of telling."""
 OVERLAP = 16
@@ -203,7 +204,7 @@ def _samples(sr: Tensor, dtype: np.dtype[Any]) -> np.ndarray:
 
 def _device(wanted: str | torch.device | None) -> torch.device:
     if wanted is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return best_device()
     try:
         device = torch.device(wanted)
         torch.empty(1, device=device)
