@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from paragonsr.inference.model import Tile
 
 MODEL = (
-    "Weights: .safetensors, .pth or .onnx, or a name of `paragonsr models`; default: the best of these that upscales a "
-    "megapixel per second here."
+    "Weights: .safetensors, .pth or .onnx, the folder of a run, or a name of `paragonsr models`; default: the best of "
+    "these that upscales a megapixel per second here."
 )
 TILE = "Side of a tile in LR pixels, auto, or off for whole images."
 ENSEMBLE = "x8: the mean over the eight flips and rotations; eight times the time."

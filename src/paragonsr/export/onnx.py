@@ -13,7 +13,7 @@ from torch import nn
 
 from paragonsr.errors import UserError
 from paragonsr.export.parity import Parity, ParityError, Size, check_parity, inferred_scale
-from paragonsr.export.source import Source
+from paragonsr.export.source import Source, place_for
 from paragonsr.files import write_atomically
 
 OPSET = 18
@@ -64,9 +64,7 @@ def export_onnx(
         raise UserError(f"opset {opset} cannot be written", fix=f"Choose {OPSET} to {NEWEST_OPSET}.")
     precision = "fp16" if fp16 else "fp32"
     shape = "" if size is None else f"_1x3x{size[0]}x{size[1]}"
-    path = target / f"{source.name}{shape}_{precision}_op{opset}.onnx" if target.is_dir() else target
-    if path.suffix != ".onnx" or not path.parent.is_dir():
-        raise UserError("not the name of an .onnx file in a folder that exists", where=str(path))
+    path = place_for(target, f"{source.name}{shape}_{precision}_op{opset}.onnx")
     try:
         proto = _graph(source, opset, size, half=fp16)
         parity = check_parity(proto, source.network, source.scale, precision, size)
@@ -75,6 +73,7 @@ def export_onnx(
             raise
         raise ParityError(f"{error}; for one size of image there may be a graph that does (--size 256x256)") from error
     _describe(proto, source, precision, opset, parity)
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, proto.SerializeToString())
     return Exported(path, precision, opset, parity)
 

@@ -4,12 +4,14 @@
     <name>.onnx          the same network for other programs
     <name>.json          the card: what it was trained on and with, what it measures, under which licence
 
-Wherever a command or a key takes a file of weights, it takes the name of one of these, too.
+Wherever a command or a key takes a file of weights, it takes the name of one of these and the folder of a run, too.
 """
 
 import json
 from pathlib import Path
 from typing import Any
+
+from paragonsr.run_description import has_description
 
 FOLDER = Path(__file__).parent
 
@@ -27,8 +29,23 @@ def card(name: str) -> dict[str, Any]:
 
 
 def located(weights: Path | str) -> Path:
-    """The file of weights that is meant: one that exists as it is named, else a model of that name, else as named."""
+    """The file of weights that is meant.
+
+    The best weights of a run where its folder is named (the last where none were the best); a file that exists as it
+    is named; a model of that name; else what was named.
+    """
     path = Path(weights).expanduser()
+    if has_description(path):
+        return _of_run(path)
     if path.exists() or str(weights) not in names():
         return path
     return FOLDER / f"{weights}.safetensors"
+
+
+def _of_run(folder: Path) -> Path:
+    """The weights of a run; best.safetensors also where there are none yet, so that the message names it."""
+    best = folder / "models" / "best.safetensors"
+    if best.is_file():
+        return best
+    saved = [file for file in best.parent.glob("*_*.safetensors") if file.stem.rpartition("_")[2].isdecimal()]
+    return max(saved, key=lambda file: int(file.stem.rpartition("_")[2]), default=best)

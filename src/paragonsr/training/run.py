@@ -181,11 +181,11 @@ def _ending(outcome: TrainResult, command: str) -> Iterator[str]:
         bicubic = "" if outcome.bicubic is None else f", bicubic {outcome.bicubic:.4f}"
         at = f"{best['value']:.4f} at iteration {best['iteration']}{bicubic}"
         yield f"  best {best['metric']}  {at}  ({best['protocol']})"
-    model = shlex.quote(str(outcome.weights))
+    folder = shlex.quote(str(outcome.folder))
     yield f"  weights      {outcome.weights}"
-    yield f"  upscale      paragonsr upscale IMAGES RESULTS --model {model}"
-    yield f"  report       paragonsr report {shlex.quote(str(outcome.folder))}"
-    yield f"  in a browser paragonsr serve --model {model}"
+    yield f"  upscale      paragonsr upscale IMAGES RESULTS --model {folder}"
+    yield f"  report       paragonsr report {folder}"
+    yield f"  in a browser paragonsr serve {folder}"
     yield f"  TensorBoard  tensorboard --logdir {outcome.folder / 'tb'}"
     if outcome.picture:
         yield f"  comparison   {outcome.picture}"
