@@ -1,12 +1,14 @@
 """What configurations of other trainers hold: every key and name of traiNNer-redux is read, or refused by name."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from paragonsr.archs import presets
 from paragonsr.config import load_config, upstream
 from paragonsr.config.schema import Config
 from paragonsr.config.sections import LoggerOptions, PathOptions, TrainOptions, ValOptions
@@ -65,9 +67,9 @@ def test_every_key_of_redux_is_known(section: str) -> None:
     assert unknown - of_losses == set()
 
 
-@pytest.mark.parametrize(("kind", "root"), [("losses", LossOptions)])
-def test_every_type_of_redux_is_built_or_refused_by_name(kind: str, root: Any) -> None:
-    built = {name for name in REDUX["types"][kind] if root.choose(name) is not None}
+@pytest.mark.parametrize(("kind", "find"), [("losses", LossOptions.choose), ("network_g", presets.find)])
+def test_every_type_of_redux_is_built_or_refused_by_name(kind: str, find: Callable[[str], Any]) -> None:
+    built = {name for name in REDUX["types"][kind] if find(name) is not None}
     refused = {name for name in REDUX["types"][kind] if upstream.why_not_built(kind, name)}
     assert built | refused == set(REDUX["types"][kind])
     assert built & refused == set()

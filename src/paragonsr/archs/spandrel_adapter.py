@@ -52,7 +52,10 @@ def import_spandrel() -> Any:
         for name in ("nms", "qnms"):
             library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         _torchvision.append(library)  # what it declares ends with it
-    return importlib.import_module("spandrel")
+    spandrel = importlib.import_module("spandrel")
+    if find_spec("spandrel_extra_arches") is not None:  # networks whose licences restrict their use: SRFormer, ...
+        importlib.import_module("spandrel_extra_arches").install(ignore_duplicates=True)
+    return spandrel
 
 
 @functools.cache

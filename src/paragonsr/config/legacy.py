@@ -7,8 +7,10 @@ something else than its owner asked for (a discriminator, degradation while trai
 
 from typing import Any
 
-from paragonsr.archs.options import NETWORKS
+from paragonsr.archs import presets
+from paragonsr.archs.options import NETWORKS, NetworkOptions
 from paragonsr.archs.release_options import ReleaseOptions
+from paragonsr.archs.spandrel_options import SpandrelOptions
 from paragonsr.config import upstream
 from paragonsr.config.refusals import Refusals
 from paragonsr.config.tree import Tree, carry_lines, dotted, mappings, parent, plain, sections
@@ -105,9 +107,21 @@ class Legacy:
             del logger["save_checkpoint_format"]
 
     def _network(self, network: Tree) -> None:
+        self._preset(network)
         options = NETWORKS.get(str(network.get("type")).lower())
         if options is not None and issubclass(options, ReleaseOptions):
             self._drop(network, upstream.IGNORED_RELEASE, ("network_g",))
+
+    def _preset(self, network: Tree) -> None:
+        """Write a network of another trainer by its name there as spandrel's class with arguments."""
+        name, scale = network.get("type"), self.tree.get("scale")
+        if not isinstance(name, str) or NetworkOptions.choose(name) is not None or presets.find(name) is None:
+            return
+        given = {key: network.pop(key) for key in list(network) if key != "type"}
+        preset = presets.built(name, scale if isinstance(scale, int) else 4, given)
+        network |= {"type": SpandrelOptions.tag(), "network": preset.network, "arguments": dict(preset.arguments)}
+        for key in given:
+            carry_lines(self.lines, ("network_g", key), ("network_g", "arguments", key))
 
     def _train(self, train: Tree) -> None:
         self._drop(train, upstream.IGNORED_TRAIN, ("train",))

@@ -29,13 +29,15 @@ LIST_OF_IMAGES = "a list of images is not read; use a folder of these images, or
 
 NOT_BUILT: dict[str, dict[str, str]] = {
     "network_g": dict.fromkeys(
-        """artcnn artcnn_r16f96 artcnn_r8f64 artcnn_r8f48 artcnn_r5f48 artcnn_r8f24 artcnn_r3f24 cascadedgaze dat_iln
-        dat_iln_s dat_iln_2 dat_iln_light dis_balanced dis_fast docres docres_base docres_large dwt dwt_s eimn
-        eimn_l eimn_a elan elan_light emt escrealm escrealm_xl fdat fdat_tiny fdat_light fdat_medium
-        fdat_medium_aligned fdat_large fdat_xl flexnet metaflexnet gaterv3 gaterv3_s gaterv3_r hat_l_aligned
-        hat_l_aligned_down hat_iln_l hat_iln_l_aligned hat_iln_m hat_iln_m_aligned hat_iln_s hit_sng lkfmixer_t
-        lkfmixer_b lkfmixer_l sebica sebica_mini spanf spanplus_sts srformerv2 rcan_unshuffle
-        unetsegmentation""".split(),
+        """artcnn artcnn_r16f96 artcnn_r3f24 artcnn_r5f48 artcnn_r8f24 artcnn_r8f48 artcnn_r8f64 cascadedgaze
+        dat_iln dat_iln_2 dat_iln_light dat_iln_s dis_balanced dis_fast docres docres_base docres_large dwt
+        dwt_s eimn eimn_a eimn_l elan elan_light emt escrealm escrealm_xl flexnet gaterv3 gaterv3_r
+        gaterv3_s hat_iln_l hat_iln_l_aligned hat_iln_m hat_iln_m_aligned hat_iln_s hat_l_aligned
+        hat_l_aligned_down hit_sir hit_sng hit_srf lkfmixer_b lkfmixer_l lkfmixer_t lmlt lmlt_base
+        lmlt_large lmlt_tiny man man_light man_tiny metaflexnet mosrv2 rtmosr rtmosr_l rtmosr_ul
+        scunet_aaf6aa sebica sebica_mini spanf spanplus spanplus_s spanplus_st spanplus_sts srformerv2
+        unetsegmentation
+        """.split(),
         UNBUILT_NETWORK,
     )
     | dict.fromkeys("temporalspan temporalspanv2 tfdat tscunet".split(), VIDEO)
