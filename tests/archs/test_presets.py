@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 
-from paragonsr.archs import presets
+from paragonsr.archs.preset_options import PRESETS, built_preset
 from paragonsr.archs.spandrel_options import SpandrelOptions
 from paragonsr.config import load_config
 from paragonsr.errors import UserError
@@ -61,7 +61,7 @@ LARGE = {
 
 
 def _network(name: str, scale: int = 4, **given: Any) -> torch.nn.Module:
-    preset = presets.built(name, scale, given)
+    preset = built_preset(name, scale, given)
     network: torch.nn.Module = SpandrelOptions(network=preset.network, arguments=dict(preset.arguments)).build(
         scale=scale
     )
@@ -101,7 +101,7 @@ RESTORE = ("drunet", "nafnet")
 """These do not upscale."""
 NON_COMMERCIAL = ("srformer", "srformer_light")
 """These need spandrel_extra_arches."""
-OTHERS = sorted(set(presets.PRESETS) - {*PARAMETERS, *LARGE, *RESTORE, *NON_COMMERCIAL})
+OTHERS = sorted(set(PRESETS) - {*PARAMETERS, *LARGE, *RESTORE, *NON_COMMERCIAL})
 
 
 @pytest.mark.slow
@@ -124,7 +124,7 @@ def test_esrgan_folds_the_image_first_below_x4(scale: int) -> None:
     ("scale", "fast", "network"), [(2, False, "UpCunet2x"), (2, True, "UpCunet2x_fast"), (3, False, "UpCunet3x")]
 )
 def test_realcugan_has_a_class_for_each_scale(scale: int, fast: bool, network: str) -> None:
-    assert presets.built("RealCUGAN", scale, {"fast": fast}).network == network
+    assert built_preset("RealCUGAN", scale, {"fast": fast}).network == network
 
 
 def _config(tmp_path: Path, network: dict[str, Any]) -> Any:

@@ -153,9 +153,9 @@ def test_unknown_arch_names_what_was_meant(tmp_path: Path) -> None:
 
 
 def test_unknown_arch_may_be_another_project_s(tmp_path: Path) -> None:
-    said = _complaint(tmp_path, MINIMAL.replace("paragonsr2_nano", "RealPLKSR"))
-    assert "network_g: unknown type 'RealPLKSR'; there are paragonsr2_l, " in said
-    assert said.rstrip().endswith("write `type: spandrel`, `network: RealPLKSR`")
+    said = _complaint(tmp_path, MINIMAL.replace("paragonsr2_nano", "SwiftSRGAN"))
+    assert "network_g: unknown type 'SwiftSRGAN'; there are paragonsr2_l, " in said
+    assert said.rstrip().endswith("write `type: spandrel`, `network: SwiftSRGAN`")
 
 
 def test_a9_unknown_option_of_a_network_is_an_error(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from paragonsr.archs import presets
+from paragonsr.archs.preset_options import find_preset
 from paragonsr.config import load_config, upstream
 from paragonsr.config.schema import Config
 from paragonsr.config.sections import LoggerOptions, PathOptions, TrainOptions, ValOptions
@@ -67,7 +67,7 @@ def test_every_key_of_redux_is_known(section: str) -> None:
     assert unknown - of_losses == set()
 
 
-@pytest.mark.parametrize(("kind", "find"), [("losses", LossOptions.choose), ("network_g", presets.find)])
+@pytest.mark.parametrize(("kind", "find"), [("losses", LossOptions.choose), ("network_g", find_preset)])
 def test_every_type_of_redux_is_built_or_refused_by_name(kind: str, find: Callable[[str], Any]) -> None:
     built = {name for name in REDUX["types"][kind] if find(name) is not None}
     refused = {name for name in REDUX["types"][kind] if upstream.why_not_built(kind, name)}

@@ -7,8 +7,8 @@ something else than its owner asked for (a discriminator, degradation while trai
 
 from typing import Any
 
-from paragonsr.archs import presets
 from paragonsr.archs.options import NETWORKS, NetworkOptions
+from paragonsr.archs.preset_options import built_preset, find_preset
 from paragonsr.archs.release_options import ReleaseOptions
 from paragonsr.archs.spandrel_options import SpandrelOptions
 from paragonsr.config import upstream
@@ -115,10 +115,10 @@ class Legacy:
     def _preset(self, network: Tree) -> None:
         """Write a network of another trainer by its name there as spandrel's class with arguments."""
         name, scale = network.get("type"), self.tree.get("scale")
-        if not isinstance(name, str) or NetworkOptions.choose(name) is not None or presets.find(name) is None:
+        if not isinstance(name, str) or NetworkOptions.choose(name) is not None or find_preset(name) is None:
             return
         given = {key: network.pop(key) for key in list(network) if key != "type"}
-        preset = presets.built(name, scale if isinstance(scale, int) else 4, given)
+        preset = built_preset(name, scale if isinstance(scale, int) else 4, given)
         network |= {"type": SpandrelOptions.tag(), "network": preset.network, "arguments": dict(preset.arguments)}
         for key in given:
             carry_lines(self.lines, ("network_g", key), ("network_g", "arguments", key))

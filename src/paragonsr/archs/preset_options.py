@@ -168,12 +168,12 @@ SCALE_NAMES = ("scale", "upscale", "upscaling_factor", "upscale_factor")
 """Arguments by which others repeat the scale."""
 
 
-def find(name: str) -> Preset | None:
+def find_preset(name: str) -> Preset | None:
     """The preset of that name, in any case; None if there is none."""
     return PRESETS.get(name.lower())
 
 
-def built(name: str, scale: int, given: Mapping[str, Any]) -> Preset:
+def built_preset(name: str, scale: int, given: Mapping[str, Any]) -> Preset:
     """The class and the arguments of a preset with some arguments of the user's own.
 
     Args:
