@@ -30,8 +30,8 @@ class Config(Options):
     """Modules that add losses, networks, metrics, ...: importable names, or Python files."""
     name: str
     """Name of the experiment and of its folder."""
-    scale: Literal[2, 3, 4, 8]
-    """HR side / LR side; set once, here."""
+    scale: Literal[1, 2, 3, 4, 8]
+    """HR side / LR side; set once, here. 1 is restoration: both images have one size."""
     num_gpu: Literal["auto"] | int = "auto"
     """0 trains on the CPU; auto takes the GPU that is there (several: start with torchrun)."""
     num_threads: int | None = Field(None, ge=1)
