@@ -134,8 +134,8 @@ class _Wrong(nn.Module):
     [
         ("value", "differs from the network by more than 1.0e-04"),
         ("nan", "differs from the network"),
-        ("size", "upscales by None|one size|turns|does not run"),
-        ("scale", "upscales by 4.0, the network by 2"),
+        ("size", "has scale None|one size|turns|does not run"),
+        ("scale", "has scale 4.0, the network 2"),
     ],
 )
 def test_a_graph_that_is_not_the_network_is_not_written(tmp_path: Path, fault: str, message: str) -> None:

@@ -38,5 +38,5 @@ def test_the_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mon
 
 
 def test_a_scale_that_none_has() -> None:
-    with pytest.raises(UserError, match="no network upscales by 5"):
+    with pytest.raises(UserError, match="no network has scale 5"):
         rows(5)

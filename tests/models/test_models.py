@@ -116,7 +116,7 @@ def test_a_slow_machine_gets_the_quickest_model(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_scale_without_a_model_is_answered() -> None:
-    with pytest.raises(UserError, match="no model of the package upscales by 8"):
+    with pytest.raises(UserError, match="no model of the package has scale 8"):
         best_model(scale=8)
 
 

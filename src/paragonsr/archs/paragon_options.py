@@ -16,9 +16,14 @@ class ParagonOptions(NetworkOptions):
     skip_upsampler: Literal["mks2021", "bicubic", "published"] = "mks2021"
     """A1. The fixed upscaling that the learned detail is added to. mks2021: Magic Kernel Sharp 2021, 34.83 dB on Set5
     x2 at the default alpha; bicubic: interpolation with a = -0.5, 33.68 dB at alpha 0; published: nearest neighbour
-    and a five-tap blur."""
+    and a five-tap blur. At scale 1 the image itself is taken."""
     skip_padding: Literal["replicate", "zero"] = "replicate"
     """A2. What lies beyond the border for the skip upsampler; zero, as published, darkens the outermost pixels by
     31-53%."""
     upsampler_alpha: float = Field(0.35, ge=0, le=1)
     """A1. Strength of the filter before the upscaling: it sharpens; with `skip_upsampler: published` it blurs."""
+
+    def without_effect(self, scale: int) -> list[str]:
+        """At scale 1 nothing is upscaled: those of the skip upsampler."""
+        skip = ("skip_upsampler", "skip_padding", "upsampler_alpha")
+        return [name for name in skip if scale == 1 and name in self.model_fields_set]

@@ -124,7 +124,8 @@ def run(config: "Config", warnings: tuple[str, ...], *, fresh: bool, command: st
 def idle(config: "Config") -> list[str]:
     """A sentence for each automation that is on and has nothing to act on, and for a key that cannot be followed."""
     sections = config.train.training_automations
-    notes = []
+    without_effect = config.network.without_effect(config.scale)
+    notes = [f"network_g.{key} has no effect at scale {config.scale}" for key in without_effect]
     if not config.validates:
         notes.append("Nothing is validated: no best weights are kept, only those of each checkpoint and of the end.")
         if sections.early_stopping.enabled:

@@ -141,7 +141,7 @@ def _describe(proto: Any, source: Source, precision: str, opset: int, parity: Pa
     if written != opset:
         raise ExportError(f"torch wrote opset {written}, not {opset}")
     proto.producer_name = "paragonsr"
-    proto.doc_string = f"{source.name}: RGB in [0, 1], upscaled {source.scale} times"
+    proto.doc_string = f"{source.name}: RGB in [0, 1], scale {source.scale}"
     export = {
         "precision": precision,
         "opset": opset,

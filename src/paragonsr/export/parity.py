@@ -62,7 +62,7 @@ def check_parity(model: Any, network: nn.Module, scale: int, precision: str, siz
 
     found = inferred_scale(model, size)
     if found != scale:
-        raise ParityError(f"by shape inference the graph upscales by {found}, the network by {scale}")
+        raise ParityError(f"by shape inference the graph has scale {found}, the network {scale}")
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
 
     def run(image: np.ndarray) -> np.ndarray:

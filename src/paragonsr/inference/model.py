@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from paragonsr.archs.skip_upsampler import PhaseUpsampler
+from paragonsr.archs.skip_upsampler import build_skip_upsampler
 from paragonsr.archs.weights import load_network
 from paragonsr.devices import best_device
 from paragonsr.errors import UserError
@@ -53,7 +53,7 @@ class Upscaler:
             # The order in which images come anyway; oneDNN is up to 7 times as fast in it.
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.scale, self.device, self.ensemble = scale, device, ensemble
-        self._enlarge_alpha = PhaseUpsampler("bicubic", scale, 0.0, "replicate").to(device)
+        self._enlarge_alpha = build_skip_upsampler("bicubic", scale, 0.0, "replicate", "classic").to(device)
         self._compute = Ensemble(self.network) if ensemble else self.network
 
     @property
