@@ -173,6 +173,14 @@ def find_preset(name: str) -> Preset | None:
     return PRESETS.get(name.lower())
 
 
+def presets_by_network() -> dict[str, list[str]]:
+    """The presets' names, by spandrel's name of the network."""
+    found: dict[str, list[str]] = {}
+    for name, preset in PRESETS.items():
+        found.setdefault(preset.network, []).append(name)
+    return found
+
+
 def built_preset(name: str, scale: int, given: Mapping[str, Any]) -> Preset:
     """The class and the arguments of a preset with some arguments of the user's own.
 

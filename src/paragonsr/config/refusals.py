@@ -61,7 +61,8 @@ class Refusals:
         """
         for at, section in sections(self._tree, ("datasets", "*")):
             if self._is_not_built("datasets", section, at):
-                section["type"] = "pairedimagedataset" if section.get("dataroot_lq") else "singleimagedataset"
+                section["type"] = "pairedimagedataset"
+                section.setdefault("dataroot_lq", section.get("dataroot_gt"))
         if self._is_not_built("network_g", self._tree.get("network_g"), ("network_g",)):
             self._tree["network_g"] = {"type": "paragonsr2_nano"}
         train, val = self._tree.get("train"), self._tree.get("val")
