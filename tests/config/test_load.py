@@ -227,7 +227,7 @@ def test_an_empty_key_keeps_its_default(tmp_path: Path) -> None:
 
 def test_scale_5(tmp_path: Path) -> None:
     said = _complaint(tmp_path, MINIMAL.replace("scale: 2", "scale: 5"))
-    assert "config.yml:2: scale: 5 is not one of 2, 3, 4 or 8" in said
+    assert "config.yml:2: scale: 5 is not one of 1, 2, 3, 4 or 8" in said
 
 
 def test_val_freq_0(tmp_path: Path) -> None:
