@@ -1,4 +1,4 @@
-"""Which device computes, and what is said about a GPU that stands idle."""
+"""Choice of the device, and the note about an idle GPU."""
 
 import shutil
 from pathlib import Path
@@ -21,7 +21,7 @@ def described(device: torch.device) -> str:
 
 
 def idle_gpu() -> str:
-    """What to do about a GPU that this PyTorch cannot use; empty where there is none, or where one is used."""
+    """Advice about a GPU that this PyTorch cannot use; empty where there is none, or where one is used."""
     if best_device().type != "cpu":
         return ""
     install = "install the build of PyTorch that pytorch.org gives for this machine"

@@ -1,4 +1,4 @@
-"""What a network costs."""
+"""Costs of a network: parameters, multiply-accumulates, receptive field."""
 
 import copy
 

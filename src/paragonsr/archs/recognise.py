@@ -1,4 +1,4 @@
-"""Which published network the tensors of a file belong to, where the file does not say."""
+"""Recognise the published network that the tensors of a file belong to, where the file does not name it."""
 
 from typing import Any, TypeVar
 

@@ -1,4 +1,4 @@
-"""What every network of the registry is and costs."""
+"""Table of all networks in the registry with their costs."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""What automations may know about the run that they act on."""
+"""Facts about a run that automations may use."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

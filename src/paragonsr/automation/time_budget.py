@@ -1,4 +1,4 @@
-"""A run that is given seconds ends in time, whatever the machine does meanwhile."""
+"""Keeping a run within its budget of seconds, whatever load the machine has."""
 
 from collections.abc import Sequence
 from typing import Any

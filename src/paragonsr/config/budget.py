@@ -23,7 +23,7 @@ UNITS: dict[str, tuple[Unit, float]] = {
 
 @dataclass(frozen=True)
 class Budget:
-    """How much a run may cost."""
+    """Limit of a run in seconds, iterations or samples."""
 
     amount: float
     unit: Unit

@@ -1,4 +1,4 @@
-"""The chart of one score: what a selection keeps of it, and where the thresholds are."""
+"""Histogram of one score, with the part that a selection keeps and the thresholds."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""All steps of a curation in order, from one file; what is done already is not done again."""
+"""All steps of a curation in order, from one file; finished steps are skipped."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -13,7 +13,7 @@ _TILE = re.compile(
 
 @dataclass(frozen=True)
 class Place:
-    """Where the pixels of an image are from."""
+    """Origin of an image's pixels."""
 
     source: str
     """The photograph's path relative to its folder, with `/` and its ending."""
@@ -33,7 +33,7 @@ def tile_name(place: Place) -> str:
 
 
 def place_of(path: str) -> Place:
-    """What a tile's name says; an image that is not a tile is its own photograph."""
+    """Parse the name of a tile; an image that is not a tile is its own photograph."""
     found = _TILE.fullmatch(path)
     if found is None:
         return Place(path, 1.0, 0, 0)

@@ -12,7 +12,7 @@ SCALES = tuple(n / 20 for n in range(1, 21))
 
 
 class TileOptions(Options):
-    """How photographs are cut."""
+    """Options for cutting photographs into tiles."""
 
     side: int = Field(512, ge=16)
     """Height and width of a tile in pixels."""
@@ -36,7 +36,7 @@ class TileOptions(Options):
 
 
 class ScoreOptions(Options):
-    """Which scores a tile gets beside the built-in ones, and who computes them."""
+    """Options for scoring: additional scores, and the machines that compute them."""
 
     also: dict[str, str | None] = Field({})
     """Further scores by name, each with its weights file or null: `arniqa: ~`, `ic9600: weights/ic9600.pth`."""
@@ -45,7 +45,7 @@ class ScoreOptions(Options):
 
 
 class SelectOptions(Options):
-    """Which tiles are kept."""
+    """Options for selecting tiles."""
 
     where: str
     """An expression over the columns of the table: `complexity >= 0.5 and blockiness < 30`."""
@@ -65,7 +65,7 @@ class Destination(SelectOptions):
 
 
 class ValidationOptions(Destination):
-    """What is held out. All tiles of a photograph, at every scale, and of its near-duplicates are on one side."""
+    """Options for holding out photographs. All tiles of a photograph and of its near-duplicates stay together."""
 
     photographs: int = Field(ge=1)
     """Photographs held out for validation."""

@@ -27,7 +27,7 @@ _SIDES = {
 
 @dataclass(frozen=True)
 class Step:
-    """How many tiles are left after one condition of a selection."""
+    """Number of tiles left after one condition of a selection."""
 
     text: str
     alone: int
@@ -106,7 +106,7 @@ def understood(table: Table, text: str) -> Condition:
 
 
 def steps(table: Table, condition: Condition, side: str | None = None) -> list[Step]:
-    """What each of the terms that are joined by `and` leaves over."""
+    """Numbers of tiles left after each term that is joined by `and`."""
     found: list[Step] = []
     before, parameters = f"error IS NULL AND {_SIDES[side] if side else 'TRUE'}", tuple[Any, ...]()
     if side:

@@ -51,7 +51,7 @@ CREATE TABLE IF NOT EXISTS photographs
 
 @dataclass(frozen=True)
 class Row:
-    """What is known of one tile."""
+    """Row of the table: one tile."""
 
     path: str
     """Relative to the folder of tiles, with `/`."""

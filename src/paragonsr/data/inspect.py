@@ -1,4 +1,4 @@
-"""Opening every pair of a set and saying what is wrong with it, without training or writing anything."""
+"""Checking every pair of a set, without training or writing anything."""
 
 import hashlib
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from paragonsr.errors import UserError
 
 @dataclass(frozen=True)
 class Report:
-    """What a set holds and what is wrong with it."""
+    """Contents of a set, and its problems."""
 
     phase: str
     images: int
@@ -99,7 +99,7 @@ def check_dataset(options: DatasetOptions, scale: int, phase: str, progress: Pro
 
 @dataclass(frozen=True)
 class _Look:
-    """What is kept of a pair that was decoded."""
+    """Facts about a decoded pair."""
 
     shape: tuple[int, int]
     """Of the LR image."""

@@ -113,7 +113,7 @@ class PackedDataset:
         return _fingerprint(self._digests)
 
     def learn_from(self, teacher: TeacherTargets) -> None:
-        """Let training patches be taken from what a teacher makes of the LR images, too."""
+        """Let training patches include the teacher's output."""
         self.teacher = teacher
         self.fingerprint = _fingerprint([self.fingerprint, teacher.digest, repr(teacher.share)])
 
@@ -170,14 +170,14 @@ def open_packed(options: DatasetOptions, scale: int, phase: str, progress: Progr
 
 
 def store_root(options: DatasetOptions) -> Path:
-    """Where packed stores go."""
+    """Folder of the packed stores."""
     chosen = options.store_root or os.environ.get("PARAGONSR_CACHE")
     return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "paragonsr" / "packed"
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the LR image of a pair comes about."""
+    """Recipe for the LR image of a pair."""
 
     scale: int
     degradation: Degradation | DeviceDegradation | None = None
@@ -327,7 +327,7 @@ def _require_space(root: Path, needed: int, phase: str) -> None:
 
 
 def _offsets(shapes: Sequence[tuple[int, int]]) -> list[int]:
-    """Where each image begins, and where the last one ends, in bytes."""
+    """Byte offsets of the images, and of the end of the last one."""
     offsets = [0]
     for height, width in shapes:
         offsets.append(offsets[-1] + 3 * height * width)

@@ -25,7 +25,7 @@ IMAGES = 20
 
 @dataclass(frozen=True)
 class Tile:
-    """One tile and what it looks like."""
+    """One tile and its pixels."""
 
     image: str
     gain: float

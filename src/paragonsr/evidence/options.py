@@ -1,10 +1,10 @@
-"""What a comparison can be told."""
+"""Options of a comparison."""
 
 from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """In what the arms of a comparison may only differ when that is the point of it."""
+    """Keys in which the arms of a comparison may differ only where it is allowed explicitly."""
 
     DATA = "data"
     VALIDATION = "validation"

@@ -1,4 +1,4 @@
-"""What the folder of a run says: a running, crashed or ended one."""
+"""Reading the folder of a run that is running, crashed or ended."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What all charts of a report share: an empty figure, colours that read on dark and on light, curves' looks."""
+"""Charts of the reports: an empty figure, colours that read on dark and on light, styles of curves."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -20,14 +20,14 @@ MARKED = "#e0483e"
 
 
 class Line(NamedTuple):
-    """How one of several curves is drawn, in words that Bokeh and CSS know."""
+    """Style of one of several curves, in words that Bokeh and CSS know."""
 
     colour: str
     dash: str
 
 
 def lines(count: int) -> list[Line]:
-    """Lines that can be told apart: colours first, then dashes."""
+    """Distinct line styles: colours first, then dashes."""
     return [Line(COLOURS[i % len(COLOURS)], DASHES[i // len(COLOURS) % len(DASHES)]) for i in range(count)]
 
 

@@ -1,4 +1,4 @@
-"""Which of the models that come with the package this machine upscales with, where the user names none."""
+"""Choice of a model of the package for this machine, where the user names none."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Which floating types a device computes fast in."""
+"""Floating-point types that a device computes fast in."""
 
 import torch
 

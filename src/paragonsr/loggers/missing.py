@@ -1,4 +1,4 @@
-"""What is said where the package of a logger is not installed."""
+"""Error for a logger whose package is not installed."""
 
 from paragonsr.errors import UserError
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LoggedRun:
-    """What a logger may know about the run that it shows."""
+    """Facts about a run for loggers."""
 
     name: str
     folder: Path

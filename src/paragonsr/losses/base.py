@@ -63,7 +63,7 @@ class LearnedLoss(Loss):
 
     @abstractmethod
     def own_loss(self, sr: Tensor, hr: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """What the loss' own network is trained with.
+        """Loss of the loss' own network.
 
         Args:
             sr: SR images, detached from the SR network.

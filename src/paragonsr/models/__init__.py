@@ -23,7 +23,7 @@ def names() -> list[str]:
 
 
 def card(name: str) -> dict[str, Any]:
-    """What is known about a model."""
+    """Model card."""
     content: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
     return content
 

@@ -9,7 +9,7 @@ from paragonsr.registry import Registry
 
 
 class OptimiserOptions(Variant):
-    """What all optimisers share."""
+    """Options of all optimisers."""
 
     registry: ClassVar[Registry[type["OptimiserOptions"]]] = Registry("paragonsr.optim")
 

@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Limits:
-    """What one user of the page can ask for.
+    """Limits for one user of the page.
 
     Attributes:
         upload: bytes of an image file.
@@ -81,7 +81,7 @@ class Server(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Where the page is."""
+        """Address of the page."""
         return f"http://{HOST}:{self.server_port}/"
 
     def upscale(self, name: str, upload: bytes) -> tuple[bytes, int, float]:

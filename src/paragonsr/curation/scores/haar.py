@@ -1,4 +1,4 @@
-"""Haar wavelet details of a plane: what the scores of noise and complexity share."""
+"""Haar wavelet details of a plane, for the scores of noise and complexity."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""How strong the finest details are."""
+"""Strength of the finest details."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""Which automations a configuration asks for."""
+"""Automations of a configuration."""
 
 from collections.abc import Sequence
 
@@ -22,7 +22,7 @@ HALVES_EVERY = 50
 
 
 def run_context(config: Config, parameters: int, world: int) -> RunContext:
-    """What the automations of a run may know about it.
+    """Facts about a run for its automations.
 
     Args:
         config: the run.
@@ -78,12 +78,12 @@ def _plateau(options: PlateauOptions, metric: str) -> ReduceOnPlateau:
 
 
 def calibration_table(config: Config, context: RunContext, measurements: Measurements) -> Sequence[str]:
-    """What the training images are like, and what follows for the balance of the losses."""
+    """Table of the training images' statistics and of the loss balance that follows from them."""
     return table(config.train.dynamic_loss_scheduling, measurements.values, context.parameters)
 
 
 def schedule_end(config: Config) -> float:
-    """What the configured schedule ends with, as a share of its peak."""
+    """Final value of the configured schedule, as a share of its peak."""
     options, base = config.train, config.train.optim_g.first_lr
     if options.scheduler is None:
         return 1.0

@@ -21,7 +21,7 @@ WARM_UP = 2
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a few measured steps say."""
+    """Time and memory of a few measured steps."""
 
     parameters: int
     device: str

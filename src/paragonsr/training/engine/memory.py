@@ -1,4 +1,4 @@
-"""How much memory training takes at its peak."""
+"""Peak memory of training."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What learns: a network, its optimiser and its gradient scaler, updated and saved together."""
+"""Network with its optimiser and gradient scaler, updated and saved together."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Where observations and decisions are shown: the record, the console, and all loggers, each once."""
+"""Passing observations and decisions on to the record, the console and all loggers."""
 
 from collections.abc import Callable, Mapping, Sequence
 

@@ -28,7 +28,7 @@ class RecordedSystemStats:
         self._folder = folder
 
     def step(self, iteration: int) -> dict[str, float]:
-        """What was read when that iteration was finished."""
+        """Clock and memory values that were recorded at that iteration."""
         if iteration not in self._steps:
             raise UserError(
                 f"the record does not contain iteration {iteration}", where=f"path.system_stats: {self._folder}"
@@ -36,5 +36,5 @@ class RecordedSystemStats:
         return dict(zip(CLOCK_COLUMNS, self._steps[iteration], strict=True))
 
     def validation(self, iteration: int, seconds: float) -> float:
-        """What the validation took then."""
+        """Seconds that the validation took."""
         return self._validations.get(iteration, seconds)
