@@ -76,7 +76,7 @@ class Refusals:
 
     def _refuse_losses(self, train: Tree) -> None:
         for key, loss in mappings(train):
-            if key.endswith("_opt") and (_weightless(loss) or self._is_not_built("losses", loss, ("train", key))):
+            if str(key).endswith("_opt") and (_weightless(loss) or self._is_not_built("losses", loss, ("train", key))):
                 del train[key]
         losses = train.get("losses")
         if not isinstance(losses, list):
