@@ -11,8 +11,8 @@ from paragonsr.recipes import DEMO
 
 def demo(
     config: Annotated[
-        Path, typer.Option(help="YAML configuration; by default the one of the package.", show_default=False)
-    ] = DEMO,
+        Path | None, typer.Option(help="YAML configuration; by default the one of the package.", show_default=False)
+    ] = None,
     images: Annotated[Path, typer.Option(help="Where the images are put.")] = Path("datasets/demo"),
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value", show_default=False)] = None,
 ) -> None:
@@ -22,6 +22,6 @@ def demo(
     from paragonsr.data.demo import make_demo_images
 
     folders = [f"datasets.{phase}.dataroot_gt={images / phase}" for phase in ("train", "val")]
-    loaded = load_config(config, [*folders, *(overrides or [])])
+    loaded = load_config(config or DEMO, [*folders, *(overrides or [])])
     make_demo_images(images)
     run(loaded.config, loaded.warnings, fresh=False, command=shlex.join(["paragonsr", "demo", *(overrides or [])]))
