@@ -251,5 +251,6 @@ def test_ctrl_c_during_the_start_ends_it_without_a_traceback(tiny_config: Config
     time.sleep(after)
     process.send_signal(signal.SIGINT)
     out, error = process.communicate(timeout=60)
-    assert process.returncode in (130, 0)
+    # Before Python has a handler of its own, the signal ends the process as it ends any other.
+    assert process.returncode in (130, 0, -signal.SIGINT)
     assert "Traceback" not in out + error
