@@ -120,6 +120,13 @@ def test_esrgan_folds_the_image_first_below_x4(scale: int) -> None:
     assert next(unfolded.parameters()).shape[1] == 3
 
 
+@pytest.mark.parametrize("scale", [2, 4])
+def test_basicsrs_rrdbnet_with_its_own_arguments(scale: int) -> None:
+    network = _network("RRDBNet", scale, num_in_ch=3, num_out_ch=3, num_feat=16, num_block=1)
+    assert next(network.parameters()).shape[:2] == (16, {2: 12, 4: 3}[scale])
+    assert network(torch.rand(1, 3, 9, 10)).shape == (1, 3, 9 * scale, 10 * scale)
+
+
 @pytest.mark.parametrize(
     ("scale", "fast", "network"), [(2, False, "UpCunet2x"), (2, True, "UpCunet2x_fast"), (3, False, "UpCunet3x")]
 )

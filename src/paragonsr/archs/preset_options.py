@@ -153,6 +153,7 @@ PRESETS: dict[str, Preset] = {
 
 NEUTRAL: dict[str, dict[str, tuple[Any, ...]]] = {
     "Compact": {"learn_residual": (True,)},
+    "ESRGAN": {"num_in_ch": (3,), "num_out_ch": (3,), "in_nc": (3,), "out_nc": (3,)},
     "DAT": {"unshuffle_mod": (False,)},
     "DRCT": {"use_checkpoint": (False, True)},
     "RealPLKSR": {"in_ch": (3,), "out_ch": (3,), "upsampler": ("pixelshuffle",)},
