@@ -1,4 +1,4 @@
-"""Choice of the device, and the note about an idle GPU."""
+"""Which device computes, and what is said about a GPU that stands idle."""
 
 import shutil
 from pathlib import Path
@@ -21,7 +21,7 @@ def described(device: torch.device) -> str:
 
 
 def idle_gpu() -> str:
-    """Advice about a GPU that this PyTorch cannot use; empty where there is none, or where one is used."""
+    """What to do about a GPU that this PyTorch cannot use; empty where there is none, or where one is used."""
     if best_device().type != "cpu":
         return ""
     install = "install the build of PyTorch that pytorch.org gives for this machine"

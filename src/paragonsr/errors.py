@@ -1,8 +1,8 @@
-"""The error for mistakes in the user's input."""
+"""The one way a user is told that something is wrong with what they gave."""
 
 
 class UserError(Exception):
-    """A mistake in the input; the command line prints it as one message and exits with 2.
+    """A mistake in the input, told in one message; the command line prints it and exits with 2.
 
     Args:
         what: what is wrong, one sentence.

@@ -14,7 +14,7 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def beside(path: Path) -> Path:
-    """Name of a temporary file in the folder of `path`: hidden, and never longer than a name may be."""
+    """A new name in the same folder for what will become `path`: hidden, and never longer than a name may be."""
     return path.with_name(f".{secrets.token_hex(6)}.tmp")
 
 

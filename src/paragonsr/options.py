@@ -44,7 +44,7 @@ class Options(BaseModel):
 
 
 class MismatchError(ValueError):
-    """Error about one key, raised by a validator of a whole model, so that the message can name the key's line.
+    """What a validator of a whole model raises about one of its keys, so that the message can name the key's line.
 
     Args:
         what: what is wrong.
@@ -124,7 +124,7 @@ class Variant(Options):
 
     @classmethod
     def hint(cls, name: str) -> str:
-        """Hint about an unknown `type` that this variant can build under another name; empty if it cannot."""
+        """What is said about an unknown `type` that this variant can make under another name; empty if it cannot."""
         return ""
 
     def build(self, **context: Any) -> Any:

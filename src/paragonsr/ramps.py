@@ -7,7 +7,7 @@ Shape = Literal["cosine", "linear", "sqrt"]
 
 
 def fall(shape: Shape, progress: float) -> float:
-    """Remaining height of a ramp at a share of the way: 1 at 0, 0 at 1.
+    """What is left at a share of the way: 1 at 0, 0 at 1.
 
     With p the progress: cosine (1 + cos(pi p)) / 2, linear 1 - p, sqrt 1 - sqrt(p) (2405.18392).
     """

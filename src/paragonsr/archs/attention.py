@@ -179,7 +179,7 @@ class OverlappingAttention(ShiftedAttention):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, H, W), any H and W; pixels outside all windows pass unchanged."""
+        """(N, C, H, W) -> (N, C, H, W), any H and W; what is not covered passes unchanged."""
         full = max(x.shape[-2:]) <= self.window
         rows, columns = (_Axis(n, self.window, full) for n in x.shape[-2:])
         if not rows.count * columns.count:
@@ -212,7 +212,7 @@ class OverlappingAttention(ShiftedAttention):
 
 
 class _Axis:
-    """Positions of the published windows along one axis of the image."""
+    """Where the published windows lie along one axis of the image."""
 
     def __init__(self, size: int, window: int, full: bool) -> None:
         self.size = size

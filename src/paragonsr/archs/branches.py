@@ -75,7 +75,7 @@ class BranchedConv(nn.Conv2d):
 
 
 def add_branches(network: nn.Module) -> None:
-    """Train every 3x3 convolution of a network as a sum of branches; the output does not change."""
+    """Train every 3x3 convolution of a network as a sum of branches; what it computes stays as it is."""
     for name, layer in list(network.named_modules()):
         if type(layer) is nn.Conv2d and layer.kernel_size == (3, 3) and layer.groups == 1:
             network.set_submodule(name, BranchedConv(layer))
@@ -99,6 +99,6 @@ def _arguments(layer: nn.Conv2d) -> dict[str, Any]:
 
 
 def _random(*shape: int, fan_in: int) -> Tensor:
-    """PyTorch's initial weights of a convolution with that many inputs."""
+    """PyTorch's start of a convolution with so many inputs."""
     bound = 1 / math.sqrt(fan_in)
     return torch.empty(shape).uniform_(-bound, bound)

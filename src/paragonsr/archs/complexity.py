@@ -1,4 +1,4 @@
-"""Costs of a network: parameters, multiply-accumulates, receptive field."""
+"""What a network costs."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""Base class of the options of all networks, ours and those of other projects."""
+"""What the options of all networks share, ours and those of other projects."""
 
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 

@@ -8,7 +8,7 @@ from paragonsr.archs.network_options import NetworkOptions
 
 
 class ParagonOptions(NetworkOptions):
-    """Options of both families: the fixed upscaling that the learned detail is added to."""
+    """What both families share: the fixed upscaling that the learned detail is added to."""
 
     legacy: ClassVar[dict[str, Any]] = {"skip_upsampler": "published", "skip_padding": "zero"}
     renamed: ClassVar[dict[str, str]] = {"base": "skip_upsampler", "base_padding": "skip_padding"}

@@ -1,4 +1,4 @@
-"""Recognise the published network that the tensors of a file belong to, where the file does not name it."""
+"""Which published network the tensors of a file belong to, where the file does not say."""
 
 from typing import Any, TypeVar
 

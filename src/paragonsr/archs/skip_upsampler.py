@@ -73,7 +73,7 @@ def phase_taps(kernel: str, scale: int, alpha: float) -> Tensor:
 
 
 class FixedUpsampler(nn.Module, ABC):
-    """Base class of the skip upsamplers. They compute in full precision: rounding would limit the whole network."""
+    """What all skip upsamplers share: full precision, since their rounding would limit the whole network."""
 
     radius: int
     """LR pixels on each side that an SR pixel depends on."""
@@ -87,7 +87,7 @@ class FixedUpsampler(nn.Module, ABC):
 
     @abstractmethod
     def upscale(self, x: Tensor) -> Tensor:
-        """Upscale as `forward` does, in the precision of x."""
+        """What `forward` does, in the precision of x."""
 
 
 class Identity(FixedUpsampler):
@@ -178,7 +178,7 @@ class PublishedUpsampler(FixedUpsampler):
 
 
 def build_skip_upsampler(kind: str, scale: int, alpha: float, padding: Padding, naming: Naming) -> FixedUpsampler:
-    """Build the skip upsampler that the options `skip_*` and `upsampler_alpha` describe; at scale 1 the identity."""
+    """What the options `skip_upsampler`, `upsampler_alpha` and `skip_padding` name; at scale 1 the identity."""
     if scale == 1:
         return Identity()
     if kind == "published":

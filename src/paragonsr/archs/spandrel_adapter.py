@@ -140,7 +140,7 @@ class SpandrelNetwork(nn.Module):
         return upscaled[..., : height * self.scale, : width * self.scale]
 
     def _places(self, size: int, other: int, like: Tensor) -> Tensor:
-        """Source pixel of each position on the extended axis: reflected once, then the last pixel repeated."""
+        """Which pixel of an axis stands at each place of the extended axis: reflected once, then the last repeated."""
         size_wanted = torch.sym_max(size, other) if self.square else size
         wanted = torch.sym_max(size_wanted, self.minimum)
         place = torch.arange((wanted + self.grid - 1) // self.grid * self.grid, device=like.device)
@@ -264,7 +264,7 @@ def _unfit(name: str, error: Exception) -> UserError:
 
 
 def _described(name: str, architecture: Any, network: nn.Module) -> Any:
-    """Load a network's tensors with spandrel and return its descriptor."""
+    """What spandrel says about a network when it is shown its tensors."""
     try:
         return architecture.load({key: tensor.detach().clone() for key, tensor in network.state_dict().items()})
     except Exception as error:

@@ -18,7 +18,7 @@ class SpandrelOptions(NetworkOptions):
 
     @classmethod
     def hint(cls, name: str) -> str:
-        """The way to configure a network of another project, if spandrel has it; checked, never guessed."""
+        """How a network of another project is written, if spandrel has it; checked, never guessed."""
         if find_spec("spandrel") is None:
             return "networks of other projects need: pip install 'paragonsr[spandrel]'"
         from paragonsr.archs.spandrel_adapter import known_as

@@ -1,4 +1,4 @@
-"""Table of all networks in the registry with their costs."""
+"""What every network of the registry is and costs."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""Weights files that describe their network, so that it is restored from the file alone."""
+"""Weights in files: what is written restores the network without being told what it was."""
 
 import logging
 from pathlib import Path
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 def save_metadata(options: NetworkOptions, scale: int) -> dict[str, Any]:
-    """Metadata from which `load_network` builds the same network: arch, scale and all its options."""
+    """What a file must say for `load_network` to build the same network: arch, scale and all its options."""
     return {"arch": options.tag(), "scale": scale, "options": options.model_dump(exclude={"type"})}
 
 
@@ -109,7 +109,7 @@ def load_into(
     strict: bool = True,
     key: str | None = None,
 ) -> list[str]:
-    """Copy a file's tensors into an existing network.
+    """Copy a file's tensors into a network that stands already.
 
     Args:
         network: what `options.build(scale=scale)` made.
@@ -188,7 +188,7 @@ def _build_and_load(where: str, options: NetworkOptions, scale: int, state: Stat
 
 
 def _refuse_what_does_not_fit(where: str, state: State, given: dict[str, Any]) -> None:
-    """Raise an error that names the published network, where only the user's other options do not fit it."""
+    """Say which published network it is, where only what the user gives besides is not its own."""
     found = recognise(where, state, None, None, {})
     if found is not None:
         said = ", ".join(f"{name}={value}" for name, value in given.items() if value is not None)

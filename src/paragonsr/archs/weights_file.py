@@ -1,4 +1,4 @@
-"""Reading and writing weights files: formats, wrappers and prefixes, detection of damage."""
+"""The one way a weights file is read and written: which files, which wrappers and prefixes, what damage is noticed."""
 
 import hashlib
 import json
@@ -97,7 +97,7 @@ def read_weights(path: Path | str, key: str | None = None) -> tuple[State, dict[
 
 
 def read_metadata(path: Path | str) -> dict[str, Any] | None:
-    """Metadata of a file that paragonsr wrote, without reading its tensors; None for any other file.
+    """What a file of ours says about itself, without reading its tensors; None for any other file.
 
     Raises:
         UserError: no such file, or a damaged one.
@@ -166,7 +166,7 @@ def _wrapped(path: Path, content: Any, key: str) -> Any:
 
 
 def _without_prefix(state: State, prefixes: Sequence[str]) -> State:
-    """The same tensors without the prefix that all names share."""
+    """The same tensors without what stands before every name."""
     while state:
         prefix = next((p for p in prefixes if all(name.startswith(p) for name in state)), None)
         if prefix is None:

@@ -116,7 +116,7 @@ class BatchSize:
             self.noise.add(half, float(values["half_grad_norm"][row]), batch, float(values["grad_norm"][row]))
 
     def _failed(self, tried: int, what: str, worked: int) -> Sequence[Decision]:
-        """Return to the last size that fitted; the one that did not is never tried again."""
+        """A size did not fit: never again, and back to what did."""
         self.ceiling = min(self.ceiling or tried, tried)
         batch, micro = self.before_probe or [self.batch, worked or self.micro]
         self.before_probe = None
@@ -215,7 +215,7 @@ class BatchSize:
         return decisions
 
     def state_dict(self) -> dict[str, Any]:
-        """Current sizes, and results for the sizes that were tried."""
+        """Sizes in force and what is known about others."""
         names = "batch micro ceiling refused before_probe probes settled_at".split()
         known = [[size, self.memory[size], self.speeds[size]] for size in self.memory]
         return {name: getattr(self, name) for name in names} | {"known": known, "noise": self.noise.state_dict()}

@@ -1,4 +1,4 @@
-"""Targets of the loss balance from the training images' statistics and the network's size.
+"""From what the training images are like, and the network's size, to how the losses are balanced.
 
 What is calibrated is the course of the shares: `late_share`, where it is null. The other constants need no calibration:
 they count in steps and relative to what is measured, and mean the same for every network and every set of images.
@@ -32,7 +32,7 @@ def calibrated(options: LossBalanceOptions, values: Mapping[str, float], paramet
 
 
 def table(options: LossBalanceOptions, values: Mapping[str, float], parameters: int) -> list[str]:
-    """Readable lines: the measured values, and the targets that follow.
+    """Lines for a person: what was measured, and what follows from it.
 
     Args:
         options: as they were written.

@@ -1,4 +1,4 @@
-"""Gradient clipping at a threshold learned from the run."""
+"""Gradient clipping that knows what is usual in this run."""
 
 from collections.abc import Sequence
 from typing import Any

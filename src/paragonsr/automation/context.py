@@ -1,4 +1,4 @@
-"""Facts about a run that automations may use."""
+"""What automations may know about the run that they act on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -20,7 +20,7 @@ class DryRun:
         self._automation = automation
 
     def observe(self, observation: Observation) -> Sequence[Decision]:
-        """Return the automation's decisions, marked as not carried out."""
+        """What the automation would change."""
         return [replace(decision, dry_run=True) for decision in self._automation.observe(observation)]
 
     def state_dict(self) -> dict[str, Any]:

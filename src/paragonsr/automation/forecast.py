@@ -1,4 +1,4 @@
-"""Forecast of the final value of a run, from its validations so far and the course of its learning rate.
+"""How good a run will be at its end, from its validations so far and the course of its learning rate.
 
 Progress is counted in work: the sum of the learning rates up to a position, and, where weights are averaged before they
 are validated, its moving average, since what is validated lags behind. The schedule and the decays are known ahead, and
@@ -71,7 +71,7 @@ TENTH = 0.1
 
 @dataclass(frozen=True)
 class Forecast:
-    """Forecast of a run, in dB."""
+    """What is expected of a run, in dB."""
 
     final: float
     """PSNR at the end."""
@@ -90,7 +90,7 @@ def forecast(
     ema_decay: float = 0.0,
     ema_power: float = 0.75,
 ) -> Forecast | None:
-    """Forecast the end of a run, from a third of it on.
+    """Expect the end of a run, from a third of it on.
 
     Args:
         positions: of the validations so far, rising.

@@ -20,7 +20,7 @@ class Entry:
     """What became of it: applied, dry run, or why it was refused."""
 
     def as_dict(self) -> dict[str, Any]:
-        """The line of journal.jsonl."""
+        """The line that stands in journal.jsonl."""
         return {
             "iteration": self.iteration,
             "automation": self.decision.automation,

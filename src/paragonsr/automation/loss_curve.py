@@ -43,7 +43,7 @@ class LossCurve:
             self.length *= 2
 
     def trend(self, weights: Losses, least_span: float) -> tuple[float, float] | None:
-        """Slope of the logarithm of the weighted loss over the later half of the observations, and its standard error.
+        """Slope of the logarithm of the weighted loss over the later half of what was seen, and its standard error.
 
         Args:
             weights: present weight of each loss.

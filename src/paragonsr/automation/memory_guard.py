@@ -1,4 +1,4 @@
-"""Reaction to running out of memory: smaller micro-batches from then on."""
+"""What follows when memory ran out: smaller pieces from now on."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -26,7 +26,7 @@ class MemoryGuard:
         return (Decision(self.name, "micro_batch", worked, reason),)
 
     def state_dict(self) -> dict[str, Any]:
-        """Nothing: decisions depend on the present window alone."""
+        """Nothing: what it does depends on the present window alone."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

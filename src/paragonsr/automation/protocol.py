@@ -26,7 +26,7 @@ CLOCK_COLUMNS = ("seconds", "data_wait", "peak_memory", "total_memory")
 
 @dataclass(frozen=True)
 class Steps:
-    """Measurements of consecutive training steps, flushed every `observe_every` iterations.
+    """What happened in consecutive training steps, handed over every `observe_every` iterations.
 
     Every value is a float64 array with one entry per step.
     """
@@ -106,7 +106,7 @@ class Decay:
     """In (0, 1)."""
 
     def factor(self, position: float) -> float:
-        """Factor of the learning rate at a position."""
+        """What the rate is multiplied by at a position."""
         p = min(max((position - self.start) / (self.end - self.start), 0.0), 1.0)
         if self.shape == "exponential":
             return float(self.floor**p)
@@ -148,7 +148,7 @@ class Automation(Protocol):
     """The settings it may change."""
 
     def observe(self, observation: Observation) -> Sequence[Decision]:
-        """Take in one observation and return decisions."""
+        """Take one observation in and say what should change."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
@@ -156,5 +156,5 @@ class Automation(Protocol):
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from the result of `state_dict`."""
+        """Continue from what `state_dict` returned."""
         ...

@@ -1,4 +1,4 @@
-"""Choice among the rates tried before the run: `lr: auto` takes the best, a written rate is compared with it."""
+"""Which of the rates that were tried before the run is the best: `lr: auto` takes it, a written rate is held to it."""
 
 import math
 from collections.abc import Mapping, Sequence

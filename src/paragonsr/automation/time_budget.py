@@ -1,4 +1,4 @@
-"""Keeping a run within its budget of seconds, whatever load the machine has."""
+"""A run that is given seconds ends in time, whatever the machine does meanwhile."""
 
 from collections.abc import Sequence
 from typing import Any

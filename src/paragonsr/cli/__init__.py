@@ -1,4 +1,4 @@
-"""The command line. One thin file per command; heavy modules are imported when it runs."""
+"""The command line. One file per command; each is thin and imports what is heavy only when it runs."""
 
 import errno
 import importlib.metadata

@@ -19,7 +19,7 @@ def convert(
     name: Annotated[str | None, typer.Option(help="Name of the model; default: that of its run or file.")] = None,
     openmodeldb: Annotated[Path | None, typer.Option(help="Also write the JSON for OpenModelDB to this file.")] = None,
 ) -> None:
-    """Write weights as safetensors that describe their network. No code in a file is ever run."""
+    """Write weights as safetensors that say what they are. No code in a file is ever run."""
     from dataclasses import replace
 
     from paragonsr.export.convert import convert as write

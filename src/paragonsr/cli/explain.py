@@ -10,7 +10,7 @@ def explain(
     config: Annotated[Path, typer.Argument(help="YAML configuration.")],
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value", show_default=False)] = None,
 ) -> None:
-    """Explain for this network and these images what each automation watches, what it may change and how it is set."""
+    """Say for this network and these images what each automation will watch and may change, and how it is set."""
     from paragonsr.config import load_config
     from paragonsr.training.explain import explanation
 

@@ -19,7 +19,7 @@ def init(
     out: Annotated[Path | None, typer.Option(help="YAML file to write. [default: named by the run]")] = None,
     force: Annotated[bool, typer.Option(help="Replace a file that is there.")] = False,
 ) -> None:
-    """Write a commented configuration for a folder of photographs; on a terminal, missing choices are asked for.
+    """Write a commented configuration for a folder of photographs; what is not given is asked for on a terminal.
 
     Examples:
 

@@ -7,7 +7,7 @@ import typer
 
 
 def replay(run: Annotated[Path, typer.Argument(help="Folder of a run: experiments/<name>.")]) -> None:
-    """Make all decisions of a run again from its observations; exits with 1 if they differ from its journal."""
+    """Make all decisions of a run again from what it observed; exits with 1 where they differ from its journal."""
     from paragonsr.training.replay import replay as again
 
     made = again(run)

@@ -12,7 +12,7 @@ from paragonsr.errors import UserError
 
 
 class Column(StrEnum):
-    """Columns that runs can be sorted by."""
+    """What runs can be sorted by."""
 
     NAME = "name"
     STATE = "state"

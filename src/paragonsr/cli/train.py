@@ -107,7 +107,7 @@ def _command(arguments: list[str]) -> str:
 
 
 def run(config: "Config", warnings: tuple[str, ...], *, fresh: bool, command: str) -> "TrainResult":
-    """Train a checked configuration; `command` resumes it."""
+    """Train a checked configuration; `command` is what resumes it."""
     if os.environ.get("RANK", "0") == "0":  # at once: what follows takes seconds
         budget = config.train.budget
         timed = budget is not None and budget.unit == "seconds"

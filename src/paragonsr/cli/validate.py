@@ -76,7 +76,7 @@ def validate(
 
 
 def _usual(network: "nn.Module") -> str:
-    """Default metrics: PSNR-Y and SSIM-Y, and RGB PSNR for a body that sees luma alone."""
+    """What is measured where nothing is named: of a body that sees luma alone, the colours too."""
     luma_body = getattr(getattr(network, "options", None), "luma_body", False)
     return "psnr_y,ssim_y,psnr" if luma_body else "psnr_y,ssim_y"
 

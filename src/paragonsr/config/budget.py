@@ -23,7 +23,7 @@ UNITS: dict[str, tuple[Unit, float]] = {
 
 @dataclass(frozen=True)
 class Budget:
-    """Limit of a run in seconds, iterations or samples."""
+    """How much a run may cost."""
 
     amount: float
     unit: Unit

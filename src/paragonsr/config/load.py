@@ -1,4 +1,4 @@
-"""Loading a `Config` from a YAML file and overrides; all errors are reported at once."""
+"""From a YAML file and overrides to a `Config`, with all errors told at once."""
 
 import re
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from paragonsr.errors import UserError
 
 @dataclass(frozen=True)
 class Loaded:
-    """A configuration with notes for the user."""
+    """A configuration and what its owner should know about it."""
 
     config: Config
     path: Path
@@ -75,7 +75,7 @@ def _drop_names_of_replaced_images(tree: dict[str, Any], lines: dict[Key, int]) 
 
 
 def _named_by_its_scale(config: Config, lines: dict[Key, int]) -> tuple[Config, list[str]]:
-    """Rename a run that a file calls 2x... but that has another scale, with a note."""
+    """A run that a file calls 2x... and that has another scale is called by its scale, and its owner is told."""
     match = re.match(r"(\d+)x", config.name)
     if match is None or int(match[1]) == config.scale or lines.get(("name",)) == ON_COMMAND_LINE:
         return config, []

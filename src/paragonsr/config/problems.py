@@ -1,4 +1,4 @@
-"""Readable messages from pydantic's errors: file, line, key, what is wrong, and what was probably meant."""
+"""What pydantic found, told to a person: file, line, key, what is wrong, and what was probably meant."""
 
 import difflib
 import re
@@ -35,7 +35,7 @@ def describe(error: ValidationError, model: type[BaseModel], file: str, lines: d
 
 
 def _sentences(problems: list[tuple[dict[str, Any], Any]], at: Key) -> list[str]:
-    """Sentences about the problems at one key; the kinds of value that it may have are joined to one sentence."""
+    """What is wrong at one place; what a value could be instead, each kind of it a problem, is one sentence."""
     kinds = {problem["type"] for problem, _ in problems}
     if len(problems) == 1 or kinds & {"extra_forbidden", "value_error"}:
         return [_sentence(problem, at, owner) for problem, owner in problems]
@@ -76,7 +76,7 @@ def _choice(owner: Any, key: Any) -> Iterator[type[Variant]]:
 
 
 def _other_type(context: dict[str, Any], variants: Iterator[type[Variant]]) -> str:
-    """Suggestion for an unknown type: a similar known one, or a hint of one of the variants."""
+    """What an unknown type was probably meant to be: a known one, or something that one of the variants may know."""
     known = [name.strip(" '") for name in context["expected_tags"].split(",")]
     meant = _did_you_mean(context["tag"], known)
     if meant.endswith("?"):
@@ -86,7 +86,7 @@ def _other_type(context: dict[str, Any], variants: Iterator[type[Variant]]) -> s
 
 
 def _requirement(problem: dict[str, Any]) -> str:
-    """Requirement on a value, from pydantic's "Input should be a valid integer"."""
+    """What a value should be, from pydantic's "Input should be a valid integer"."""
     text = re.sub(r"^(Input|List|String|Dictionary|Value) should", "should", problem["msg"])
     text = re.sub(r" after validation, not \d+$", "", text)
     return text.replace("valid ", "").replace("a integer", "an integer")

@@ -8,7 +8,7 @@ Tree = dict[str, Any]
 
 
 def sections(tree: Tree, at: tuple[str, ...]) -> list[tuple[Key, Tree]]:
-    """The sections at a path in which `*` is any key, each with its own path."""
+    """The sections that stand at a place, where `*` is any key; each with where it stands."""
     found: list[tuple[Key, Tree]] = [((), tree)]
     for part in at:
         found = [
@@ -21,13 +21,13 @@ def sections(tree: Tree, at: tuple[str, ...]) -> list[tuple[Key, Tree]]:
 
 
 def carry_lines(lines: dict[Key, int], old: Key, new: Key) -> None:
-    """Move the line numbers of everything below one key to another key."""
+    """What stood at one place stands at another now: its lines go with it."""
     if old != new:
         lines.update({(*new, *key[len(old) :]): line for key, line in lines.items() if key[: len(old)] == old})
 
 
 def plain(name: Any) -> str:
-    """A name in lower case without `_`; empty for a value that is not text."""
+    """A name without its `_` and in lower case; empty where it is no name."""
     return name.lower().replace("_", "") if isinstance(name, str) else ""
 
 
@@ -37,7 +37,7 @@ def mappings(tree: Any) -> list[tuple[str, Tree]]:
 
 
 def parent(tree: Tree, at: Key) -> Any:
-    """The section around a key, created where it is absent or empty; None where a plain value is in its place."""
+    """What holds the place, made where it is absent or empty; what is no mapping has no places."""
     here: Any = tree
     for part in at[:-1]:
         if not isinstance(here, dict):

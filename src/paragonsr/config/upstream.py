@@ -1,4 +1,4 @@
-"""Keys of traiNNer-redux, neosr, BasicSR and the earlier fork: one table for each kind of key.
+"""What configurations of traiNNer-redux, neosr, BasicSR and the earlier fork hold: one table for each kind of key.
 
 `paragonsr.config.legacy` carries the tables out. A key that is in none of them, and that no option has, is a typo.
 """

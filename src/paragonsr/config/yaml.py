@@ -1,4 +1,4 @@
-"""YAML with line numbers: a plain tree, and the line of each key."""
+"""YAML with line numbers: a plain tree, and the line that each of its keys stands on."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,7 @@ ON_COMMAND_LINE = 0
 
 
 def place(file: str, line: int | None) -> str:
-    """Location of a key for messages; None for an unknown line."""
+    """Where a key stands, for messages; None where no line is known."""
     if line == ON_COMMAND_LINE:
         return "command line"
     return file if line is None else f"{file}:{line}"
@@ -99,7 +99,7 @@ def parse_scalar(text: str) -> Any:
 
 
 def _require_plain_keys(loader: _Loader, node: yaml.MappingNode, path: Path) -> None:
-    """Refuse keys that are lists or mappings, and duplicate keys."""
+    """Refuse keys that are lists or mappings, and keys that stand in one mapping more than once."""
     seen: set[Any] = set()
     for key_node, _ in node.value:
         line = key_node.start_mark.line + 1

@@ -177,7 +177,7 @@ def _died(future: Future[Any]) -> bool:
 
 @contextmanager
 def _deaf_to_interrupts() -> Iterator[None]:
-    """Delay Ctrl-C until the end of the block; a terminal sends it to all processes, only the first should react."""
+    """Ctrl-C goes to all processes of a terminal; only the one that was started is to answer it, after the block."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return

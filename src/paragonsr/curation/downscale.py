@@ -26,7 +26,7 @@ _BATCH = 16
 
 @dataclass(frozen=True)
 class Lower:
-    """Result for one HR image."""
+    """What became of one HR image."""
 
     path: str
     made: bool = False
@@ -75,7 +75,7 @@ def downscale(source: Path, target: Path, scale: int, crew: Crew, progress: Prog
 
 
 def downscale_images(root: Path, target: Path, scale: int, paths: Sequence[str]) -> list[Lower]:
-    """Make some LR images in this process; a problem of an HR image is in its result.
+    """Make some LR images, in this process; what is wrong with an HR image is in its result.
 
     Raises:
         UserError: an LR image cannot be written.

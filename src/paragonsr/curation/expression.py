@@ -1,4 +1,4 @@
-"""Selection of tiles by a Python expression over the columns, translated to SQL with parameters.
+"""Which tiles are wanted, said as a Python expression over the columns and carried out as SQL with parameters.
 
     complexity >= 0.5 and blockiness < 30
     pct(complexity) >= 0.1 and not (noise > 6 or scale < 1)
@@ -60,7 +60,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class Population:
-    """Set of values that percentiles refer to."""
+    """What percentiles are of."""
 
     count: Callable[[str], int]
     """Column -> tiles that have a value there."""

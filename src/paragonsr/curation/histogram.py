@@ -1,4 +1,4 @@
-"""Histogram of one score, with the part that a selection keeps and the thresholds."""
+"""The chart of one score: what a selection keeps of it, and where the thresholds are."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""All steps of a curation in order, from one file; finished steps are skipped."""
+"""All steps of a curation in order, from one file; what is done already is not done again."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -52,7 +52,7 @@ def materialise(manifest: Path, target: Path, progress: Progress) -> tuple[int, 
 
 
 def _remove_earlier(manifest: Path, target: Path) -> int:
-    """Remove images of an earlier selection that are not in this one."""
+    """Remove what an earlier selection put there and this one does not."""
     kept = target / KEPT
     if not kept.exists():
         _refuse(target, set())
@@ -84,7 +84,7 @@ def _paths(manifest: Path) -> Iterator[str]:
 
 
 def _only_in_first(first: Iterator[str], second: Iterator[str]) -> Iterator[str]:
-    """Elements that only the first of two sorted sequences has; neither is held in memory."""
+    """What only the first of two sorted sequences holds; neither is held in memory."""
     other = next(second, None)
     for path in first:
         while other is not None and other < path:

@@ -13,7 +13,7 @@ _TILE = re.compile(
 
 @dataclass(frozen=True)
 class Place:
-    """Origin of an image's pixels."""
+    """Where the pixels of an image are from."""
 
     source: str
     """The photograph's path relative to its folder, with `/` and its ending."""
@@ -33,7 +33,7 @@ def tile_name(place: Place) -> str:
 
 
 def place_of(path: str) -> Place:
-    """Parse the name of a tile; an image that is not a tile is its own photograph."""
+    """What a tile's name says; an image that is not a tile is its own photograph."""
     found = _TILE.fullmatch(path)
     if found is None:
         return Place(path, 1.0, 0, 0)

@@ -12,7 +12,7 @@ SCALES = tuple(n / 20 for n in range(1, 21))
 
 
 class TileOptions(Options):
-    """Options for cutting photographs into tiles."""
+    """How photographs are cut."""
 
     side: int = Field(512, ge=16)
     """Height and width of a tile in pixels."""
@@ -36,7 +36,7 @@ class TileOptions(Options):
 
 
 class ScoreOptions(Options):
-    """Options for scoring: additional scores, and the machines that compute them."""
+    """Which scores a tile gets beside the built-in ones, and who computes them."""
 
     also: dict[str, str | None] = Field({})
     """Further scores by name, each with its weights file or null: `arniqa: ~`, `ic9600: weights/ic9600.pth`."""
@@ -45,7 +45,7 @@ class ScoreOptions(Options):
 
 
 class SelectOptions(Options):
-    """Options for selecting tiles."""
+    """Which tiles are kept."""
 
     where: str
     """An expression over the columns of the table: `complexity >= 0.5 and blockiness < 30`."""
@@ -65,7 +65,7 @@ class Destination(SelectOptions):
 
 
 class ValidationOptions(Destination):
-    """Options for holding out photographs. All tiles of a photograph and of its near-duplicates stay together."""
+    """What is held out. All tiles of a photograph, at every scale, and of its near-duplicates are on one side."""
 
     photographs: int = Field(ge=1)
     """Photographs held out for validation."""

@@ -1,4 +1,4 @@
-"""The report of a curation: the tiles, the number left by each condition, and examples."""
+"""The report of a curation: what there was, what each condition leaves, and what that looks like."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -37,7 +37,7 @@ _SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Scored:
-    """Result of scoring a folder of tiles."""
+    """What became of a folder's tiles."""
 
     tiles: int
     """In the folder, and as many rows in the table."""
@@ -121,7 +121,7 @@ def unscored(
 
 
 def record(table: Table, results: Iterable[list[Row]], signatures: Sequence[str], done: Counter) -> int:
-    """Write rows as they come, many in one transaction; rows that came before an interruption are written too.
+    """Write rows as they come, many in one transaction; what came before an interruption is written too.
 
     Returns:
         number of rows written.
@@ -209,7 +209,7 @@ def _outside(file: Path) -> tuple[int, int]:
 
 
 def _storable(folder: Path) -> int:
-    """Count the images, and check that their names are UTF-8, as SQLite and JSON need them.
+    """How many images there are; SQLite and JSON hold their names as UTF-8.
 
     Raises:
         UserError: there is none, or one has another name.

@@ -27,7 +27,7 @@ _SIDES = {
 
 @dataclass(frozen=True)
 class Step:
-    """Number of tiles left after one condition of a selection."""
+    """How many tiles are left after one condition of a selection."""
 
     text: str
     alone: int
@@ -106,7 +106,7 @@ def understood(table: Table, text: str) -> Condition:
 
 
 def steps(table: Table, condition: Condition, side: str | None = None) -> list[Step]:
-    """Numbers of tiles left after each term that is joined by `and`."""
+    """What each of the terms that are joined by `and` leaves over."""
     found: list[Step] = []
     before, parameters = f"error IS NULL AND {_SIDES[side] if side else 'TRUE'}", tuple[Any, ...]()
     if side:

@@ -1,4 +1,4 @@
-"""Split into training and validation by whole photographs, near-duplicates included."""
+"""Which photographs are held out for validation: whole photographs, with all that shows the same."""
 
 from paragonsr.curation.duplicates import families, find_duplicates
 from paragonsr.curation.table import Table, shuffled

@@ -1,4 +1,4 @@
-"""Statistics of a table for the report: distributions and correlations, computed in the database."""
+"""What the report shows of a table: distributions and correlations, computed where the rows are."""
 
 from dataclasses import dataclass
 
@@ -32,7 +32,7 @@ class Distribution:
 
 
 def distribution(table: Table, name: str, condition: Condition) -> Distribution | None:
-    """Distribution of a score, and of the part that a selection keeps; None where no tile has it.
+    """How a score is distributed, and what of it a selection keeps; None where no tile has it.
 
     The bins span the middle 99%, so that a few wild values do not squeeze all others into one bin.
     """

@@ -51,7 +51,7 @@ CREATE TABLE IF NOT EXISTS photographs
 
 @dataclass(frozen=True)
 class Row:
-    """Row of the table: one tile."""
+    """What is known of one tile."""
 
     path: str
     """Relative to the folder of tiles, with `/`."""

@@ -30,7 +30,7 @@ _LONGEST = 200
 
 @dataclass(frozen=True)
 class Tiled:
-    """Result for one photograph."""
+    """What became of one photograph."""
 
     source: str
     written: int = 0
@@ -44,7 +44,7 @@ class Tiled:
 
 @dataclass
 class TilingRecord:
-    """Results for all photographs."""
+    """What became of all of them."""
 
     photographs: int = 0
     written: int = 0
@@ -67,7 +67,7 @@ class TilingRecord:
             self.unreadable[one.source] = one.error
 
     def lines(self) -> Iterator[str]:
-        """Lines for the user."""
+        """What the user is told."""
         yield f"{self.photographs} photographs: {self.written} tiles cut, {self.kept} there already"
         for scale, count in sorted(self.too_small.items(), reverse=True):
             yield f"  scale {scale}: {count} photographs are too small for a tile"
@@ -138,7 +138,7 @@ def tile_photographs(source: Path, target: Path, options: TileOptions, names: Se
 
 
 def _claim(source: Path, target: Path, claim: dict[str, Any]) -> None:
-    """Record how the folder's tiles are cut, so that tiles of different settings are never mixed."""
+    """Note of what and how the folder's tiles are cut, so that those of two ways are never mixed."""
     earlier = _read(target)
     if earlier and (earlier["side"] != claim["side"] or set(earlier["scales"]) - set(claim["scales"])):
         raise UserError(

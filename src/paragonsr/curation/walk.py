@@ -1,4 +1,4 @@
-"""Requirements on a folder of images before curation reads it."""
+"""What curation asks of a folder of images before it reads them."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ __all__ = ["count_images", "image_files", "require_apart", "require_images"]
 
 
 def count_images(root: Path) -> int:
-    """Number of images under a folder.
+    """How many images there are under a folder.
 
     Raises:
         UserError: as `image_files`, or there is none.
@@ -30,7 +30,7 @@ def require_images(root: Path) -> None:
 
 
 def require_apart(source: Path, target: Path) -> None:
-    """Refuse a target inside or around the source folder, where the output would be read as further input.
+    """See that what is made of a folder's images does not come to lie among them, where it would be taken for more.
 
     Raises:
         UserError: one folder is the other, or contains it.

@@ -103,7 +103,7 @@ def _bmp(path: Path) -> Any:
 
 
 def unreadable(path: Path, error: BaseException) -> UserError:
-    """Reason why a file could not be opened or decoded."""
+    """What is wrong with a file that could not be opened or decoded."""
     if isinstance(error, FileNotFoundError):
         return UserError("does not exist", where=str(path))
     if isinstance(error, PermissionError):

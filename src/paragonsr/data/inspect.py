@@ -1,4 +1,4 @@
-"""Checking every pair of a set, without training or writing anything."""
+"""Opening every pair of a set and saying what is wrong with it, without training or writing anything."""
 
 import hashlib
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from paragonsr.errors import UserError
 
 @dataclass(frozen=True)
 class Report:
-    """Contents of a set, and its problems."""
+    """What a set holds and what is wrong with it."""
 
     phase: str
     images: int
@@ -99,7 +99,7 @@ def check_dataset(options: DatasetOptions, scale: int, phase: str, progress: Pro
 
 @dataclass(frozen=True)
 class _Look:
-    """Facts about a decoded pair."""
+    """What is kept of a pair that was decoded."""
 
     shape: tuple[int, int]
     """Of the LR image."""

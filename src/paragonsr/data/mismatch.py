@@ -20,7 +20,7 @@ TURNS = {
 
 
 def mismatch(hr: Image, lq: Image, scale: int) -> str | None:
-    """Problem of a pair whose images differ too much; None for a pair that shows one picture.
+    """What is wrong with a pair whose images differ too much; None for a pair of one picture.
 
     The HR image is reduced by MATLAB's bicubic resize. A real LR image (compressed, blurred, noisy) stays above the
     threshold; another picture, or the same one the other way up, does not.

@@ -24,7 +24,7 @@ Folders = PathText | Annotated[list[PathText], Field(min_length=1)]
 
 
 class DatasetOptions(Variant):
-    """Options of all kinds of image set."""
+    """What all kinds of image set share."""
 
     registry: ClassVar[Registry[type["DatasetOptions"]]] = Registry("paragonsr.data")
 
@@ -56,7 +56,7 @@ class DatasetOptions(Variant):
     """Where the decoded images are packed; default $PARAGONSR_CACHE, else ~/.cache/paragonsr/packed."""
 
     def title(self, phase: str) -> str:
-        """Name of the set where its values are shown."""
+        """What the set is called where its values are shown."""
         first = self.dataroot_gt if isinstance(self.dataroot_gt, str) else self.dataroot_gt[0]
         named = [part for part in Path(first).with_suffix("").parts if not OF_HR.fullmatch(part)]
         return self.name or (named[-1] if named else phase)
@@ -71,7 +71,7 @@ class DatasetOptions(Variant):
         return packed
 
     def sampler(self, packed: "PackedDataset", scale: int, seed: int) -> "Sampler":
-        """The sampler of training patches from the packed images: a pure function of (seed, sample index)."""
+        """What cuts training patches from the packed images: a pure function of (seed, sample index)."""
         module, _, attribute = self.sampler_target.partition(":")
         sampler: Sampler = getattr(importlib.import_module(module), attribute)(packed, self, scale, seed)
         return sampler
@@ -99,7 +99,7 @@ class DatasetOptions(Variant):
         return self
 
     def degrades(self) -> DegradationOptions | None:
-        """The degradation that makes LR images; None where they are files, or made by the bicubic resize."""
+        """How LR images are made from HR images; None where they are files, or made by the bicubic resize."""
         return None
 
     @property

@@ -113,7 +113,7 @@ class PackedDataset:
         return _fingerprint(self._digests)
 
     def learn_from(self, teacher: TeacherTargets) -> None:
-        """Let training patches include the teacher's output."""
+        """Let training patches be taken from what a teacher makes of the LR images, too."""
         self.teacher = teacher
         self.fingerprint = _fingerprint([self.fingerprint, teacher.digest, repr(teacher.share)])
 
@@ -170,14 +170,14 @@ def open_packed(options: DatasetOptions, scale: int, phase: str, progress: Progr
 
 
 def store_root(options: DatasetOptions) -> Path:
-    """Folder of the packed stores."""
+    """Where packed stores go."""
     chosen = options.store_root or os.environ.get("PARAGONSR_CACHE")
     return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "paragonsr" / "packed"
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Recipe for the LR image of a pair."""
+    """How the LR image of a pair comes about."""
 
     scale: int
     degradation: Degradation | DeviceDegradation | None = None
@@ -327,7 +327,7 @@ def _require_space(root: Path, needed: int, phase: str) -> None:
 
 
 def _offsets(shapes: Sequence[tuple[int, int]]) -> list[int]:
-    """Byte offsets of the images, and of the end of the last one."""
+    """Where each image begins, and where the last one ends, in bytes."""
     offsets = [0]
     for height, width in shapes:
         offsets.append(offsets[-1] + 3 * height * width)

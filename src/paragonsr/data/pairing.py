@@ -1,4 +1,4 @@
-"""Matching of HR files with LR files."""
+"""Which HR file belongs to which LR file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Matching:
-    """Files of a set's folders, matched or not."""
+    """What was found in the folders of a set, matched or not."""
 
     pairs: list[Pair]
     """In the order in which samples are counted: folder by folder, sorted by name."""

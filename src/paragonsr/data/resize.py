@@ -74,7 +74,7 @@ def resize(image: Image, size: tuple[int, int]) -> Image:
 
 
 def taps(length: int, new_length: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Input lines and weights of each output line.
+    """Which input lines each output line is made of.
 
     Returns:
         indices and weights, both new_length x number of taps; the weights of a line sum to 1.

@@ -1,4 +1,4 @@
-"""Patches of a training step: a pure function of (seed, sample index).
+"""Which patches a training step sees: a pure function of (seed, sample index).
 
 No worker, process, micro-batch or resume can change it: sample n is image `order(n)`, cut and turned as a hash of
 (seed, n) says, and the order of an epoch is a function of (seed, epoch), with or without weights. The hash is
@@ -200,7 +200,7 @@ class Prefetcher:
         self._last: int | None = None
 
     def batch(self, first_sample: int, count: int) -> Batch:
-        """Same as `sampler.batch`, with the same errors."""
+        """The same as `sampler.batch`, and what that raises."""
         begin = time.perf_counter()
         ready = self._ahead.pop((first_sample, count), None)
         if self._pool is not None:

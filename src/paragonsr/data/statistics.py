@@ -1,4 +1,4 @@
-"""Description of the training images by four values between 0 and 1.
+"""What the training images are like, in four values between 0 and 1.
 
 All of them are means over patches of the HR images, each patch a value by itself: one image is as good as many, and
 none compares images with each other. All grow with contrast, so that a set of faint images is not taken for a strong

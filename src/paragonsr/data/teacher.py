@@ -1,4 +1,4 @@
-"""Teacher's output for the LR images of a packed set: made once, and memory-mapped beside the store.
+"""What a teacher makes of the LR images of a packed set: made once, and memory-mapped beside the store.
 
     <store_root>/<images>-<teacher>/sr.bin      the teacher's images one after the other, each height x width x 3
                                     done.json   how many of them are there
@@ -40,7 +40,7 @@ class TeacherTargets:
         self.digest, self.share = digest, share
 
     def image(self, index: int) -> Image:
-        """The teacher's output for an LR image: height x width x 3 uint8 RGB, read-only."""
+        """What the teacher makes of an LR image: height x width x 3 uint8 RGB, read-only."""
         return self._samples[self._offsets[index] : self._offsets[index + 1]].reshape(*self._shapes[index], 3)
 
     def mixed(self, hr: NDArray[np.uint8], sr: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -111,7 +111,7 @@ def _make(
 
 
 def _done(folder: Path) -> int:
-    """Number of images that are done."""
+    """How many images are there."""
     try:
         return int(json.loads((folder / "done.json").read_text(encoding="utf-8"))["images"])
     except (FileNotFoundError, ValueError, KeyError):
@@ -119,5 +119,5 @@ def _done(folder: Path) -> int:
 
 
 def _offsets(shapes: Sequence[tuple[int, int]]) -> list[int]:
-    """Byte offsets of the images, and of the end of the last one."""
+    """Where each image begins, and where the last one ends, in bytes."""
     return np.cumsum([0, *(3 * height * width for height, width in shapes)]).tolist()

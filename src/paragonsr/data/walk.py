@@ -53,5 +53,5 @@ def _is_image(entry: os.DirEntry[str]) -> bool:
 
 
 def described(passed_over: Counter[str]) -> str:
-    """Numbers of files passed over, by ending: "3 .txt, 1 without an ending"; empty for none."""
+    """How many files of which endings were passed over: "3 .txt, 1 without an ending"; empty for none."""
     return ", ".join(f"{count} {ending or 'without an ending'}" for ending, count in sorted(passed_over.items()))

@@ -1,4 +1,4 @@
-"""The arms of a comparison: the configurations that are trained against each other, and their differences."""
+"""The arms of a comparison: which configurations are trained against each other, and what differs between them."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ NOT_THE_IMAGES = (
 
 @dataclass(frozen=True)
 class Arm:
-    """One configuration of a comparison; the first arm is the baseline."""
+    """One configuration of a comparison; the first arm is what the others are measured against."""
 
     name: str
     config: Config
@@ -35,7 +35,7 @@ class Arm:
         return file_name(self.name)
 
     def keys(self) -> dict[str, Any]:
-        """Every key that decides what is trained, by its dotted name."""
+        """Every key that says what is trained, by its dotted name."""
         leaves = flat(self.config.model_dump())
         return {key: value for key, value in leaves.items() if key not in SET_BY_THE_COMPARISON}
 
@@ -125,7 +125,7 @@ def check_comparable(arms: Sequence[Arm], allowed: Collection[Kind] = ()) -> Non
 
 
 def _kind(key: str) -> Kind | None:
-    """Kind of a key in which arms may not differ; None where they may."""
+    """What a key is about that arms may not differ in; None where they may."""
     if key.startswith("datasets.train."):
         return None if key.removeprefix("datasets.train.") in NOT_THE_IMAGES else Kind.DATA
     if key == "scale":
@@ -135,7 +135,7 @@ def _kind(key: str) -> Kind | None:
 
 
 def _validations(arm: Arm) -> int:
-    """Number of validations of the run; where the totals differ, so may the iterations between them."""
+    """How many validations the run has; where the totals differ, so may the iterations between them."""
     return -(-arm.config.train.total_iter // arm.config.val.val_freq)
 
 
@@ -146,7 +146,7 @@ def _measured(config: Config) -> set[tuple[str, str]]:
 
 
 def said_once(texts: Mapping[str, Sequence[str]]) -> list[str]:
-    """Notes about arms, each text once, with the names of its arms where it does not concern all of them.
+    """What there is to say about arms, each text once, with the names of its arms where it is not for all of them.
 
     Args:
         texts: name of every arm -> what there is to say about it.
@@ -189,7 +189,7 @@ def _choices(text: str) -> list[tuple[str, str]]:
 
 
 def _short(override: str) -> str:
-    """Short name of a varied arm: the last part of the override's key, with its value."""
+    """The last part of an override's key, with its value: what tells varied arms apart."""
     key, _, value = override.partition("=")
     return f"{key.rsplit('.', 1)[-1]}={value}"
 

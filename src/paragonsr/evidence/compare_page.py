@@ -1,4 +1,4 @@
-"""The page of a comparison: differences, results, curves with intervals."""
+"""The page of a comparison: what differs, what came out, curves with intervals."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

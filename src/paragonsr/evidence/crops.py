@@ -25,7 +25,7 @@ IMAGES = 20
 
 @dataclass(frozen=True)
 class Tile:
-    """One tile and its pixels."""
+    """One tile and what it looks like."""
 
     image: str
     gain: float

@@ -1,10 +1,10 @@
-"""Options of a comparison."""
+"""What a comparison can be told."""
 
 from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """Keys in which the arms of a comparison may differ only where it is allowed explicitly."""
+    """In what the arms of a comparison may only differ when that is the point of it."""
 
     DATA = "data"
     VALIDATION = "validation"

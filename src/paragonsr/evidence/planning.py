@@ -59,7 +59,7 @@ def _check_unchanged(earlier: Mapping[str, Any], now: Mapping[str, Any], folder:
 
 
 def _totals(arms: Sequence[Arm], plan: Mapping[str, int]) -> dict[str, int]:
-    """Iterations of each arm: as configured, or as many as its seconds allow."""
+    """Iterations of each arm: as configured, or what its seconds are enough for."""
     totals = {arm.name: arm.config.train.total_iter for arm in arms}
     timed = [arm for arm in arms if _seconds(arm) is not None]
     known = {_step(arm): plan[arm.name] for arm in timed if arm.name in plan}
@@ -73,7 +73,7 @@ def _totals(arms: Sequence[Arm], plan: Mapping[str, int]) -> dict[str, int]:
 
 
 def _rescaled(arm: Arm, total: int) -> list[str]:
-    """Plan that was measured for a budget of seconds; nothing for other budgets."""
+    """What was measured and planned for a budget of seconds; nothing for other budgets."""
     seconds = _seconds(arm)
     if seconds is None:
         return []
@@ -88,7 +88,7 @@ def _seconds(arm: Arm) -> float | None:
 
 
 def _step(arm: Arm) -> str:
-    """Settings that decide the time of a step before any automation acts: arms that agree get equal iterations."""
+    """What the time of a step depends on before any automation acts: arms that agree in it get equal iterations."""
     config = arm.config
     losses = [loss.model_copy(update={"loss_weight": float(loss.loss_weight != 0)}) for loss in config.train.losses]
     parts = [

@@ -15,7 +15,7 @@ ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(sig
 
 
 def run_to_its_end(command: Sequence[str], log: Path, tell: Callable[[str], None]) -> int:
-    """Run a command, and pass its output on.
+    """Run a command, and pass on what it says.
 
     It writes to a file, not to us, and has a session of its own: if this process is killed it continues and nothing is
     lost; if this process is interrupted, it is the only one that is told, once, and waits until the run has saved.
@@ -70,7 +70,7 @@ def _runs(process: subprocess.Popen[bytes]) -> bool:
 
 @contextmanager
 def _signals_interrupt() -> Iterator[None]:
-    """Treat termination signals like Ctrl-C."""
+    """Let a signal to end do what Ctrl-C does."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""Progress of a comparison: the current run, its values, and the time that is left."""
+"""How far a comparison is: which run, what it reached, and how long all of it still takes."""
 
 import sys
 import time
@@ -13,7 +13,7 @@ from paragonsr.evidence.runner import PlannedRun
 
 
 class Progress:
-    """Prints a line at the beginning and at the end of each run, and on a terminal the run's latest message.
+    """Says a line at the beginning and at the end of each run, and on a terminal what the run says meanwhile.
 
     Args:
         planned_runs: all runs of the comparison, in order.
@@ -30,7 +30,7 @@ class Progress:
         self._console.print(escape(text))
 
     def tell(self, text: str) -> None:
-        """Show the latest message of the current run."""
+        """What the run that is going on says: shown until it says something else."""
         if self._console.is_terminal and text.strip():
             self._status.update(escape(text))
 

@@ -34,7 +34,7 @@ class TrainResult:
 
 @dataclass(frozen=True)
 class Cost:
-    """Cost of an arm, mean over its seeds."""
+    """What an arm costs, mean over its seeds."""
 
     arm: str
     iterations: float
@@ -114,7 +114,7 @@ def measured(runs: Mapping[str, Sequence[Run]]) -> list[tuple[str, str]]:
 
 
 def _check_same_images(runs: Sequence[Run]) -> None:
-    """Check that runs of the same folders saw the same images, even months apart."""
+    """Runs of the same folders must have seen the same images, though months may lie between them."""
     seen: dict[tuple[object, ...], tuple[str, str]] = {}
     for run in runs:
         for phase, options in run.config["datasets"].items():

@@ -48,7 +48,7 @@ class PlannedRun:
 
 
 def finished_runs(folder: Path) -> dict[str, list[Run]]:
-    """The ended runs of every arm of the comparison in this folder, by seed."""
+    """The ended runs of every arm of a comparison that lies in this folder, by seed."""
     found: dict[str, list[Run]] = {}
     for arm in json.loads((folder / PLAN).read_text(encoding="utf-8"))["arms"]:
         name = re.compile(re.escape(file_name(arm)) + r"_seed(\d+)")

@@ -1,4 +1,4 @@
-"""Reading the folder of a run that is running, crashed or ended."""
+"""What the folder of a run says: a running, crashed or ended one."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Statistics of a few paired runs."""
+"""What a handful of paired runs allows to say."""
 
 import math
 from collections.abc import Sequence
@@ -72,7 +72,7 @@ def mean_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, np
 
 @lru_cache
 def critical(count: int) -> float:
-    """Half-width of a 95% t-interval of `count` values, in standard errors (Student 1908)."""
+    """How many standard errors a 95% t-interval of `count` values reaches to either side (Student 1908)."""
     return float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1))
 
 
@@ -94,7 +94,7 @@ def detectable_effect(count: int) -> float:
 
 
 def first_reached(positions: Sequence[float], values: Sequence[float], target: float, better: str) -> float | None:
-    """First position at which a curve reaches a target, interpolated linearly; None if it never does.
+    """Where a curve first reaches a target, on the straight line between two points; None if it never does.
 
     Args:
         positions: increasing: iterations or seconds.

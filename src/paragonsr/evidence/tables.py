@@ -1,4 +1,4 @@
-"""Results of a comparison as rows of text, for the terminal and for the page."""
+"""What a comparison found, as rows of text: for the terminal and for the page."""
 
 from collections.abc import Sequence
 
@@ -88,7 +88,7 @@ def _row(outcome: TrainResult, found: Results) -> tuple[str, ...]:
 
 
 def _mean(values: Sequence[float | None], digits: int) -> str:
-    """Mean of the values reached, with the number of seeds where some did not reach it."""
+    """Mean of what was reached, and in how many seeds where not in all."""
     reached = [value for value in values if value is not None]
     if not reached:
         return "never"

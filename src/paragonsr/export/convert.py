@@ -1,4 +1,4 @@
-"""Converting weights of other programs to safetensors that describe their network."""
+"""Weights of other programs as safetensors that say what they are."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from paragonsr.export.source import Source, place_for
 
 
 def convert(source: Source, target: Path) -> Source:
-    """Write a network with its options, so that it is restored from the file alone.
+    """Write a network with its options, so that it is restored without being told what it is.
 
     Args:
         source: weights in any format that can be read.

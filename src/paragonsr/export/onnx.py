@@ -136,7 +136,7 @@ def _state_size(proto: Any, scale: int) -> None:
 
 
 def _describe(proto: Any, source: Source, precision: str, opset: int, parity: Parity) -> None:
-    """Write metadata into the file: ours as JSON, and the keys that other programs look for as plain text."""
+    """Write what the model is into the file: our metadata as JSON, and the little that others look for, in plain."""
     written = next(entry.version for entry in proto.opset_import if entry.domain == "")
     if written != opset:
         raise ExportError(f"torch wrote opset {written}, not {opset}")

@@ -1,4 +1,4 @@
-"""The JSON description of a model for OpenModelDB, from the metadata of its weights.
+"""The description of a model that OpenModelDB wants, from what its weights say.
 
 Field names as in its `src/lib/schema.ts`. What no file knows - author, licence, description, where it can be had - is
 left empty for its owner to fill in.
@@ -46,7 +46,7 @@ def openmodeldb(source: Source, files: list[Path]) -> dict[str, Any]:
 
 
 def _training(source: Source) -> dict[str, Any]:
-    """Facts from the run's own record, where the weights are still in the folder of their run."""
+    """What the run's own record says, where the weights still lie in the folder of their run."""
     folder = source.path.parent.parent
     if source.path.parent.name != "models" or not has_description(folder):
         return {}

@@ -1,4 +1,4 @@
-"""The check of every exported graph: it is written only if it equals the network at every size tried.
+"""The gate of every exported graph: it computes what the network computes, at every size, or it is not written.
 
 Published ONNX files of this family passed for exports and were not: one had lost its attention, another its weights.
 """
@@ -20,12 +20,12 @@ SIDES = (16, 64, 256, 512)
 
 
 class ParityError(RuntimeError):
-    """An exported graph differs from its network."""
+    """An exported graph does not do what its network does."""
 
 
 @dataclass(frozen=True)
 class Parity:
-    """Differences between a graph and its network.
+    """How well a graph agrees with its network.
 
     Attributes:
         differences: (batch, height, width) -> largest difference, relative to the largest output where that is above 1.

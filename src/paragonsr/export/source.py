@@ -1,4 +1,4 @@
-"""Source of an export: a network with its weights and metadata."""
+"""What is exported: a network with its weights, and everything that its file says about it."""
 
 import re
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class Source:
 
 
 def open_source(path: Path | str, arch: str | None = None, scale: int | None = None, **options: Any) -> Source:
-    """Load weights with their metadata; arguments and errors as of `load_network`.
+    """Load weights and what is known about them; arguments and errors as of `load_network`.
 
     The name is that of the run; of weights that do not say it, the name of the file; without its `2x_`.
     """
@@ -50,7 +50,7 @@ def open_source(path: Path | str, arch: str | None = None, scale: int | None = N
 
 
 def place_for(target: Path, name: str) -> Path:
-    """Path of a file to be written: `target`, or the usual name in a folder, which need not exist yet.
+    """Where a file is written: at `target`, or under its usual name in a folder, which need not be there yet.
 
     Args:
         target: a file with the ending of `name`, or a folder; what has no ending is a folder.

@@ -1,4 +1,4 @@
-"""Charts of the reports: an empty figure, colours that read on dark and on light, styles of curves."""
+"""What all charts of a report share: an empty figure, colours that read on dark and on light, curves' looks."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -20,14 +20,14 @@ MARKED = "#e0483e"
 
 
 class Line(NamedTuple):
-    """Style of one of several curves, in words that Bokeh and CSS know."""
+    """How one of several curves is drawn, in words that Bokeh and CSS know."""
 
     colour: str
     dash: str
 
 
 def lines(count: int) -> list[Line]:
-    """Distinct line styles: colours first, then dashes."""
+    """Lines that can be told apart: colours first, then dashes."""
     return [Line(COLOURS[i % len(COLOURS)], DASHES[i // len(COLOURS) % len(DASHES)]) for i in range(count)]
 
 

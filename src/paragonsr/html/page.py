@@ -77,7 +77,7 @@ class Page:
         self._parts.append(_part("heat_table", names, rows))
 
     def picture(self, png: bytes, words: str) -> None:
-        """Add a PNG with a description."""
+        """Add a PNG with what it shows."""
         self._parts.append(_part("picture", _inline(png, "png"), words))
 
     def gallery(self, title: str, pictures: Iterable[tuple[NDArray[np.uint8] | None, str]]) -> None:
@@ -87,7 +87,7 @@ class Page:
             self._parts.append(_part("gallery", title, shown))
 
     def colours(self, entries: Mapping[str, str]) -> None:
-        """Add a legend: name -> CSS colour."""
+        """Say what colours mean: name -> CSS colour."""
         self._parts.append(_part("colours", list(entries.items())))
 
     def legend(self, entries: Mapping[str, Line]) -> None:

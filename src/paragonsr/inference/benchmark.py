@@ -57,7 +57,7 @@ class Table:
         return {name: metric.protocol for name, metric in self.metrics.items()}
 
     def lines(self) -> Iterator[str]:
-        """The table for a terminal: each metric of the network and of bicubic, and the difference."""
+        """The table for a terminal: each metric of the network and of bicubic, and what was gained."""
         rows = (*self.rows, self.mean())
         width = max(len(row.name) for row in rows)
         yield " " * width + "".join(f"   {name:>9}  {'bicubic':>9}  {'gain':>8}" for name in self.metrics)

@@ -1,4 +1,4 @@
-"""Choice of a model of the package for this machine, where the user names none."""
+"""Which of the models that come with the package this machine upscales with, where the user names none."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Upscaling files: planning, reading ahead, small images of one size in one batch, writing in the background."""
+"""Upscaling files: what is to be done, reading ahead, small images of one size at once, writing behind."""
 
 import itertools
 import math
@@ -43,7 +43,7 @@ class Job:
 
 @dataclass
 class Summary:
-    """Results of the jobs."""
+    """What became of the jobs."""
 
     done: int = 0
     skipped: int = 0
@@ -58,7 +58,7 @@ class Summary:
 
 
 def plan(source: Path, out: Path, ending: str | None = None, passed_over: Counter[str] | None = None) -> list[Job]:
-    """Every image of a file or folder tree with the path of its SR image: the same place below `out`.
+    """Every image of a file or folder tree, and where its SR image goes: the same place below `out`.
 
     Args:
         source: a file, or a folder with all below it. What lies in `out` is not taken for a source.
@@ -98,7 +98,7 @@ def plan(source: Path, out: Path, ending: str | None = None, passed_over: Counte
 
 
 def _below(out: Path, name: Path, ending: str | None) -> Path:
-    """Target of an image: the same place below `out`; as PNG where its own format is not written (BMP, AVIF)."""
+    """Where an image goes: the same place below `out`; as PNG where its own format is not written (BMP, AVIF)."""
     own = name.suffix if name.suffix.lower() in FORMATS else ".png"
     return (out / name).with_suffix(ending or own)
 
@@ -229,7 +229,7 @@ def _groups(
 
 
 def _take_mates(picture: Picture, opened: deque[tuple[Job, Future[Picture | None]]], together: int) -> Group:
-    """Take out the opened pictures that can be computed together with a picture, up to a number of pixels.
+    """Those of the opened that can be computed together with a picture, of so many pixels in all; they are taken out.
 
     Waits for their reads.
     """
@@ -265,7 +265,7 @@ def _alike(one: Picture, other: Picture) -> bool:
 
 
 def _compute(upscaler: Upscaler, group: Group, tile: Tile, computed: Callable[[float, float], None]) -> list[Pixels]:
-    """The SR images, in the type of their files; `computed` is called with a share and the megapixels of the whole."""
+    """The SR images, in the type that their files take; `computed` is told a share and the megapixels of the whole."""
     job, first = group[0]
     scale = upscaler.scale
     shape = (len(group), first.height * scale, first.width * scale, first.channels)

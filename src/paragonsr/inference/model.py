@@ -180,7 +180,7 @@ class Upscaler:
 
 
 def _autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
-    """Autocast type of a precision; None for fp32."""
+    """What to compute in; None: fp32."""
     if precision not in PRECISIONS:
         raise UserError(f"{precision!r} is not a precision", fix=f"Use one of {', '.join(PRECISIONS)}.")
     dtype = PRECISIONS[precision]

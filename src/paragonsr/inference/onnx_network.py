@@ -1,4 +1,4 @@
-"""An ONNX file as a network, written by `export` or by other programs."""
+"""An ONNX file as a network: what `export` writes, and what other programs did."""
 
 import json
 from pathlib import Path
@@ -65,7 +65,7 @@ class OnnxNetwork(nn.Module):
         self.scale = self._scale(path, scale)
 
     def _exported(self, path: Path) -> dict[str, Any]:
-        """Metadata that `paragonsr export` wrote about the network; empty for other files."""
+        """What `paragonsr export` says about the network; of other files nothing."""
         try:
             found: dict[str, Any] = json.loads(self.metadata.get("paragonsr", "{}")).get("export", {})
         except (ValueError, AttributeError) as error:

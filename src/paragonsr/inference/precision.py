@@ -1,4 +1,4 @@
-"""Floating-point types that a device computes fast in."""
+"""Which floating types a device computes fast in."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Error for a logger whose package is not installed."""
+"""What is said where the package of a logger is not installed."""
 
 from paragonsr.errors import UserError
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LoggedRun:
-    """Facts about a run for loggers."""
+    """What a logger may know about the run that it shows."""
 
     name: str
     folder: Path

@@ -63,7 +63,7 @@ class LearnedLoss(Loss):
 
     @abstractmethod
     def own_loss(self, sr: Tensor, hr: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss of the loss' own network.
+        """What the loss' own network is trained with.
 
         Args:
             sr: SR images, detached from the SR network.

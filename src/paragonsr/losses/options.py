@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class LossOptions(Variant):
-    """Options of all losses: a weight, and how it changes during training."""
+    """What all losses share: a weight, and how it changes during training."""
 
     registry: ClassVar[Registry[type["LossOptions"]]] = Registry("paragonsr.losses")
 

@@ -15,7 +15,7 @@ class Metric(ABC):
     @property
     @abstractmethod
     def protocol(self) -> str:
-        """Protocol of the metric, stored with each value; only values of the same protocol can be compared."""
+        """How it measures, in the words that travel with the number; values compare only under the same protocol."""
 
     @abstractmethod
     def measure(self, sr: Image, hr: Image) -> float:

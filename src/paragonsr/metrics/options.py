@@ -44,7 +44,7 @@ class FidelityOptions(MetricOptions):
         return scale if self.crop_border is None else self.crop_border
 
     def protocol(self, scale: int) -> str:
-        """Protocol of the metric, stored with each value."""
+        """How it is measured, in the words that travel with the number."""
         symbol, channels = (f"{self.symbol}_y", "bt601-studio") if self.test_y_channel else (self.symbol, "rgb")
         return f"{symbol}/crop={self.shave(scale)}/{channels}/uint8/mean-of-images"
 

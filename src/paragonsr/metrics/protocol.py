@@ -28,7 +28,7 @@ def to_uint8(image: torch.Tensor) -> Image:
 
 
 def samples(image: Image, *, shave: int, luma: bool) -> Samples:
-    """Samples of an image that are measured.
+    """What of an image is measured.
 
     Args:
         image: h x w x 3 uint8 RGB.

@@ -23,7 +23,7 @@ def names() -> list[str]:
 
 
 def card(name: str) -> dict[str, Any]:
-    """Model card."""
+    """What is known about a model."""
     content: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
     return content
 

@@ -1,4 +1,4 @@
-"""Base class of SOAP and Muon: parameters of equal shape are updated together.
+"""What SOAP and Muon share: parameters of equal shape are updated together.
 
 Small networks are many small matrices. Stacked, they cost a few batched products per step however deep the network is,
 and nothing is read back by the host. The state holds one flat tensor per quantity and parameter.

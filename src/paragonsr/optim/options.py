@@ -9,7 +9,7 @@ from paragonsr.registry import Registry
 
 
 class OptimiserOptions(Variant):
-    """Options of all optimisers."""
+    """What all optimisers share."""
 
     registry: ClassVar[Registry[type["OptimiserOptions"]]] = Registry("paragonsr.optim")
 

@@ -28,7 +28,7 @@ MOST_HELD_OUT = 16
 
 @dataclass(frozen=True)
 class Recipe:
-    """Choices for training on a folder of photographs.
+    """What is trained.
 
     Attributes:
         photos: folder of the photographs, with subfolders.

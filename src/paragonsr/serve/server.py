@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits for one user of the page.
+    """What one user of the page can ask for.
 
     Attributes:
         upload: bytes of an image file.
@@ -81,7 +81,7 @@ class Server(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Address of the page."""
+        """Where the page is."""
         return f"http://{HOST}:{self.server_port}/"
 
     def upscale(self, name: str, upload: bytes) -> tuple[bytes, int, float]:

@@ -239,7 +239,7 @@ def _first_measurements(
     sampler: Sampler,
     console: Console,
 ) -> list[Measurements]:
-    """Measurements for the automations before the first step."""
+    """What automations want to know before the first step."""
     found = []
     if config.train.dynamic_loss_scheduling.enabled:
         found.append(image_statistics(data.train))

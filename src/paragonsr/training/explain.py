@@ -1,4 +1,4 @@
-"""Explanation of the automations of a configuration, in words and values."""
+"""What the automations of a configuration are about to do, in words and values."""
 
 import json
 from collections.abc import Iterable, Iterator

@@ -24,7 +24,7 @@ from paragonsr.training.reporting.loggers import LoggerGroup
 
 @dataclass
 class Trainer:
-    """Parts of a training run, brought together by the loop; none knows the others."""
+    """What the loop brings together; each part knows its own business and none of the others'."""
 
     calendar: Calendar
     reference_batch: int

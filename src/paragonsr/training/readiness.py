@@ -1,4 +1,4 @@
-"""Problems that would stop a run, or make it train something else, found before its first step."""
+"""What would stop a run, or make it train something else, found before its first step."""
 
 import tempfile
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ SMALL = 128
 
 
 def start_problems(config: Config) -> list[str]:
-    """Problems of the weights and states that a run begins from, and of the place it writes to."""
+    """What is wrong with the weights and states that a run begins from, and with the place it writes to."""
     problems = []
     for work in (_start_weights, _resume_state, _experiments):
         try:

@@ -32,7 +32,7 @@ from paragonsr.training.time_plan import planned
 
 @dataclass(frozen=True)
 class TrainResult:
-    """Result of a run."""
+    """How a run ended."""
 
     reason: str
     """finished, interrupted, or why an automation stopped it."""
@@ -116,7 +116,7 @@ def _before_the_first_step(config: Config, device_context: DeviceContext, data: 
 
 
 def _heading(config: Config, device_context: DeviceContext, data: Data, network: nn.Module) -> Iterator[str]:
-    """Lines about the network, the device, the data and the protocol of each metric."""
+    """What is trained, where, on what, and by which protocol each value is measured."""
     parameters = count_parameters(network)
     precision = str(device_context.dtype or torch.float32).removeprefix("torch.")
     where = f"on {described(device_context.device)} in {precision}" + (
@@ -170,7 +170,7 @@ def _train(training: Trainer, folder: RunFolder, description: dict[str, Any]) ->
 
 
 def _ending(outcome: TrainResult, command: str) -> Iterator[str]:
-    """Lines about the end of the run and the places of its results."""
+    """How the run ended and where its results are."""
     if outcome.reason == "interrupted":
         resume = f"; resume with: {command}" if command else ""
         yield f"interrupted after iteration {outcome.iteration}{resume}"

@@ -1,4 +1,4 @@
-"""Aliasing: frequencies that were folded back, found by a spectrum that does not fall."""
+"""Frequencies that were folded back, told by a spectrum that does not fall."""
 
 import math
 from collections.abc import Sequence

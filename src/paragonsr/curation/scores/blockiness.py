@@ -17,7 +17,7 @@ _VISIBLE = 1.0
 
 
 def blockiness(grey: Grey) -> float:
-    """Share of the mean step between neighbouring pixels that is due to a grid of 8, in percent, 0 .. 100.
+    """How much of the mean step between neighbouring pixels is due to a grid of 8, in percent, 0 .. 100.
 
     For each direction: the mean absolute step across every line between pixels (in every third row or column), less
     the mean of the lines on its two sides; the median of these over the lines of each of the eight positions that a

@@ -1,4 +1,4 @@
-"""Haar wavelet details of a plane, for the scores of noise and complexity."""
+"""Haar wavelet details of a plane: what the scores of noise and complexity share."""
 
 from dataclasses import dataclass
 

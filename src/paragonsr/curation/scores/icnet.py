@@ -43,7 +43,7 @@ class ICNet(nn.Module):
 
 
 class SpatialGate(nn.Module):
-    """Weighs every channel by the output of a small network for its map ("slam").
+    """Weighs every channel by what a small network makes of its map ("slam").
 
     Args:
         side: the map is resized to side x side for it.

@@ -1,4 +1,4 @@
-"""The built-in scores: their meanings, and their computation for one image."""
+"""The built-in scores: what they mean, and all of them of one image."""
 
 import math
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from paragonsr.curation.scores.tones import brightness, clipping, contrast, entr
 
 @dataclass(frozen=True)
 class Score:
-    """Description of a score."""
+    """What a value means."""
 
     name: str
     low: float

@@ -1,4 +1,4 @@
-"""Strength of the finest details."""
+"""How strong the finest details are."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""Files that a run keeps: resume states, the averaged weights, the best of them."""
+"""What a run keeps: resume states, the averaged weights, the best of them."""
 
 import time
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from paragonsr.training.reporting.loggers import LoggerGroup
 
 @dataclass(frozen=True)
 class SavingOptions:
-    """Options for saving."""
+    """What is saved, and how."""
 
     metric: str
     """Name of the metric that decides which weights are the best."""

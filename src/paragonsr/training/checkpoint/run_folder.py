@@ -94,7 +94,7 @@ class RunFolder:
         write_description(self.path, description)
 
     def earlier(self, config: Config, iteration: int) -> list[dict[str, Any]]:
-        """Earlier configurations of the run, up to the iteration from which it continues.
+        """What else the run was trained with up to the iteration from which it now continues with a configuration.
 
         Returns:
             config and until (the iteration up to which it held) of each, in order; none while there was no other.

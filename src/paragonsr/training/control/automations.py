@@ -1,4 +1,4 @@
-"""Automations of a configuration."""
+"""Which automations a configuration asks for."""
 
 from collections.abc import Sequence
 
@@ -22,7 +22,7 @@ HALVES_EVERY = 50
 
 
 def run_context(config: Config, parameters: int, world: int) -> RunContext:
-    """Facts about a run for its automations.
+    """What the automations of a run may know about it.
 
     Args:
         config: the run.
@@ -78,12 +78,12 @@ def _plateau(options: PlateauOptions, metric: str) -> ReduceOnPlateau:
 
 
 def calibration_table(config: Config, context: RunContext, measurements: Measurements) -> Sequence[str]:
-    """Table of the training images' statistics and of the loss balance that follows from them."""
+    """What the training images are like, and what follows for the balance of the losses."""
     return table(config.train.dynamic_loss_scheduling, measurements.values, context.parameters)
 
 
 def schedule_end(config: Config) -> float:
-    """Final value of the configured schedule, as a share of its peak."""
+    """What the configured schedule ends with, as a share of its peak."""
     options, base = config.train, config.train.optim_g.first_lr
     if options.scheduler is None:
         return 1.0

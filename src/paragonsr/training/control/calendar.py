@@ -1,4 +1,4 @@
-"""Calendar of a run: the tasks that are due after each iteration."""
+"""When things happen: what is due after which iteration."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ class Calendar:
         return self.halves_every > 0 and before % self.halves_every < iterations_per_step
 
     def after(self, before: int, now: int, total: int) -> "Due":
-        """Tasks that are due when a step has brought the run from one iteration to another."""
+        """What is due when a step has brought the run from one iteration to another."""
         ended = now >= total
 
         def passed(every: int) -> bool:
@@ -38,7 +38,7 @@ class Calendar:
 
 @dataclass(frozen=True)
 class Due:
-    """Tasks after a step."""
+    """What is to be done after a step."""
 
     flush: bool = False
     """The values of the last steps are observed."""

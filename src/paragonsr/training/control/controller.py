@@ -15,7 +15,7 @@ Event = Literal["rollback", "first_decay", "probe", "entry"]
 
 @dataclass(frozen=True)
 class Pace:
-    """Position in the plan as a function of the iteration: a straight line through one point."""
+    """How the position in the plan follows from the iteration: a straight line through one point."""
 
     iteration: int = 0
     position: float = 0.0
@@ -29,7 +29,7 @@ class Pace:
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """Settings of a training step."""
+    """What a training step is done with."""
 
     batch_size: int
     """Samples per optimisation step, over all processes."""
@@ -55,7 +55,7 @@ class Hyperparameters:
 
     @classmethod
     def of(cls, config: Config, world: int) -> "Hyperparameters":
-        """Initial settings of a configuration's run in `world` processes."""
+        """What a run of a configuration begins with, in `world` processes."""
         options = config.train
         return cls(
             config.batch * world,
@@ -188,7 +188,7 @@ class Controller:
             self.settings = replace(before, **{setting: value})
 
     def _pace_to(self, total: int, iteration: int) -> Pace:
-        """Pace that stretches or shortens the rest of the plan to end with the new total."""
+        """What remains of the plan, stretched or shortened to end with the new total."""
         position = self.settings.pace.position_at(iteration)
         remaining = max(total - iteration, 1)
         return Pace(iteration, position, max(self._planned_total - position, 0.0) / remaining)

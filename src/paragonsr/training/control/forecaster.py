@@ -1,4 +1,4 @@
-"""Forecast of the run's PSNR after each validation."""
+"""What PSNR is to be expected of the run, after each validation."""
 
 from collections.abc import Callable
 from typing import Any

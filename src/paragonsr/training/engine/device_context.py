@@ -1,4 +1,4 @@
-"""Device, precision and processes of a run, with notes about requests that could not be met."""
+"""Where and in what precision training runs, and what had to be decided otherwise than asked."""
 
 import os
 from collections.abc import Iterator

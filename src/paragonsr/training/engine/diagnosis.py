@@ -1,4 +1,4 @@
-"""Origin of a non-finite step: the loss, the layer, the files."""
+"""What a non-finite step came from: the loss, the layer, the files."""
 
 from collections.abc import Sequence
 

@@ -21,7 +21,7 @@ WARM_UP = 2
 
 @dataclass(frozen=True)
 class Estimate:
-    """Time and memory of a few measured steps."""
+    """What a few measured steps say."""
 
     parameters: int
     device: str

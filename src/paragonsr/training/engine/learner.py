@@ -11,7 +11,7 @@ from paragonsr.training.engine.trainable import Trainable
 
 @dataclass(frozen=True)
 class LearnerStep:
-    """Measurements of one update of a learner; 0-dim tensors on the device."""
+    """What one update of a learner measured; 0-dim tensors on the device."""
 
     values: dict[str, Tensor]
     """`loss`, and what the loss itself measures: means over this process' share of the batch."""

@@ -1,4 +1,4 @@
-"""Peak memory of training."""
+"""How much memory training takes at its peak."""
 
 from pathlib import Path
 

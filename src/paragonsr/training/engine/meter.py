@@ -36,7 +36,7 @@ class LiveSystemStats:
         self._last = time.perf_counter()
 
     def step(self, iteration: int) -> dict[str, float]:
-        """Seconds and data wait since the last call, peak and total memory in bytes."""
+        """What passed since the last call."""
         now = time.perf_counter()
         seconds, self._last = now - self._last, now
         peak, total = self._memory()

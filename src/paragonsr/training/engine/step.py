@@ -22,7 +22,7 @@ from paragonsr.training.engine.trainable import Trainable
 
 @dataclass(frozen=True)
 class StepResult:
-    """Measurements of one step; the tensors stay on the device until they are fetched together."""
+    """What one step measured; the tensors stay on the device until they are fetched together."""
 
     values: dict[str, Tensor]
     """Raw value of each computed loss, mean over the batch."""

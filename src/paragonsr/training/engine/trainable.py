@@ -1,4 +1,4 @@
-"""Network with its optimiser and gradient scaler, updated and saved together."""
+"""What learns: a network, its optimiser and its gradient scaler, updated and saved together."""
 
 from typing import Any
 

@@ -78,7 +78,7 @@ class Validator:
 
     @cached_property
     def bicubic(self) -> dict[str, dict[str, float]]:
-        """Values of the bicubic resize of the LR images: set -> metric -> mean over its images."""
+        """What the bicubic resize of the LR images reaches: set -> metric -> mean over its images."""
         found = {}
         for validation_set in self.sets:
             store, values = validation_set.store, []
@@ -143,7 +143,7 @@ class Validator:
 
 
 def picture_names(sets: Sequence[ValidationSet]) -> dict[str, list[str]]:
-    """Names of the pictures of each set's images: those of their files, where needed with set and number."""
+    """What the pictures of each set's images are called: like their files, where needed with set and number."""
     stems = {s.name: [PurePosixPath(name).stem for name in s.store.names] for s in sets}
     times = Counter(stem.lower() for of_set in stems.values() for stem in of_set)
     return {

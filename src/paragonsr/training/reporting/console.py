@@ -1,4 +1,4 @@
-"""Output of a run: a live bar on a terminal, plain lines elsewhere, everything also in train.log."""
+"""What a run says: a live bar on a terminal, plain lines elsewhere, everything also in train.log."""
 
 import sys
 import time

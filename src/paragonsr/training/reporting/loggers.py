@@ -1,4 +1,4 @@
-"""Passing observations and decisions on to the record, the console and all loggers."""
+"""Where observations and decisions are shown: the record, the console, and all loggers, each once."""
 
 from collections.abc import Callable, Mapping, Sequence
 

@@ -28,7 +28,7 @@ class RecordedSystemStats:
         self._folder = folder
 
     def step(self, iteration: int) -> dict[str, float]:
-        """Clock and memory values that were recorded at that iteration."""
+        """What was read when that iteration was finished."""
         if iteration not in self._steps:
             raise UserError(
                 f"the record does not contain iteration {iteration}", where=f"path.system_stats: {self._folder}"
@@ -36,5 +36,5 @@ class RecordedSystemStats:
         return dict(zip(CLOCK_COLUMNS, self._steps[iteration], strict=True))
 
     def validation(self, iteration: int, seconds: float) -> float:
-        """Seconds that the validation took."""
+        """What the validation took then."""
         return self._validations.get(iteration, seconds)
