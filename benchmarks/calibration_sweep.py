@@ -1,9 +1,9 @@
 """Sweep for the calibration of dynamic_loss_scheduling: share of MS-SSIM x kind of training images.
 
 Training images are sorted by their texture_variance (paragonsr.data.statistics) into a flat and a textured third. On
-each, the network of options/train/demo.yml is trained with MS-SSIM at different weights, all else equal, automations
-off. The results are, for every weight and kind, the paired difference in final PSNR-Y and SSIM-Y to the first weight,
-and for every weight the difference of that between the two kinds.
+each, the network of the demo (paragonsr/recipes/demo.yml) is trained with MS-SSIM at different weights, all else equal,
+automations off. The results are, for every weight and kind, the paired difference in final PSNR-Y and SSIM-Y to the first
+weight, and for every weight the difference of that between the two kinds.
 
     python benchmarks/calibration_sweep.py --photos FOLDER [FOLDER ...] --val FOLDER [--seeds 3] [--iterations 3000]
         [--out results/calibration] [--json docs/evidence/calibration.json]
@@ -30,7 +30,7 @@ from paragonsr.data.statistics import patch_statistics, statistics
 from paragonsr.evidence.statistics import paired_difference
 from paragonsr.training.reporting.record import read_steps
 
-CONFIG = "options/train/demo.yml"
+CONFIG = "src/paragonsr/recipes/demo.yml"
 WEIGHT = "train.losses.1.loss_weight"
 ARMS = {
     "demo": "",

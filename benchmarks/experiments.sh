@@ -18,7 +18,7 @@ s() {
 }
 # 3000 iterations of the demo's settings on photographs, validated on Set14, reported on Set5 too.
 static() {
-    paragonsr compare options/train/demo.yml --set "$train" --set datasets.val.name=Set14 \
+    paragonsr compare src/paragonsr/recipes/demo.yml --set "$train" --set datasets.val.name=Set14 \
         --set "datasets.val.dataroot_gt=$BENCH/Set14/HR" --set datasets.val_set5.name=Set5 \
         --set datasets.val_set5.type=singleimagedataset --set "datasets.val_set5.dataroot_gt=$BENCH/Set5/HR" \
         --fair --budget 3000it "$@"

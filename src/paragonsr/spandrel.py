@@ -71,7 +71,7 @@ def _architecture(spandrel: Any) -> Any:
                 network,
                 with_taps_of(network, tensors),
                 architecture=self,
-                purpose="SR",
+                purpose="Restoration" if scale == 1 else "SR",
                 tags=[options.tag().removeprefix("paragonsr2_")],
                 supports_half="fp16" in options.precisions,
                 supports_bfloat16="bf16" in options.precisions,

@@ -204,7 +204,7 @@ def test_truncated_resume_state(tiny_config: Configure, refused: Callable[..., s
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("scale: 5", "scale: 5 is not one of 2, 3, 4 or 8"),
+        ("scale: 5", "scale: 5 is not one of 1, 2, 3, 4 or 8"),
         ("scal: 2", "did you mean 'scale'?"),
         ("scale: [", "invalid YAML"),
     ],

@@ -16,7 +16,14 @@ def test_the_demo_trains_on_what_is_installed_and_says_where_its_fruits_lie(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PARAGONSR_CACHE", str(tmp_path / "cache"))
-    command = ["demo", "--config", str(ROOT / "options/train/demo.yml"), "--images", "images", "train.total_iter=60"]
+    command = [
+        "demo",
+        "--config",
+        str(ROOT / "src/paragonsr/recipes/demo.yml"),
+        "--images",
+        "images",
+        "train.total_iter=60",
+    ]
     for said in ("finished after iteration 60", "finished after iteration 60"):  # the second call finds everything done
         with pytest.raises(SystemExit) as caught:
             main(command)

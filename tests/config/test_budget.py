@@ -87,7 +87,7 @@ def test_nothing_falls_to_zero_and_nothing_else_changes(total: int) -> None:
 def test_a_budget_ends_annealed(scheduler: str) -> None:
     for budget in ("700it", "123456 samples"):
         config = load_config(
-            ROOT / "options/train/demo.yml", [f"train.scheduler.type={scheduler}", f"train.budget={budget}"]
+            ROOT / "src/paragonsr/recipes/demo.yml", [f"train.scheduler.type={scheduler}", f"train.budget={budget}"]
         ).config
         rate, total = learning_rate(config), config.train.total_iter
         assert rate(total - 1, 1.0) < 0.05 * max(rate(i, 1.0) for i in range(total))

@@ -245,8 +245,6 @@ def test_a_configuration_of_the_release_family(tmp_path: Path) -> None:
     said = "\n".join(loaded.warnings)
     for key in "auto_vram_management compile_mode use_content_aware min_lq_size convergence_threshold".split():
         assert key in said
-    assert "network_g.gradient_checkpointing" in said
-    assert "was moved to network_g.use_checkpointing" in said
 
 
 def test_a_configuration_with_a_section_for_each_loss(tmp_path: Path) -> None:

@@ -153,9 +153,9 @@ def test_unknown_arch_names_what_was_meant(tmp_path: Path) -> None:
 
 
 def test_unknown_arch_may_be_another_project_s(tmp_path: Path) -> None:
-    said = _complaint(tmp_path, MINIMAL.replace("paragonsr2_nano", "RealPLKSR"))
-    assert "network_g: unknown type 'RealPLKSR'; known: paragonsr2_l, " in said
-    assert said.rstrip().endswith("write `type: spandrel`, `network: RealPLKSR`")
+    said = _complaint(tmp_path, MINIMAL.replace("paragonsr2_nano", "SwiftSRGAN"))
+    assert "network_g: unknown type 'SwiftSRGAN'; known: paragonsr2_l, " in said
+    assert said.rstrip().endswith("write `type: spandrel`, `network: SwiftSRGAN`")
 
 
 def test_a9_unknown_option_of_a_network_is_an_error(tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ def test_an_empty_key_keeps_its_default(tmp_path: Path) -> None:
 
 def test_scale_5(tmp_path: Path) -> None:
     said = _complaint(tmp_path, MINIMAL.replace("scale: 2", "scale: 5"))
-    assert "config.yml:2: scale: 5 is not one of 2, 3, 4 or 8" in said
+    assert "config.yml:2: scale: 5 is not one of 1, 2, 3, 4 or 8" in said
 
 
 def test_val_freq_0(tmp_path: Path) -> None:

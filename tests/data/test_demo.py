@@ -17,7 +17,7 @@ skimage = importlib.util.find_spec("skimage")
 if skimage is None or skimage.submodule_search_locations is None:
     pytest.skip("needs scikit-image (pip install 'paragonsr[demo]')", allow_module_level=True)
 PHOTOGRAPHS = Path(skimage.submodule_search_locations[0], "data")
-CONFIGURATION = Path(__file__).parents[2] / "options/train/demo.yml"
+CONFIGURATION = Path(__file__).parents[2] / "src/paragonsr/recipes/demo.yml"
 
 
 @pytest.fixture(scope="module")

@@ -134,8 +134,8 @@ class _Wrong(nn.Module):
     [
         ("value", "differs from the network by more than 1.0e-04"),
         ("nan", "differs from the network"),
-        ("size", "upscales by None|one size|turns|does not run"),
-        ("scale", "upscales by 4.0, but the network by 2"),
+        ("size", "finds scale None|one size|turns|does not run"),
+        ("scale", "finds scale 4.0 in the graph, but the network has 2"),
     ],
 )
 def test_a_graph_that_is_not_the_network_is_not_written(tmp_path: Path, fault: str, message: str) -> None:
@@ -174,11 +174,17 @@ def test_for_one_size_where_it_is_wanted(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("target", "opset", "message"),
-    [("x.pth", 18, "not the name of"), ("absent/x.onnx", 18, "not the name of"), ("x.onnx", 17, "opset 17")],
+    [
+        ("x.pth", 18, "must end in .onnx"),
+        ("file.txt/x.onnx", 18, "a folder is needed there"),
+        ("x.onnx", 17, "opset 17"),
+    ],
 )
 def test_what_cannot_be_written_is_told_first(tmp_path: Path, target: str, opset: int, message: str) -> None:
+    (tmp_path / "file.txt").write_bytes(b"")
     with pytest.raises(UserError, match=message):
         export_onnx(source(NanoOptions()), tmp_path / target, opset=opset)
+    assert [path.name for path in tmp_path.iterdir()] == ["file.txt"]
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -190,7 +196,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert weights.name == "2x-Mine"
     assert type(load_network(weights.path)) is type(weights.network)
     with pytest.raises(SystemExit) as ended:
-        main(["export", str(weights.path), str(tmp_path), "--opset", "20"])
+        main(["export", str(weights.path), str(tmp_path / "not" / "there"), "--opset", "20"])
     assert ended.value.code == 0
-    assert (tmp_path / "2x-Mine_fp32_op20.onnx").is_file()
+    assert (tmp_path / "not" / "there" / "2x-Mine_fp32_op20.onnx").is_file()
     assert "181 x 240  differs from PyTorch by" in capsys.readouterr().out

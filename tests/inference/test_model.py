@@ -27,7 +27,7 @@ def weights(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4, 8])
+@pytest.mark.parametrize("scale", [1, 2, 3, 4, 8])
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 7), (13, 21)])
 def test_every_size_at_every_scale(weights: Callable[..., Path], scale: int, height: int, width: int) -> None:
     upscaler = paragonsr.load(weights(scale))

@@ -81,7 +81,7 @@ def test_what_is_no_upscaler_is_told(tmp_path: Path) -> None:
         (tmp_path / "broken.onnx", {}, "paragonsr metadata that cannot be read"),
         (wide, {}, "not an integer scale"),
         (grey, {}, "is not an upscaler"),
-        (good, {"scale": 4}, "upscales 2 times, not 4"),
+        (good, {"scale": 4}, "has scale 2, not 4"),
         (good, {"arch": "paragonsr2_nano"}, "whole network"),
         (good, {"precision": "bf16"}, "its own precision"),
     ):

@@ -20,7 +20,7 @@ def test_figures_of_a_network_that_can_be_counted_by_hand() -> None:
     base = 3 * 2 * taps + 3 * 2 * 2 * taps
     assert row["macs_per_megapixel"] == pytest.approx((learned + base) / 4 * 1e6, rel=0.05)
     assert row["receptive_field"] == 7
-    assert row["scales"] == [2, 3, 4, 8]
+    assert row["scales"] == [1, 2, 3, 4, 8]
     assert row["precisions"] == ["fp32", "bf16", "fp16"]
 
 
@@ -38,5 +38,5 @@ def test_the_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mon
 
 
 def test_a_scale_that_none_has() -> None:
-    with pytest.raises(UserError, match="no network upscales by 5"):
+    with pytest.raises(UserError, match="no network has scale 5"):
         rows(5)

@@ -133,7 +133,7 @@ def _source(name: str) -> Any:
         ("Compact", {"num_feet": 8}, 2, "has no argument num_feet"),
         ("Compact", {"num_feat": "many"}, 2, "does not work with these arguments"),
         ("Compact", {"num_in_ch": 1, "num_out_ch": 1}, 2, "from 1 channels to 1"),
-        ("SCUNet", {}, 2, "upscales by 1"),
+        ("SCUNet", {}, 2, "has scale 1"),
         ("DAT", {"embed_dim": 12}, 2, "does not work with these arguments"),
     ],
 )

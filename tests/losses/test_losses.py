@@ -65,6 +65,7 @@ FORMULAS: dict[str, Any] = {
     "l1loss": lambda s, h: np.abs(s - h).mean(),
     "mseloss": lambda s, h: ((s - h) ** 2).mean(),
     "charbonnierloss": lambda s, h: np.sqrt((s - h) ** 2 + 1e-6).mean(),
+    "psnrloss": lambda s, h: 80 + 10 * np.log10(((s - h) ** 2).mean((1, 2, 3)) + 1e-8).mean(),
     "huberloss": lambda s, h: (0.5 * (s - h) ** 2).mean(),
     "fftloss": lambda s, h: _fft(s - h),
     "ffloss": lambda s, h: _focal(s - h, 1.0),
@@ -80,6 +81,23 @@ FORMULAS: dict[str, Any] = {
 def test_value_is_the_formula(name: str) -> None:
     sr, hr = _images()
     assert _loss(name)(sr, hr).item() == pytest.approx(FORMULAS[name](sr.numpy(), hr.numpy()), rel=2e-5, abs=1e-12)
+
+
+@pytest.mark.parametrize(("off", "decibels"), [(0.1, 20.0), (0.01, 40.0), (0.0, 80.0)])
+def test_psnr_loss_is_what_is_missing_to_80_decibels(off: float, decibels: float) -> None:
+    hr = torch.full((2, 3, 8, 8), 0.5, dtype=torch.float64)
+    assert _loss("psnrloss")(hr + off, hr).item() == pytest.approx(80 - decibels, abs=1e-3)
+
+
+def test_psnr_loss_of_luma_has_the_gradient_of_the_papers_formula() -> None:
+    sr, hr = _images()
+    sr.requires_grad_()
+    y_sr, y_hr = (((i * torch.tensor([65.481, 128.553, 24.966]).view(3, 1, 1)).sum(1) + 16) / 255 for i in (sr, hr))
+    theirs = (10 / math.log(10) * torch.log((y_sr - y_hr).square().mean((1, 2)) + 1e-8)).mean()
+    ours = _loss("psnrloss", to_y=True)(sr, hr)
+    assert ours.item() == pytest.approx(80 + theirs.item(), abs=1e-5)
+    expected, got = torch.autograd.grad(theirs, sr)[0], torch.autograd.grad(ours, sr)[0]
+    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-9)
 
 
 def test_huber_is_linear_beyond_delta() -> None:

@@ -116,7 +116,7 @@ def test_a_slow_machine_gets_the_quickest_model(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_scale_without_a_model_is_answered() -> None:
-    with pytest.raises(UserError, match="no bundled model upscales by 8"):
+    with pytest.raises(UserError, match="no bundled model has scale 8"):
         best_model(scale=8)
 
 
@@ -126,3 +126,23 @@ def test_training_starts_from_one_and_learns_from_one(tiny_config: Configure) ->
     trained, given = paragonsr.load(outcome.weights).network, paragonsr.load("nano").network
     for a, b in zip(trained.parameters(), given.parameters(), strict=True):
         torch.testing.assert_close(a, b, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("files", "meant"),
+    [
+        (["best.safetensors", "net_g_9.safetensors"], "best.safetensors"),
+        (["net_g_9.safetensors", "net_g_10.safetensors", "notes.safetensors"], "net_g_10.safetensors"),
+        ([], "best.safetensors"),
+    ],
+)
+def test_the_folder_of_a_run_stands_for_its_weights(files: list[str], meant: str, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("{}")
+    (tmp_path / "models").mkdir()
+    for name in files:
+        (tmp_path / "models" / name).write_bytes(b"")
+    assert models.located(tmp_path) == tmp_path / "models" / meant
+
+
+def test_another_folder_is_taken_as_it_is_named(tmp_path: Path) -> None:
+    assert models.located(tmp_path) == tmp_path

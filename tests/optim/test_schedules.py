@@ -1,5 +1,6 @@
 """Each schedule compared with torch's scheduler of the same name, and the warm-up."""
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -9,6 +10,7 @@ from torch.optim import lr_scheduler
 from paragonsr.optim import schedules as schedule
 from paragonsr.optim.options import (
     CosineOptions,
+    CosinePeriodsOptions,
     CosineRestartsOptions,
     MultiStepOptions,
     OneCycleOptions,
@@ -75,3 +77,19 @@ def test_wsd_is_stable_and_then_decays_to_its_floor(shape: str, half: float) -> 
     assert factor(75 + 12.5) == pytest.approx(0.1 + 0.9 * half)
     assert factor(100) == pytest.approx(0.1)
     assert all(factor(i) > factor(i + 1) for i in range(75, 99))
+
+
+@pytest.mark.parametrize(
+    ("iteration", "factor"),
+    [
+        (0, 1.0),
+        (50, 0.1 + 0.9 / 2),
+        (100, 0.1),
+        (101, 0.1 + 0.5 * 0.9 * (1 + math.cos(math.pi / 50)) / 2),
+        (150, 0.1),
+        (151, 0.1),
+    ],
+)
+def test_periods_with_heights_as_basicsr_has_them(iteration: int, factor: float) -> None:
+    options = CosinePeriodsOptions(periods=[100, 50], restart_weights=[1.0, 0.5], eta_min=1e-5)
+    assert schedule.build(options, total=150, lr=1e-4)(iteration) == pytest.approx(factor, abs=1e-12)

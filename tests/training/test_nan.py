@@ -83,7 +83,7 @@ def test_endless_nans_stop_the_run(tiny_config: Configure, monkeypatch: pytest.M
     described = json.loads((outcome.folder / "run.json").read_text())
     assert described["state"] == "failed"
     log = (outcome.folder / "train.log").read_text().splitlines()
-    assert any("failed: divergence_guard: the last 6 gradients" in line for line in log[-4:])
+    assert any("failed: divergence_guard: the last 6 gradients" in line for line in log[-7:])
 
 
 def test_a_layer_whose_weights_are_not_finite_is_named(tiny_config: Configure, tmp_path: Path) -> None:

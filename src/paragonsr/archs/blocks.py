@@ -218,6 +218,11 @@ class ContentGain(nn.Module):
         return 1.5 - content if self.around_one else 0.05 + 0.15 * (1 - content)
 
 
+def pixel_shuffle(x: Tensor, scale: int) -> Tensor:
+    """(N, C scale^2, H, W) -> (N, C, scale H, scale W); at scale 1 x itself, so that a graph has no empty step."""
+    return x if scale == 1 else F.pixel_shuffle(x, scale)
+
+
 def icnr_(weight: Tensor, scale: int) -> None:
     """Initialise a sub-pixel convolution so that the scale^2 sub-pixels of each channel are equal (1707.02937).
 

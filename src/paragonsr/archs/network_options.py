@@ -11,7 +11,8 @@ from paragonsr.registry import Registry
 if TYPE_CHECKING:
     from torch import nn
 
-SCALES = (2, 3, 4, 8)
+SCALES = (1, 2, 3, 4, 8)
+"""HR side / LR side; 1 is restoration: both images have one size."""
 
 
 class NetworkOptions(Variant):
@@ -52,6 +53,10 @@ class NetworkOptions(Variant):
         """Options that were set explicitly."""
         return self.model_dump(exclude_unset=True, exclude={"type"})
 
+    def without_effect(self, scale: int) -> list[str]:
+        """Names of the options that were written and mean nothing at this scale."""
+        return []
+
     def build(self, *, scale: int = 2) -> "nn.Module":  # type: ignore[override]
         """Build the network with random weights; it takes (N, 3, H, W) in [0, 1] to (N, 3, scale H, scale W).
 
@@ -60,7 +65,7 @@ class NetworkOptions(Variant):
         """
         if scale not in self.scales:
             raise UserError(
-                f"{self.tag()} cannot upscale by {scale}", fix=f"Choose one of {', '.join(map(str, self.scales))}."
+                f"{self.tag()} cannot have scale {scale}", fix=f"Choose one of {', '.join(map(str, self.scales))}."
             )
         network: nn.Module = super().build(scale=scale)
         return network

@@ -6,16 +6,15 @@ SR image = skip_upsampler(LR) + learned detail(LR). All learned layers up to the
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from paragonsr.archs.blocks import ContentGain, ResidualGroup, icnr_, make_attention, published_icnr_
+from paragonsr.archs.blocks import ContentGain, ResidualGroup, icnr_, make_attention, pixel_shuffle, published_icnr_
 from paragonsr.archs.classic_options import ClassicOptions
 from paragonsr.archs.skip_upsampler import build_skip_upsampler
 
 
 class SubPixelUpsampler(nn.Module):
-    """3x3 convolution to scale^2 times the channels, then pixel shuffle."""
+    """3x3 convolution to scale^2 times the channels, then pixel shuffle; at scale 1 the convolution alone."""
 
     def __init__(self, channels: int, scale: int) -> None:
         super().__init__()
@@ -24,7 +23,7 @@ class SubPixelUpsampler(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, scale H, scale W)."""
-        return F.pixel_shuffle(self.up_conv(x), self.scale)
+        return pixel_shuffle(self.up_conv(x), self.scale)
 
 
 class ParagonSR2(nn.Module):
@@ -146,7 +145,7 @@ class CompactParagonSR2(nn.Module):
         seen = (x * self.luma.to(x.dtype)).sum(1, keepdim=True) if self.options.luma_body else x
         stem = self.act_in(self.conv_in(seen))
         features = self.attention(self.body(stem) + stem)
-        detail = F.pixel_shuffle(self.conv_out(features), self.scale)
+        detail = pixel_shuffle(self.conv_out(features), self.scale)
         if self.options.use_content_aware:
             detail = _amplify(detail, self.content_processor(x), self.scale)
         skip: Tensor = self.base(x)

@@ -52,7 +52,9 @@ class ParagonSR2Release(nn.Module):
         self.conv_in = nn.Conv2d(3, channels, 3, padding=1)
         self.body = nn.Sequential(*(BlockGroup(options, g * options.num_blocks) for g in range(options.num_groups)))
         self.conv_mid = nn.Conv2d(channels, channels, 3, padding=1)
-        self.up = nn.Sequential(nn.Conv2d(channels, channels * scale**2, 3, padding=1), nn.PixelShuffle(scale))
+        self.up = nn.Sequential(nn.Conv2d(channels, channels * scale**2, 3, padding=1))
+        if scale > 1:
+            self.up.append(nn.PixelShuffle(scale))
         self.conv_out = nn.Conv2d(channels, 3, 3, padding=1)
         self.receptive_field = self._receptive_field()
         windows = options.block in ("photo", "pro") and options.has_attention

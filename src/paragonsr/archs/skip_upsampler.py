@@ -5,6 +5,8 @@ the sub-pixels are interleaved at the end. Measured on Set5 (MATLAB bicubic LR, 
 33.68 / 30.40 / 28.43 / 24.40, Lanczos-3 34.32 / 30.83 / 28.81 / 24.64, Magic Kernel Sharp 2021 34.13 / 30.69 / 28.69 /
 24.57; with the sharpening below at alpha 0.35: 34.83 at x2 and 29.19 at x4.
 
+At scale 1 nothing is upscaled: `Identity` passes on the image, to which the network adds its correction.
+
 `PublishedUpsampler` is that of the published networks, for their weights.
 """
 
@@ -88,6 +90,16 @@ class FixedUpsampler(nn.Module, ABC):
         """Upscale in the precision of x; called by `forward`."""
 
 
+class Identity(FixedUpsampler):
+    """The skip upsampler of scale 1: the image as it is, unsharpened."""
+
+    radius = 0
+
+    def upscale(self, x: Tensor) -> Tensor:
+        """(N, 3, H, W) -> the same."""
+        return x
+
+
 class PhaseUpsampler(FixedUpsampler):
     """Upscales (N, 3, H, W) to (N, 3, scale H, scale W) by a fixed separable kernel, all of it at LR size.
 
@@ -166,7 +178,9 @@ class PublishedUpsampler(FixedUpsampler):
 
 
 def build_skip_upsampler(kind: str, scale: int, alpha: float, padding: Padding, naming: Naming) -> FixedUpsampler:
-    """Build the module selected by the options `skip_upsampler`, `upsampler_alpha` and `skip_padding`."""
+    """Build the module selected by `skip_upsampler`, `upsampler_alpha` and `skip_padding`; the identity at scale 1."""
+    if scale == 1:
+        return Identity()
     if kind == "published":
         return PublishedUpsampler(scale, alpha, padding, naming)
     return PhaseUpsampler(kind, scale, alpha, padding)

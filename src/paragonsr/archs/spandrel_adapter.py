@@ -52,7 +52,10 @@ def import_spandrel() -> Any:
         for name in ("nms", "qnms"):
             library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         _torchvision.append(library)  # its declarations end when it is deleted
-    return importlib.import_module("spandrel")
+    spandrel = importlib.import_module("spandrel")
+    if find_spec("spandrel_extra_arches") is not None:  # networks with restrictive licences: SRFormer, ...
+        importlib.import_module("spandrel_extra_arches").install(ignore_duplicates=True)
+    return spandrel
 
 
 @functools.cache
@@ -102,8 +105,8 @@ class SpandrelNetwork(nn.Module):
         facts = (descriptor.scale, descriptor.input_channels, descriptor.output_channels)
         if facts != (scale, 3, 3):
             raise UserError(
-                f"{name} with these arguments upscales by {facts[0]}, from {facts[1]} channels to {facts[2]}; "
-                f"wanted is x{scale} in RGB",
+                f"{name} with these arguments has scale {facts[0]}, from {facts[1]} channels to {facts[2]}; "
+                f"wanted is scale {scale} in RGB",
                 where="network_g",
                 fix=f"It takes {', '.join(_parameters(kind))}.",
             )
@@ -153,7 +156,9 @@ class SpandrelNetwork(nn.Module):
         except Exception as error:  # as with the constructor
             raise _unfit(name, error) from error
         if ours.shape[-2:] != (PROBE * self.scale, PROBE * self.scale):
-            raise UserError(f"{name} is not a network that upscales a single image", where="network_g")
+            raise UserError(
+                f"{name} is not a network from one image to one image of {self.scale} times its size", where="network_g"
+            )
         own = self.network
         self.network = theirs.eval()
         same = torch.equal(ours, self(image))

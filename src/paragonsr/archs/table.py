@@ -23,7 +23,7 @@ def rows(scale: int) -> Iterator[dict[str, Any]]:
     """
     kinds = [kind for kind in NETWORKS.values() if scale in kind.scales]
     if not kinds:
-        raise UserError(f"no network upscales by {scale}", where="--scale")
+        raise UserError(f"no network has scale {scale}", where="--scale")
     return (_row(kind, scale) for kind in kinds)
 
 

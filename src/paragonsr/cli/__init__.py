@@ -1,11 +1,12 @@
 """Command line. One file per command; each is thin and imports heavy modules only when it runs."""
 
 import errno
+import importlib.metadata
 import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -17,6 +18,7 @@ from paragonsr.cli import (
     demo,
     explain,
     export,
+    init,
     models,
     replay,
     report,
@@ -33,12 +35,12 @@ from paragonsr.errors import UserError
 app = typer.Typer(
     name="paragonsr",
     help="Train, evaluate and use networks for single-image super-resolution.",
-    no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
 for _command in (
     train.train,
+    init.init,
     check.check,
     upscale.upscale,
     validate.validate,
@@ -57,6 +59,21 @@ for _command in (
 ):
     app.command()(_command)
 app.add_typer(data)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"paragonsr {importlib.metadata.version('paragonsr')}")
+        raise typer.Exit
+
+
+@app.callback(no_args_is_help=True)
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Options of the program itself."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -11,6 +11,7 @@ def archs(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """List the networks: parameters, multiply-accumulates per output megapixel, receptive field, scales, precision."""
+    from paragonsr.archs.preset_options import presets_by_network
     from paragonsr.archs.table import rows
 
     found = list(rows(scale))
@@ -29,4 +30,9 @@ def archs(
         typer.echo("  ".join(cells).rstrip())
     typer.echo(f"\nx{scale}, default options. GMAC/MP: 10^9 multiply-accumulates per megapixel of output.")
     typer.echo("receptive field: side of the square of LR pixels that an SR pixel depends on.")
-    typer.echo("Networks of other projects: `type: spandrel`, `network: Compact`, see docs/use.md.")
+    typer.echo(
+        "\nNetworks of other projects, by the names of traiNNer-redux and BasicSR (pip install 'paragonsr[spandrel]'):"
+    )
+    for network, names in presets_by_network().items():
+        typer.echo(f"  {network:10}  {', '.join(names)}")
+    typer.echo("Any other network in spandrel: `type: spandrel`, `network: KBNet_s`, see docs/train.md.")

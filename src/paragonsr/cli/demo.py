@@ -6,9 +6,13 @@ from typing import Annotated
 
 import typer
 
+from paragonsr.recipes import DEMO
+
 
 def demo(
-    config: Annotated[Path, typer.Option(help="YAML configuration.")] = Path("options/train/demo.yml"),
+    config: Annotated[
+        Path | None, typer.Option(help="YAML configuration; default: the bundled one.", show_default=False)
+    ] = None,
     images: Annotated[Path, typer.Option(help="Folder for the images.")] = Path("datasets/demo"),
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value", show_default=False)] = None,
 ) -> None:
@@ -18,6 +22,6 @@ def demo(
     from paragonsr.data.demo import make_demo_images
 
     folders = [f"datasets.{phase}.dataroot_gt={images / phase}" for phase in ("train", "val")]
-    loaded = load_config(config, [*folders, *(overrides or [])])
+    loaded = load_config(config or DEMO, [*folders, *(overrides or [])])
     make_demo_images(images)
     run(loaded.config, loaded.warnings, fresh=False, command=shlex.join(["paragonsr", "demo", *(overrides or [])]))

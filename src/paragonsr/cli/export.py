@@ -10,8 +10,8 @@ from paragonsr.cli.convert import PARAM_KEY, network_options
 
 
 def export(
-    weights: Annotated[Path, typer.Argument(help="Weights: .safetensors or .pth.")],
-    out: Annotated[Path, typer.Argument(help="The .onnx file, or a folder for it.")] = Path("."),
+    weights: Annotated[Path, typer.Argument(help="Weights: .safetensors or .pth, or the folder of a run.")],
+    out: Annotated[Path, typer.Argument(help="The .onnx file, or a folder for it, created if needed.")] = Path("."),
     fp16: Annotated[bool, typer.Option("--fp16", help="Half precision, including input and output.")] = False,
     opset: Annotated[int, typer.Option(help="ONNX opset, 18 or newer.")] = 18,
     size: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH, for networks that export for one size only.")] = None,

@@ -1,12 +1,14 @@
-"""paragonsr train CONFIG"""
+"""paragonsr train CONFIG, or a folder of photographs"""
 
 import os
 import shlex
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from paragonsr.cli.choices import ForOption, ScaleOption, SizeOption
 from paragonsr.errors import UserError
 
 if TYPE_CHECKING:
@@ -15,7 +17,9 @@ if TYPE_CHECKING:
 
 
 def train(
-    config: Annotated[Path | None, typer.Argument(help="YAML configuration.", show_default=False)] = None,
+    config: Annotated[
+        Path | None, typer.Argument(help="YAML configuration, or a folder of photographs.", show_default=False)
+    ] = None,
     overrides: Annotated[
         list[str] | None, typer.Argument(help="key=value, for example train.total_iter=2000", show_default=False)
     ] = None,
@@ -31,8 +35,21 @@ def train(
         list[str] | None, typer.Option("--force_yml", "--force-yml", help="a:b=value, BasicSR's form of a.b=value.")
     ] = None,
     fresh: Annotated[bool, typer.Option(help="Archive an earlier run of the same name and start over.")] = False,
+    scale: ScaleOption = None,
+    size: SizeOption = None,
+    time: ForOption = None,
 ) -> None:
-    """Train a network, or resume an interrupted run."""
+    """Train a network, or resume an interrupted run.
+
+    With a folder of photographs no configuration is needed: one is written to experiments/, and a tenth of the
+    photographs is held out to validate on.
+
+    Examples:
+
+        paragonsr train photos --scale 4 --for 30min
+
+        paragonsr train my.yml train.total_iter=20000
+    """
     from paragonsr.config import load_config
 
     del auto_resume, launcher, local_rank  # flags of other trainers that are not needed here
@@ -41,11 +58,36 @@ def train(
         values.insert(0, str(config))
     path = opt or config
     if path is None:
-        raise UserError("no configuration is given", fix="python train.py options/train/demo.yml")
+        raise UserError("no configuration is given", fix="paragonsr train PHOTOS --scale 4, or paragonsr train CONFIG")
+    choice = {"scale": scale, "size": size, "time": time}
+    chosen = {key: value for key, value in choice.items() if value is not None}
+    arguments = [str(path), *values]
+    if path.is_dir():
+        path = _written_for(path, chosen)
+        arguments += [part for key, value in chosen.items() for part in (FLAGS[key], str(value))]
+    elif chosen:
+        raise UserError(
+            f"{', '.join(FLAGS[key] for key in chosen)} goes with a folder of photographs, not with a configuration",
+            where="command line",
+            fix="Write it as an override: scale=4, network_g.type=paragonsr2_tiny, train.budget=30min.",
+        )
     loaded = load_config(path, values)
-    command = _command([str(path), *values])
+    command = _command(arguments)
     if run(loaded.config, loaded.warnings, fresh=fresh, command=command).failed:
         raise typer.Exit(1)
+
+
+FLAGS = {"scale": "--scale", "size": "--size", "time": "--for"}
+
+
+def _written_for(photos: Path, chosen: dict[str, Any]) -> Path:
+    """The configuration of a folder of photographs, written anew each time: the same folder gives the same."""
+    from paragonsr.recipes.photos import Recipe
+
+    recipe = Recipe(photos, **chosen)
+    file = Path("experiments") / f"{recipe.name}.yml"
+    recipe.write(file, ["paragonsr", *sys.argv[1:]])
+    return file
 
 
 def _as_override(text: str) -> str:
@@ -64,6 +106,10 @@ def _command(arguments: list[str]) -> str:
 
 def run(config: "Config", warnings: tuple[str, ...], *, fresh: bool, command: str) -> "TrainResult":
     """Train a checked configuration; `command` is the command that resumes it."""
+    if os.environ.get("RANK", "0") == "0":  # printed first, because the next steps take seconds
+        budget = config.train.budget
+        timed = budget is not None and budget.unit == "seconds"
+        typer.echo(f"{config.name}: opening the images{' and measuring the time of a step' if timed else ''} ...")
     from paragonsr.training.run import train as run
 
     try:
@@ -76,7 +122,8 @@ def run(config: "Config", warnings: tuple[str, ...], *, fresh: bool, command: st
 def idle(config: "Config") -> list[str]:
     """Notes on automations that are enabled but cannot act, and on keys that have no effect."""
     sections = config.train.training_automations
-    notes = []
+    without_effect = config.network.without_effect(config.scale)
+    notes = [f"network_g.{key} has no effect at scale {config.scale}" for key in without_effect]
     if not config.validates:
         notes.append("Nothing is validated: no best weights are kept, only those of each checkpoint and the last ones.")
         if sections.early_stopping.enabled:

@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 
 def validate(
-    model: Annotated[Path, typer.Option(help="Weights (.safetensors, .pth, .onnx) or a name from `paragonsr models`.")],
+    model: Annotated[
+        Path,
+        typer.Option(
+            help="Weights: .safetensors, .pth or .onnx, the folder of a run, or a name from `paragonsr models`."
+        ),
+    ],
     hr: Annotated[Path, typer.Option(help="Folder of HR images.")],
     lr: Annotated[Path | None, typer.Option(help="Folder of LR images; made by MATLAB's bicubic if not given.")] = None,
     scale: Annotated[int | None, typer.Option(help="Scale, if it does not follow from the weights.")] = None,

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from paragonsr.config.legacy import Legacy
 from paragonsr.config.problems import describe
 from paragonsr.config.rescaling import fitted, rescaling
-from paragonsr.config.schema import Config
+from paragonsr.config.schema import Config, import_named_plugins
 from paragonsr.config.yaml import ON_COMMAND_LINE, Key, parse_scalar, read_yaml
 from paragonsr.errors import UserError
 
@@ -43,6 +43,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Loaded:
     for text in overrides:
         override(tree, text, lines)
     _drop_names_of_replaced_images(tree, lines)
+    import_named_plugins(tree)  # what they add is not refused as something that is not built
     legacy = Legacy(tree, lines, str(path))
     legacy.rewrite()
     try:

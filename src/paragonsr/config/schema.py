@@ -12,6 +12,17 @@ from paragonsr.options import MismatchError, Options
 from paragonsr.registry import import_plugins
 
 
+def import_named_plugins(tree: Any) -> None:
+    """Import what `plugins` names in a tree, before a `type` chooses any of it.
+
+    Raises:
+        UserError: a plugin cannot be imported.
+    """
+    plugins = tree.get("plugins") if isinstance(tree, dict) else None
+    if isinstance(plugins, list) and all(isinstance(name, str) for name in plugins):
+        import_plugins(plugins, where="plugins")
+
+
 class Config(Options):
     """One training run."""
 
@@ -19,8 +30,8 @@ class Config(Options):
     """Modules that add losses, networks, metrics and so on: importable names, or Python files."""
     name: str
     """Name of the experiment and of its folder."""
-    scale: Literal[2, 3, 4, 8]
-    """Upscaling factor, HR side / LR side; set only here."""
+    scale: Literal[1, 2, 3, 4, 8]
+    """Upscaling factor, HR side / LR side; set only here. 1 is restoration: both images have the same size."""
     num_gpu: Literal["auto"] | int = "auto"
     """0 trains on the CPU; auto uses the available GPU (for several GPUs, start with torchrun)."""
     num_threads: int | None = Field(None, ge=1)
@@ -56,9 +67,7 @@ class Config(Options):
     @model_validator(mode="before")
     @classmethod
     def _import_plugins(cls, given: Any) -> Any:
-        plugins = given.get("plugins") if isinstance(given, dict) else None
-        if isinstance(plugins, list) and all(isinstance(name, str) for name in plugins):
-            import_plugins(plugins, where="plugins")
+        import_named_plugins(given)
         return given
 
     @field_validator("name")
@@ -82,10 +91,22 @@ class Config(Options):
             raise MismatchError("needs batch_size_per_gpu, the number of samples in a batch", "datasets", "train")
         if train.lq_patch(self.scale) is None:
             raise MismatchError("needs lq_size or gt_size, the side of a training patch", "datasets", "train")
+        self._check_restoration()
         self._check_teacher()
         self._check_names()
         self._check_deciding_metric()
         return self
+
+    def _check_restoration(self) -> None:
+        """At scale 1 an LQ image cannot be made by a resize: it would be the HR image."""
+        for phase, options in self.datasets.items():
+            if self.scale == 1 and options.lq_roots is None and options.degrades() is None:
+                raise MismatchError(
+                    "at scale 1 the LQ images have to be given: dataroot_lq with type pairedimagedataset, "
+                    "or a degradation that makes them",
+                    "datasets",
+                    phase,
+                )
 
     def _check_teacher(self) -> None:
         if self.path.pretrain_network_g_teacher is None:

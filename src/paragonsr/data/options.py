@@ -133,6 +133,7 @@ class SingleOptions(DatasetOptions):
     `degradation`."""
 
     type: Literal["singleimagedataset"] = "singleimagedataset"
+    aliases = ("singlegtdataset",)
     degradation: DegradationOptions | None = None
     """Makes the LR images instead: for each training patch during training, for each validation image once."""
 

@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from paragonsr.archs.weights import save_weights
-from paragonsr.errors import UserError
-from paragonsr.export.source import Source
+from paragonsr.export.source import Source, place_for
 
 
 def convert(source: Source, target: Path) -> Source:
@@ -12,16 +11,15 @@ def convert(source: Source, target: Path) -> Source:
 
     Args:
         source: the network, loaded from any supported format.
-        target: a .safetensors file, or a folder, where the name follows the convention 2x-Name.safetensors.
+        target: a .safetensors file, or a folder, created if needed, where the name follows the convention 2x-Name.
 
     Returns:
         the same source with its new path.
 
     Raises:
-        UserError: the target has another extension, or its folder does not exist.
+        UserError: the target has another extension, or its folder cannot be created.
     """
-    path = target / f"{source.name}.safetensors" if target.is_dir() else target
-    if path.suffix != ".safetensors":
-        raise UserError("the file name must end in .safetensors", where=str(path), fix="Choose another name.")
+    path = place_for(target, f"{source.name}.safetensors")
+    path.parent.mkdir(parents=True, exist_ok=True)
     save_weights(path, source.network.state_dict(), source.metadata)
     return Source(source.network, source.metadata, path)

@@ -13,7 +13,7 @@ from torch import nn
 
 from paragonsr.errors import UserError
 from paragonsr.export.parity import Parity, ParityError, Size, check_parity, inferred_scale
-from paragonsr.export.source import Source
+from paragonsr.export.source import Source, place_for
 from paragonsr.files import write_atomically
 
 OPSET = 18
@@ -64,9 +64,7 @@ def export_onnx(
         raise UserError(f"opset {opset} is not supported", fix=f"Choose {OPSET} to {NEWEST_OPSET}.")
     precision = "fp16" if fp16 else "fp32"
     shape = "" if size is None else f"_1x3x{size[0]}x{size[1]}"
-    path = target / f"{source.name}{shape}_{precision}_op{opset}.onnx" if target.is_dir() else target
-    if path.suffix != ".onnx" or not path.parent.is_dir():
-        raise UserError("not the name of an .onnx file in an existing folder", where=str(path))
+    path = place_for(target, f"{source.name}{shape}_{precision}_op{opset}.onnx")
     try:
         proto = _graph(source, opset, size, half=fp16)
         parity = check_parity(proto, source.network, source.scale, precision, size)
@@ -75,6 +73,7 @@ def export_onnx(
             raise
         raise ParityError(f"{error}; an export for a single image size may work (--size 256x256)") from error
     _describe(proto, source, precision, opset, parity)
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, proto.SerializeToString())
     return Exported(path, precision, opset, parity)
 
@@ -142,7 +141,7 @@ def _describe(proto: Any, source: Source, precision: str, opset: int, parity: Pa
     if written != opset:
         raise ExportError(f"torch wrote opset {written}, not {opset}")
     proto.producer_name = "paragonsr"
-    proto.doc_string = f"{source.name}: RGB in [0, 1], upscaled {source.scale} times"
+    proto.doc_string = f"{source.name}: RGB in [0, 1], scale {source.scale}"
     export = {
         "precision": precision,
         "opset": opset,

@@ -63,7 +63,7 @@ def check_parity(model: Any, network: nn.Module, scale: int, precision: str, siz
 
     found = inferred_scale(model, size)
     if found != scale:
-        raise ParityError(f"shape inference finds that the graph upscales by {found}, but the network by {scale}")
+        raise ParityError(f"shape inference finds scale {found} in the graph, but the network has {scale}")
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
 
     def run(image: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from paragonsr.archs.weights import load_network, read_metadata, save_metadata
+from paragonsr.errors import UserError
 from paragonsr.models import located
 
 
@@ -46,6 +47,26 @@ def open_source(path: Path | str, arch: str | None = None, scale: int | None = N
     known = {"name": _plain(path.stem)} | (read_metadata(path) or {})
     known |= save_metadata(network.options, network.scale)  # type: ignore[arg-type]
     return Source(network, known | {"name": _plain(known["name"])}, path)
+
+
+def place_for(target: Path, name: str) -> Path:
+    """Where a file is written: at `target`, or under its usual name in a folder, which need not be there yet.
+
+    Args:
+        target: a file with the ending of `name`, or a folder; what has no ending is a folder.
+        name: what the file is called in a folder.
+
+    Raises:
+        UserError: the target is a file of another kind, or where its folder would be is a file.
+    """
+    path = target / name if target.is_dir() or not target.suffix else target
+    ending = Path(name).suffix
+    if path.suffix != ending:
+        raise UserError(f"the file name must end in {ending}", where=str(path), fix="Choose another name.")
+    nearest = next(folder for folder in path.parents if folder.exists())
+    if not nearest.is_dir():
+        raise UserError("is a file, and a folder is needed there", where=str(nearest), fix="Choose another name.")
+    return path
 
 
 def _plain(name: str) -> str:

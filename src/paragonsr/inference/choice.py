@@ -31,7 +31,7 @@ def best_model(scale: int = 2, device: str | None = None, precision: str = "fp32
     """
     fitting = [name for name in models.names() if models.card(name)["scale"] == scale]
     if not fitting:
-        raise UserError(f"no bundled model upscales by {scale}", fix="Give weights with --model.")
+        raise UserError(f"no bundled model has scale {scale}", fix="Give weights with --model.")
     speeds: dict[str, float] = {}
     for name in sorted(fitting, key=lambda name: models.card(name)["measured"]["Set14"]["psnr_y"], reverse=True):
         speeds[name] = megapixels_per_second(load(name, device=device, precision=precision))

@@ -22,7 +22,7 @@ from paragonsr.inference.picture import FORMATS, Picture, Pixels
 
 SMALL = 256 * 256
 """Maximum pixels of an image that is decoded ahead and batched with others of its size."""
-TOGETHER = {"cpu": 2**15, "cuda": 2**17}
+TOGETHER = {"cpu": 2**15, "cuda": 2**17, "mps": 2**16}
 """Pixels of the LR images in one batch, by device. On a CPU, as with tiles, activations should stay in the cache: with
 2**17, Stream took 1.5 times as long as with 2**14, while Nano was 13% faster than now."""
 AHEAD = 64

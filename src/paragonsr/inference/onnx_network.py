@@ -83,7 +83,7 @@ class OnnxNetwork(nn.Module):
             shape = " x ".join(map(str, sr.shape))
             raise UserError(f"makes {shape} from 1 x 3 x {height} x {width}: not an integer scale", where=str(path))
         if given not in (None, scale):
-            raise UserError(f"upscales {scale} times, not {given}", where=str(path))
+            raise UserError(f"has scale {scale}, not {given}", where=str(path))
         return scale
 
     def forward(self, image: Tensor) -> Tensor:

@@ -85,6 +85,16 @@ class MSEOptions(LossOptions):
     aliases = ("mse", "l2loss")
 
 
+class PSNRLossOptions(LossOptions):
+    """80 - PSNR in dB, mean over the images: 80 + 10 log10(MSE + 1e-8), 0 for equal images. Gradients as in NAFNet's
+    (2204.04676), whose value is 80 less."""
+
+    type: Literal["psnrloss"] = "psnrloss"
+    aliases = ("psnr",)
+    to_y: bool = False
+    """Measure luma (BT.601, studio range) instead of R, G and B."""
+
+
 class CharbonnierOptions(LossOptions):
     """Mean of sqrt(d^2 + eps), Charbonnier et al. 1994, as in LapSRN (1704.03915)."""
 

@@ -20,11 +20,14 @@ from paragonsr.losses.options import (
     LossOptions,
     LumaOptions,
     MSEOptions,
+    PSNRLossOptions,
     TotalVariationOptions,
 )
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of R, G, B in Y'."""
+STUDIO_LUMA = (65.481 / 255, 128.553 / 255, 24.966 / 255)
+"""Weights of R, G, B in Y of BT.601, which spans 219 of 255 levels."""
 CB = (-0.168736, -0.331264, 0.5)
 CR = (0.5, -0.418688, -0.081312)
 
@@ -52,6 +55,8 @@ def _function(options: LossOptions) -> Callable[[Tensor, Tensor], Tensor]:
             return F.l1_loss
         case MSEOptions():
             return F.mse_loss
+        case PSNRLossOptions(to_y=to_y):
+            return lambda sr, hr: _psnr_loss(_mixed(sr - hr, STUDIO_LUMA) if to_y else sr - hr)
         case CharbonnierOptions(eps=eps):
             return lambda sr, hr: ((sr - hr).square() + eps).sqrt().mean()
         case HuberOptions(delta=delta):
@@ -67,6 +72,11 @@ def _function(options: LossOptions) -> Callable[[Tensor, Tensor], Tensor]:
         case ColorOptions():
             return lambda sr, hr: _mixed(sr - hr, CB, CR).abs().mean()
     raise TypeError(f"{options.type} is not a pixel loss")
+
+
+def _psnr_loss(difference: Tensor) -> Tensor:
+    """80 + 10 log10(MSE + 1e-8) of each image, averaged; 0 where there is no difference."""
+    return 80 + 10 * (difference.square().mean(dim=(1, 2, 3)) + 1e-8).log10().mean()
 
 
 def _variation(images: Tensor) -> Tensor:

@@ -4,12 +4,14 @@
     <name>.onnx          the same network for other programs
     <name>.json          the card: training data and settings, metric values, licence
 
-Every command or key that accepts a weights file also accepts the name of one of these.
+Every command or key that accepts a weights file also accepts the name of one of these, or the folder of a run.
 """
 
 import json
 from pathlib import Path
 from typing import Any
+
+from paragonsr.run_description import has_description
 
 FOLDER = Path(__file__).parent
 
@@ -27,8 +29,23 @@ def card(name: str) -> dict[str, Any]:
 
 
 def located(weights: Path | str) -> Path:
-    """Resolve a weights argument: an existing file, else the bundled model of that name, else the path as given."""
+    """Resolve a weights argument to a file.
+
+    The folder of a run stands for its best weights (the last ones if there are no best); otherwise it is an existing
+    file, a bundled model of that name, or the path as given.
+    """
     path = Path(weights).expanduser()
+    if has_description(path):
+        return _of_run(path)
     if path.exists() or str(weights) not in names():
         return path
     return FOLDER / f"{weights}.safetensors"
+
+
+def _of_run(folder: Path) -> Path:
+    """The weights of a run; best.safetensors also where there are none yet, so that the message names it."""
+    best = folder / "models" / "best.safetensors"
+    if best.is_file():
+        return best
+    saved = [file for file in best.parent.glob("*_*.safetensors") if file.stem.rpartition("_")[2].isdecimal()]
+    return max(saved, key=lambda file: int(file.stem.rpartition("_")[2]), default=best)

@@ -1,8 +1,8 @@
 """Options of `train.optim_g` and `train.scheduler`."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from paragonsr.options import ITERATIONS, Variant
 from paragonsr.registry import Registry
@@ -101,6 +101,38 @@ class MuonOptions(OptimiserOptions):
     target = "paragonsr.optim.muon:build"
 
 
+class LibraryOptions(OptimiserOptions):
+    """An optimiser of the pytorch-optimizer library (extra `opt`). Left out are those that need more than the gradient,
+    or that do not continue to the bit after a resume."""
+
+    type: Literal["pytorch_optimizer"] = "pytorch_optimizer"
+    name: str
+    """Which one: adan, adopt, lion, stableadamw ... Its name is also understood as the `type`."""
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    """Its other arguments, `betas` for example."""
+    target = "paragonsr.optim.library:build"
+
+    NAMES: ClassVar[frozenset[str]] = frozenset(
+        """a2grad accsgd adabelief adabound adadelta adafactor adagc adai adalite adam adamax adamc adamg adamod
+        adamp adams adamw adamwsn adan adanorm adapnm adasmooth adatam ademamix adopt aida alice amos ano apollo
+        apollodqn avagrad bcos came conda diffgrad dualadam exadam fadam fira flashadamw focus fromage ftrl galore
+        grams gravity grokfastadamw kate lamb laprop lars lion lorarite mars msvag nadam nero novograd padam pid
+        pnm qhadam qhm racs radam ranger rmsprop schedulefreeadamw schedulefreeradam schedulefreesgd scion
+        scionlight sgd sgdp sgdsai sgdw shampoo signsgd simplifiedademamix sm3 splus srmm stableadamw swats tam
+        tiger vsgd yogi
+        """.split()
+    )
+    """The optimisers that can be used, without `_` and in lower case."""
+
+    @field_validator("name")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        plain = name.lower().replace("_", "")
+        if plain not in cls.NAMES:
+            raise ValueError(f"{name!r} is not one of {', '.join(sorted(cls.NAMES))}")
+        return plain
+
+
 class SchedulerOptions(Variant):
     """Base options of schedules, pure functions of the iteration; formulas are in paragonsr.optim.schedules."""
 
@@ -132,12 +164,31 @@ class CosineRestartsOptions(SchedulerOptions):
     """Cosine with warm restarts, Loshchilov and Hutter 1608.03983."""
 
     type: Literal["CosineAnnealingWarmRestarts"] = "CosineAnnealingWarmRestarts"
-    aliases = ("CosineAnnealingRestartLR",)
     T_0: int = Field(ge=1, json_schema_extra=ITERATIONS)
     """Iterations of the first cycle."""
     T_mult: int = Field(1, ge=1)
     """Ratio of the lengths of two consecutive cycles."""
     eta_min: float = Field(0.0, ge=0)
+
+
+class CosinePeriodsOptions(SchedulerOptions):
+    """Cosine with restarts whose lengths and heights are given one by one, as BasicSR has it."""
+
+    type: Literal["CosineAnnealingRestartLR"] = "CosineAnnealingRestartLR"
+    periods: list[Annotated[int, Field(ge=1)]] = Field(min_length=1, json_schema_extra=ITERATIONS)
+    """Iterations of each cycle. After the last the rate stays at its floor."""
+    restart_weights: list[Annotated[float, Field(ge=0)]] = Field(default_factory=lambda: [1.0])
+    """Height of each cycle, as a share of the base rate; as many as periods."""
+    eta_min: float = Field(0.0, ge=0)
+
+    @model_validator(mode="after")
+    def _as_many_weights(self) -> "CosinePeriodsOptions":
+        if len(self.periods) != len(self.restart_weights):
+            raise ValueError(
+                f"periods has {len(self.periods)} values and restart_weights {len(self.restart_weights)}; "
+                "each cycle needs its weight"
+            )
+        return self
 
 
 class WSDOptions(SchedulerOptions):

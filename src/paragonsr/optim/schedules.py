@@ -9,6 +9,7 @@ from functools import partial
 
 from paragonsr.optim.options import (
     CosineOptions,
+    CosinePeriodsOptions,
     CosineRestartsOptions,
     MultiStepOptions,
     OneCycleOptions,
@@ -40,6 +41,7 @@ def build(options: SchedulerOptions, *, total: int, lr: float) -> Factor:
         MultiStepOptions.tag(): multi_step,
         CosineOptions.tag(): cosine,
         CosineRestartsOptions.tag(): cosine_restarts,
+        CosinePeriodsOptions.tag(): cosine_periods,
         WSDOptions.tag(): warmup_stable_decay,
         OneCycleOptions.tag(): one_cycle,
         PlateauOptions.tag(): constant,
@@ -76,6 +78,24 @@ def cosine_restarts(options: CosineRestartsOptions, *, total: int, lr: float) ->
             i -= length
             length *= options.T_mult
         return _half_cosine(i / length, options.eta_min / lr)
+
+    return factor
+
+
+def cosine_periods(options: CosinePeriodsOptions, *, total: int, lr: float) -> Factor:
+    """eta_min + weight (lr - eta_min) (1 + cos(pi i / period)) / 2, i counted from the start of the cycle.
+
+    The update at which a cycle ends still belongs to it and has its floor, as in BasicSR.
+    """
+    floor = options.eta_min / lr
+
+    def factor(i: float) -> float:
+        cycles = zip(options.periods, options.restart_weights, strict=True)
+        for period, weight in cycles:
+            if i <= period:
+                return floor + weight * (_half_cosine(i / period, floor) - floor)
+            i -= period
+        return floor
 
     return factor
 

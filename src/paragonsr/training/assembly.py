@@ -129,6 +129,9 @@ def assemble(
         state.best = checkpoints.best_ever(state.best)
         console.say(f"resuming after iteration {state.iteration}", "green")
         loggers.resume(state.best)
+    validator = _validator(config, device_context, data, folder, loggers, console)
+    if device_context.is_main_process:
+        loggers.show_beside(lambda: validator.bicubic)
     return Trainer(
         calendar=_calendar(config),
         reference_batch=config.batch * device_context.world,
@@ -141,7 +144,7 @@ def assemble(
         system_stats=system_stats,
         automations=automations,
         controller=controller,
-        validator=_validator(config, device_context, data, folder, loggers, console),
+        validator=validator,
         checkpoints=checkpoints,
         loggers=loggers,
         interruption=stack.enter_context(Interruption(device_context)),
@@ -242,6 +245,7 @@ def _first_measurements(
         found.append(image_statistics(data.train))
     if tries_rates(config):
         progress = partial(console.side_task, "trying learning rates")
+        console.say("trying learning rates, each for a moment from the same start")
         found.append(try_rates(config, device_context, network, objective, sampler, progress))
     return found
 

@@ -1,5 +1,6 @@
 """One training run, from configuration to result."""
 
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -14,6 +15,7 @@ from paragonsr.archs.branches import merged
 from paragonsr.archs.complexity import count_parameters
 from paragonsr.archs.weights import load_into
 from paragonsr.config import Config
+from paragonsr.devices import described
 from paragonsr.errors import UserError
 from paragonsr.training.assembly import assemble
 from paragonsr.training.checkpoint.run_folder import RunFolder, environment
@@ -44,6 +46,8 @@ class TrainResult:
     """File of the best weights, or of the last ones if nothing was validated."""
     picture: Path | None
     """LR, bicubic, SR and HR side by side; None without validation images."""
+    bicubic: float | None
+    """The bicubic resize, measured as `best`; None where nothing was validated."""
 
 
 def train(config: Config, *, fresh: bool = False, notes: tuple[str, ...] = (), command: str = "") -> TrainResult:
@@ -115,7 +119,7 @@ def _heading(config: Config, device_context: DeviceContext, data: Data, network:
     """Network, device, images, and the protocol of each metric."""
     parameters = count_parameters(network)
     precision = str(device_context.dtype or torch.float32).removeprefix("torch.")
-    where = f"on {device_context.device} in {precision}" + (
+    where = f"on {described(device_context.device)} in {precision}" + (
         f", {device_context.world} processes" if device_context.world > 1 else ""
     )
     yield f"{config.network.tag()} x{config.scale}, {parameters} parameters, {where}"
@@ -162,7 +166,7 @@ def _train(training: Trainer, folder: RunFolder, description: dict[str, Any]) ->
     ending = {"finished": "completed", "interrupted": "interrupted"}.get(reason, "failed" if failed else "stopped")
     write(description | {"state": ending, "reason": reason, "ended": time.strftime("%Y-%m-%dT%H:%M:%S")} | standing())
     weights = training.checkpoints.best_weights(state)
-    return TrainResult(reason, failed, folder.path, state.iteration, standing()["best"], weights, None)
+    return TrainResult(reason, failed, folder.path, state.iteration, standing()["best"], weights, None, None)
 
 
 def _ending(outcome: TrainResult, command: str) -> Iterator[str]:
@@ -174,8 +178,14 @@ def _ending(outcome: TrainResult, command: str) -> Iterator[str]:
     yield f"{'failed: ' if outcome.failed else ''}{outcome.reason} after iteration {outcome.iteration}"
     if outcome.best:
         best = outcome.best
-        yield f"  best {best['metric']}  {best['value']:.4f} at iteration {best['iteration']}  ({best['protocol']})"
+        bicubic = "" if outcome.bicubic is None else f", bicubic {outcome.bicubic:.4f}"
+        at = f"{best['value']:.4f} at iteration {best['iteration']}{bicubic}"
+        yield f"  best {best['metric']}  {at}  ({best['protocol']})"
+    folder = shlex.quote(str(outcome.folder))
     yield f"  weights      {outcome.weights}"
+    yield f"  upscale      paragonsr upscale IMAGES RESULTS --model {folder}"
+    yield f"  report       paragonsr report {folder}"
+    yield f"  in a browser paragonsr serve {folder}"
     yield f"  TensorBoard  tensorboard --logdir {outcome.folder / 'tb'}"
     if outcome.picture:
         yield f"  comparison   {outcome.picture}"
@@ -185,4 +195,6 @@ def _with_picture(outcome: TrainResult, config: Config, training: Trainer) -> Tr
     network = merged(training.state.ema.network)
     load_into(network, config.network, config.scale, outcome.weights, strict=True)
     picture = comparison_picture(training.validator, network, outcome.folder / "visualization" / "comparison.png")
-    return TrainResult(**vars(outcome) | {"picture": picture})
+    bicubic = training.validator.bicubic[training.validator.sets[0].name]
+    value = bicubic[outcome.best["metric"]] if outcome.best else None
+    return TrainResult(**vars(outcome) | {"picture": picture, "bicubic": value})

@@ -47,7 +47,7 @@ def _load(config: Config, device_context: DeviceContext) -> Upscale:
     teacher = load(path, device=device_context.device, ensemble=config.train.teacher_ensemble, **given)
     if teacher.scale != config.scale:
         raise UserError(
-            f"this teacher upscales by {teacher.scale}, not by {config.scale}",
+            f"this teacher has scale {teacher.scale}, not {config.scale}",
             where=path,
             fix="Give the weights of a network for the same scale.",
         )

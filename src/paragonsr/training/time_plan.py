@@ -14,7 +14,7 @@ from paragonsr.training.engine.estimate import measured_step
 
 MEASURED_SHARE = 0.02
 """Share of the budget that is spent on measuring the speed."""
-LONGEST_SECONDS = 20.0
+LONGEST_SECONDS = 10.0
 """Upper limit of that time, in seconds."""
 
 

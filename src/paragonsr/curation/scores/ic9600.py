@@ -39,8 +39,9 @@ def open_ic9600(weights: Path | None) -> Callable[[NDArray[np.uint8]], float]:
     import torch
 
     from paragonsr.curation.scores.icnet import ICNet
+    from paragonsr.devices import best_device
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = best_device()
     network = ICNet().eval()
     # The head that predicts a complexity map is not needed for the score.
     tensors = {name: tensor for name, tensor in _read(weights).items() if not name.startswith("to_map")}

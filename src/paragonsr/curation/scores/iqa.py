@@ -33,7 +33,9 @@ def open_metric(name: str) -> Callable[[NDArray[np.uint8]], float]:
         raise UserError(f"{name} needs the package pyiqa", where="also", fix="pip install 'paragonsr[iqa]'") from error
     import torch
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    from paragonsr.devices import best_device
+
+    device = best_device()
     try:
         metric = pyiqa.create_metric(name, device=device)
     except OSError as error:

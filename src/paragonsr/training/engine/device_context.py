@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 
 from paragonsr.config import Config
+from paragonsr.devices import best_device, idle_gpu
 from paragonsr.errors import UserError
 from paragonsr.inference.precision import has_fast_bf16
 from paragonsr.training.engine.peers import find_peers, naming_lost_peers
@@ -87,6 +88,8 @@ def _precision(config: Config, device: torch.device) -> tuple[torch.dtype | None
         if has_fast_bf16(device):
             return torch.bfloat16, []
         return None, ["bf16 was requested, but this GPU does not support it: training in fp32"]
+    if device.type == "mps":
+        return None, ["mixed precision was requested, but MPS trains in fp32"]
     if not config.amp_bf16:
         return None, ["fp16 was requested, but a CPU does not support it: training in fp32"]
     if has_fast_bf16(device):
@@ -103,19 +106,22 @@ def open_device_context(config: Config) -> Iterator[DeviceContext]:
     """
     world, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
     local = int(os.environ.get("LOCAL_RANK", 0))
-    cuda = torch.cuda.is_available() and config.num_gpu != 0
+    best = best_device() if config.num_gpu != 0 else torch.device("cpu")
+    cuda = best.type == "cuda"
     if cuda and local >= torch.cuda.device_count():
         raise UserError(
             f"no GPU for local process {local}: this machine has {torch.cuda.device_count()}",
             where="torchrun",
             fix=f"Start it with --nproc-per-node={torch.cuda.device_count()}.",
         )
-    device = torch.device("cuda", local) if cuda else torch.device("cpu")
+    device = torch.device("cuda", local) if cuda else best
     dtype, notes = _precision(config, device)
     if isinstance(config.num_gpu, int) and config.num_gpu > world and cuda:
         notes.append(f"num_gpu is {config.num_gpu}, but this is a single process: use torchrun for several GPUs")
-    if config.num_gpu not in (0, "auto") and not cuda:
+    if config.num_gpu not in (0, "auto") and device.type == "cpu":
         notes.append(f"num_gpu is {config.num_gpu}, but no usable GPU was found: training on the CPU")
+    if config.num_gpu != 0 and (idle := idle_gpu()):
+        notes.append(idle)
     if cuda:
         torch.cuda.set_device(device)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = config.fast_matmul

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -15,6 +16,7 @@ from paragonsr.automation.protocol import MetricValue, Validation
 from paragonsr.config.sections import ValOptions
 from paragonsr.data.images import write_png
 from paragonsr.data.packed import PackedDataset
+from paragonsr.data.resize import resize
 from paragonsr.inference.tiler import upscale
 from paragonsr.metrics.protocol import mean_of_images, to_uint8
 from paragonsr.training.engine.device_context import DeviceContext
@@ -73,6 +75,18 @@ class Validator:
             values[validation_set.name] = self._mean(self._gather(per_image))
         network.train(was_training)
         return Validation(iteration, values)
+
+    @cached_property
+    def bicubic(self) -> dict[str, dict[str, float]]:
+        """What the bicubic resize of the LR images reaches: set -> metric -> mean over its images."""
+        found = {}
+        for validation_set in self.sets:
+            store, values = validation_set.store, []
+            for index in range(len(store)):
+                height, width, _ = store.hr(index).shape
+                values.append(self._values(validation_set, index, resize(np.array(store.lq(index)), (height, width))))
+            found[validation_set.name] = {name: value.value for name, value in self._mean(values).items()}
+        return found
 
     def rehearse(self, network: nn.Module) -> None:
         """Upscale and measure the largest image of each set, so that a failing validation fails before training."""

@@ -11,7 +11,15 @@ from rich.console import Console as RichConsole
 from rich.console import Group
 from rich.live import Live
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 REFRESH_SECONDS = 0.25
@@ -30,10 +38,14 @@ class Console:
         self._rich = RichConsole(file=sys.stdout, quiet=log is None, highlight=False, soft_wrap=True)
         self._bar = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=None),
             MofNCompleteColumn(),
-            TimeRemainingColumn(elapsed_when_finished=True),
+            TextColumn("elapsed"),
+            TimeElapsedColumn(),
+            TextColumn("remaining"),
+            TimeRemainingColumn(),
             console=self._rich,
+            expand=True,
         )
         self._shows_bar = self._rich.is_terminal and log is not None
         self._figures = Text(no_wrap=True, overflow="ellipsis")
@@ -100,8 +112,9 @@ class Console:
         if line:
             began, first = self._started
             rate = (time.monotonic() - began) / max(iteration - first, 1)
-            eta = timedelta(seconds=round(rate * (self._total - iteration)))
-            text = f"iter {iteration}/{self._total}  eta {eta}  {text}"
+            remaining = timedelta(seconds=round(rate * (self._total - iteration)))
+            elapsed = timedelta(seconds=round(time.monotonic() - began))
+            text = f"iter {iteration}/{self._total}  elapsed {elapsed}  remaining {remaining}  {text}"
             if not self._shows_bar:
                 self._rich.print(escape(text))
             self._write(text)

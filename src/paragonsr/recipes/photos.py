@@ -1,0 +1,110 @@
+"""The recipe for a folder of photographs: a configuration, and which photographs are trained on and which held out."""
+
+import hashlib
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from paragonsr.data.manifest import write_manifest
+from paragonsr.data.walk import image_files
+from paragonsr.errors import UserError
+from paragonsr.files import relative, write_atomically
+
+Size = Literal["nano", "tiny", "s"]
+Scale = Literal[2, 3, 4, 8]
+SIZES: tuple[str, ...] = get_args(Size)
+SCALES: tuple[int, ...] = get_args(Scale)
+
+HELD_OUT_SHARE = 0.1
+"""Of the photographs, to validate on."""
+MOST_HELD_OUT = 16
+"""More make a validation slow and its mean hardly more certain."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is trained.
+
+    Attributes:
+        photos: folder of the photographs, with subfolders.
+        scale: how many times larger images become.
+        size: of the network.
+        time: budget of training: 10min, 6h, 20000it.
+    """
+
+    photos: Path
+    scale: int = 2
+    size: str = "nano"
+    time: str = "30min"
+
+    @property
+    def name(self) -> str:
+        """Name of the run."""
+        folder = "".join(c if c.isalnum() or c in "-_." else "_" for c in self.photos.resolve().name).strip(".")
+        return f"{self.scale}x_{folder or 'photos'}_{self.size}"
+
+    def write(self, file: Path, command: Sequence[str]) -> None:
+        """Write the configuration, and beside it the two lists of photographs, which it names.
+
+        Args:
+            file: the YAML file; replaced if it is there.
+            command: what was typed, for the first line.
+
+        Raises:
+            UserError: there are fewer than two photographs, the choice does not exist, or nothing can be written.
+        """
+        _require(self.size in SIZES, f"there is no size {self.size!r}", "--size", f"Take one of {', '.join(SIZES)}.")
+        scales = ", ".join(map(str, SCALES))
+        _require(self.scale in SCALES, f"the scale {self.scale} is not built", "--scale", f"Take one of {scales}.")
+        trained, held_out = _split(self.photos)
+        lists = {}
+        for phase, names in (("train", trained), ("val", held_out)):
+            lists[phase] = file.with_name(f"{file.stem}_{phase}.jsonl")
+            images = ({"path": name, "bytes": (self.photos / name).stat().st_size} for name in names)
+            write_manifest(lists[phase], self.photos.resolve(), images, {"held_out": phase == "val"})
+        template = _templates().get_template("photos.yml.j2")
+        here = Path()
+        text = template.render(
+            size=self.size,
+            scale=self.scale,
+            time=self.time,
+            name=_yaml(self.name),
+            command=shlex.join(command),
+            file=shlex.quote(str(file)),
+            train=_yaml(relative(lists["train"].resolve(), here.resolve())),
+            val=_yaml(relative(lists["val"].resolve(), here.resolve())),
+        )
+        write_atomically(file, text.encode())
+
+
+def _split(photos: Path) -> tuple[list[str], list[str]]:
+    """The photographs to train on and those held out; which is which depends on nothing but their names."""
+    names = sorted(image_files(photos))
+    if len(names) < 2:
+        raise UserError(
+            "there is no photograph" if not names else "there is one photograph, and one is held out to validate on",
+            where=str(photos),
+            fix="Give a folder of photographs (PNG, JPEG, TIFF, WebP ...), the more and the sharper the better.",
+        )
+    shuffled = sorted(names, key=lambda name: hashlib.sha256(name.encode(errors="surrogateescape")).digest())
+    count = min(MOST_HELD_OUT, max(1, round(HELD_OUT_SHARE * len(names))))
+    return sorted(shuffled[count:]), sorted(shuffled[:count])
+
+
+def _require(condition: bool, what: str, where: str, fix: str) -> None:
+    if not condition:
+        raise UserError(what, where=where, fix=fix)
+
+
+def _templates() -> Environment:
+    return Environment(loader=PackageLoader("paragonsr", "recipes"), undefined=StrictUndefined, trim_blocks=True)
+
+
+def _yaml(text: str) -> str:
+    """A text as one YAML value."""
+    return yaml.safe_dump(text, allow_unicode=True, width=10**6, default_style='"').strip()
