@@ -2,8 +2,8 @@
 
 Training images are sorted by their texture_variance (paragonsr.data.statistics) into a flat and a textured third. On
 each, the network of the demo (paragonsr/recipes/demo.yml) is trained with MS-SSIM at different weights, all else equal,
-automations off. The results are, for every weight and kind, the paired difference in final PSNR-Y and SSIM-Y to the first
-weight, and for every weight the difference of that between the two kinds.
+automations off. The results are, for every weight and kind, the paired difference in final PSNR-Y and SSIM-Y to the
+first weight, and for every weight the difference of that between the two kinds.
 
     python benchmarks/calibration_sweep.py --photos FOLDER [FOLDER ...] --val FOLDER [--seeds 3] [--iterations 3000]
         [--out results/calibration] [--json docs/evidence/calibration.json]

@@ -1,7 +1,7 @@
-"""The names that a checkout of traiNNer-redux knows: python -m tools.redux_keys CHECKOUT.
+"""Extracts the names that a checkout of traiNNer-redux knows: python -m tools.redux_keys CHECKOUT.
 
-Reads the schema in schemas/redux-config.schema.json, which traiNNer-redux makes of its own options, and writes
-tests/config/redux_keys.json: names alone, sorted.
+Reads schemas/redux-config.schema.json, which traiNNer-redux generates from its options, and writes
+tests/config/redux_keys.json: only the names, sorted.
 """
 
 import json

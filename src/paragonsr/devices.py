@@ -1,4 +1,4 @@
-"""Which device computes, and what is said about a GPU that stands idle."""
+"""Choice of the device, and messages about unused GPUs."""
 
 import shutil
 from pathlib import Path
@@ -7,7 +7,7 @@ import torch
 
 
 def best_device() -> torch.device:
-    """A CUDA GPU (ROCm builds of PyTorch call an AMD GPU cuda, too), else Apple's GPU (MPS), else the CPU."""
+    """Choose a CUDA GPU (ROCm builds of PyTorch also call AMD GPUs cuda), else Apple's GPU (MPS), else the CPU."""
     if torch.cuda.is_available():
         return torch.device("cuda")
     if torch.backends.mps.is_available():
@@ -16,12 +16,12 @@ def best_device() -> torch.device:
 
 
 def described(device: torch.device) -> str:
-    """A device as messages name it: "cuda (ROCm)" where it is an AMD GPU."""
+    """Name of a device for messages: "cuda (ROCm)" for an AMD GPU."""
     return f"{device} (ROCm)" if device.type == "cuda" and torch.version.hip else str(device)
 
 
 def idle_gpu() -> str:
-    """What to do about a GPU that this PyTorch cannot use; empty where there is none, or where one is used."""
+    """Advice for a GPU that this PyTorch cannot use; empty if there is none, or if a GPU is in use."""
     if best_device().type != "cpu":
         return ""
     install = "install the build of PyTorch that pytorch.org gives for this machine"

@@ -63,12 +63,12 @@ def test_others_are_refused(name: str) -> None:
 @pytest.mark.parametrize("name", ["adan", "lion", "adopt"])
 def test_an_argument_that_it_does_not_take_is_refused(name: str) -> None:
     options = LibraryOptions(name=name, lr=1e-3, arguments={"colour": 1})
-    with pytest.raises(UserError, match=f"{name} does not take colour") as told:
+    with pytest.raises(UserError, match=f"{name} does not accept colour") as told:
         build(options, parameters=_network().parameters())
     assert "betas" in str(told.value)
 
 
 def test_a_value_that_it_does_not_take_is_refused() -> None:
     options = LibraryOptions(name="adan", lr=1e-3, arguments={"betas": [2.0, 0.9, 0.9]})
-    with pytest.raises(UserError, match="adan cannot be made"):
+    with pytest.raises(UserError, match="adan cannot be created"):
         build(options, parameters=_network().parameters())

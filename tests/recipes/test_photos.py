@@ -76,7 +76,7 @@ def test_fewer_than_two_photographs_are_too_few(count: int, tmp_path: Path) -> N
     folder.mkdir()
     for number in range(count):
         (folder / f"{number}.png").write_bytes(b"x")
-    with pytest.raises(UserError, match="there is no photograph" if count == 0 else "there is one photograph"):
+    with pytest.raises(UserError, match="there are no photographs" if count == 0 else "there is only one photograph"):
         Recipe(folder).write(tmp_path / "c.yml", [])
     assert not (tmp_path / "c.yml").exists()
 
@@ -101,8 +101,8 @@ def test_it_trains_and_the_same_command_continues(photos: Path, capsys: pytest.C
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--scale", "5"), "the scale 5 is not built"),
-        (("--size", "huge"), "there is no size 'huge'"),
+        (("--scale", "5"), "scale 5 is not supported"),
+        (("--size", "huge"), "unknown size 'huge'"),
         (("--for", "soon"), "train.budget"),
     ],
 )
@@ -124,7 +124,7 @@ def test_init_writes_a_file_and_says_what_to_do_with_it(photos: Path, capsys: py
     assert (code, "paragonsr train mine.yml" in said) == (0, True)
     assert load_config("mine.yml").config.scale == 3
     code, said = _run(capsys, "init", photos, "--out", "mine.yml")
-    assert (code, "this file is there already" in said) == (2, True)
+    assert (code, "this file already exists" in said) == (2, True)
     assert load_config("mine.yml").config.scale == 3
     assert _run(capsys, "init", photos, "--out", "mine.yml", "--force")[0] == 0
     assert load_config("mine.yml").config.scale == 2

@@ -1,6 +1,6 @@
-"""Networks by the names that traiNNer-redux and BasicSR give them: a class of spandrel, and its arguments.
+"""Networks by their names in traiNNer-redux and BasicSR: a class of spandrel with its arguments.
 
-The arguments are those in which a preset of traiNNer-redux (its architecture registry, June 2026) differs from the
+The arguments are those in which a preset of traiNNer-redux (architecture registry of June 2026) differs from the
 defaults of spandrel's class; for HAT, SwinIR, DAT, RGT, ATD, DRCT and GRL they are those of the papers.
 """
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 
 class Preset(NamedTuple):
-    """A network of spandrel's, but for the scale."""
+    """A network of spandrel without its scale."""
 
     network: str
     arguments: Mapping[str, Any]
@@ -149,7 +149,7 @@ PRESETS: dict[str, Preset] = {
     "drunet": Preset("DRUNet", {}),
     "nafnet": Preset("NAFNet", {}),
 }
-"""Name in lower case -> what it is."""
+"""Name in lower case -> preset."""
 
 NEUTRAL: dict[str, dict[str, tuple[Any, ...]]] = {
     "Compact": {"learn_residual": (True,)},
@@ -166,16 +166,16 @@ VALUES: dict[str, dict[str, dict[Any, Any]]] = {
 }
 """Network -> argument -> value as others write it -> spandrel's."""
 SCALE_NAMES = ("scale", "upscale", "upscaling_factor", "upscale_factor")
-"""Arguments by which others repeat the scale."""
+"""Arguments with which other trainers repeat the scale."""
 
 
 def find_preset(name: str) -> Preset | None:
-    """The preset of that name, in any case; None if there is none."""
+    """Preset of that name, case-insensitive; None if there is none."""
     return PRESETS.get(name.lower())
 
 
 def presets_by_network() -> dict[str, list[str]]:
-    """The presets' names, by spandrel's name of the network."""
+    """Names of the presets, by spandrel's name of the network."""
     found: dict[str, list[str]] = {}
     for name, preset in PRESETS.items():
         found.setdefault(preset.network, []).append(name)
@@ -183,12 +183,12 @@ def presets_by_network() -> dict[str, list[str]]:
 
 
 def built_preset(name: str, scale: int, given: Mapping[str, Any]) -> Preset:
-    """The class and the arguments of a preset with some arguments of the user's own.
+    """Class and arguments of a preset, combined with the user's arguments.
 
     Args:
-        name: of the preset.
-        scale: of the run, which decides what RealCUGAN and ESRGAN are made of.
-        given: arguments that differ from the preset's; neutral ones are left out.
+        name: name of the preset.
+        scale: scale of the run, which determines the structure of RealCUGAN and ESRGAN.
+        given: arguments that differ from the preset's; neutral ones are dropped.
     """
     preset = PRESETS[name.lower()]
     neutral = NEUTRAL.get(preset.network, {})

@@ -17,9 +17,9 @@ def init(
     size: SizeOption = None,
     time: ForOption = None,
     out: Annotated[Path | None, typer.Option(help="YAML file to write. [default: named by the run]")] = None,
-    force: Annotated[bool, typer.Option(help="Replace a file that is there.")] = False,
+    force: Annotated[bool, typer.Option(help="Replace an existing file.")] = False,
 ) -> None:
-    """Write a commented configuration for a folder of photographs; what is not given is asked for on a terminal.
+    """Write a commented configuration for a folder of photographs; on a terminal, missing values are asked for.
 
     Examples:
 
@@ -36,7 +36,7 @@ def init(
             raise UserError("no folder of photographs is given", fix="paragonsr init PHOTOS --scale 4")
         photos = Path(typer.prompt("Folder of photographs")).expanduser()
     if scale is None:
-        scale = int(_asked("How many times larger", defaults.scale, SCALES)) if asks else defaults.scale
+        scale = int(_asked("Upscaling factor", defaults.scale, SCALES)) if asks else defaults.scale
     if size is None:
         size = _asked("Size of the network", defaults.size, SIZES) if asks else defaults.size
     if time is None:
@@ -44,7 +44,7 @@ def init(
     recipe = Recipe(photos, scale, size, time)
     file = out or Path(f"{recipe.name}.yml")
     if file.exists() and not force:
-        raise UserError("this file is there already", where=str(file), fix="Give another --out, or --force.")
+        raise UserError("this file already exists", where=str(file), fix="Give another --out, or --force.")
     recipe.write(file, ["paragonsr", *sys.argv[1:]])
     typer.echo(f"wrote {file}")
     typer.echo(f"  look at it   paragonsr check {shlex.quote(str(file))}")
@@ -52,8 +52,8 @@ def init(
 
 
 def _asked(question: str, default: object, choices: tuple[object, ...]) -> str:
-    """One of the choices, asked for until it is one."""
+    """Ask until the answer is one of the choices."""
     named = [str(choice) for choice in choices]
     while (given := str(typer.prompt(f"{question} ({', '.join(named)})", default=str(default)))) not in named:
-        typer.echo(f"  {given} is none of them")
+        typer.echo(f"  {given} is not one of the choices")
     return given

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from paragonsr.inference.model import Tile
 
 MODEL = (
-    "Weights: .safetensors, .pth or .onnx, the folder of a run, or a name from `paragonsr models`; default: the best of "
-    "these that makes a megapixel per second on this machine."
+    "Weights: .safetensors, .pth or .onnx, the folder of a run, or a name from `paragonsr models`; default: the best "
+    "of these that makes a megapixel per second on this machine."
 )
 TILE = "Side of a tile in LR pixels, auto, or off for whole images."
 ENSEMBLE = "x8: average over the eight flips and rotations; takes eight times as long."

@@ -1,4 +1,4 @@
-"""Finding one's way in the tree of a configuration."""
+"""Helpers to navigate the tree of a configuration."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ Tree = dict[str, Any]
 
 
 def sections(tree: Tree, at: tuple[str, ...]) -> list[tuple[Key, Tree]]:
-    """The sections that stand at a place, where `*` is any key; each with where it stands."""
+    """Sections at a path, where `*` is any key; each with its own path."""
     found: list[tuple[Key, Tree]] = [((), tree)]
     for part in at:
         found = [
@@ -21,23 +21,23 @@ def sections(tree: Tree, at: tuple[str, ...]) -> list[tuple[Key, Tree]]:
 
 
 def carry_lines(lines: dict[Key, int], old: Key, new: Key) -> None:
-    """What stood at one place stands at another now: its lines go with it."""
+    """Move the line numbers of everything at one path to another path."""
     if old != new:
         lines.update({(*new, *key[len(old) :]): line for key, line in lines.items() if key[: len(old)] == old})
 
 
 def plain(name: Any) -> str:
-    """A name without its `_` and in lower case; empty where it is no name."""
+    """A name in lower case without `_`; empty if it is not a name."""
     return name.lower().replace("_", "") if isinstance(name, str) else ""
 
 
 def mappings(tree: Any) -> list[tuple[str, Tree]]:
-    """The keys of a section that are sections themselves."""
+    """Keys of a section whose values are sections."""
     return [(k, v) for k, v in tree.items() if isinstance(v, dict)] if isinstance(tree, dict) else []
 
 
 def parent(tree: Tree, at: Key) -> Any:
-    """What holds the place, made where it is absent or empty; what is no mapping has no places."""
+    """Parent section of a path, created if absent or empty; None if a value on the way is not a section."""
     here: Any = tree
     for part in at[:-1]:
         if not isinstance(here, dict):
@@ -49,5 +49,5 @@ def parent(tree: Tree, at: Key) -> Any:
 
 
 def dotted(at: Key) -> str:
-    """A place as it is written on the command line."""
+    """A path as written on the command line."""
     return ".".join(map(str, at))

@@ -11,10 +11,10 @@ from paragonsr.optim.options import LibraryOptions
 
 
 def build(options: LibraryOptions, *, parameters: Iterable[nn.Parameter]) -> Optimizer:
-    """The optimiser of that name.
+    """Build the optimiser of that name.
 
     Raises:
-        UserError: the library is not installed, or the optimiser does not take these arguments.
+        UserError: the library is not installed, or the optimiser does not accept these arguments.
     """
     try:
         import pytorch_optimizer
@@ -33,11 +33,11 @@ def build(options: LibraryOptions, *, parameters: Iterable[nn.Parameter]) -> Opt
     unknown = sorted(set(arguments) - known)
     if unknown:
         raise UserError(
-            f"{options.name} does not take {', '.join(unknown)}",
+            f"{options.name} does not accept {', '.join(unknown)}",
             where="train.optim_g",
-            fix=f"It takes {', '.join(sorted(known))}.",
+            fix=f"It accepts {', '.join(sorted(known))}.",
         )
     try:
         return make(list(parameters), **arguments)
     except (TypeError, ValueError) as error:
-        raise UserError(f"{options.name} cannot be made: {error}", where="train.optim_g") from None
+        raise UserError(f"{options.name} cannot be created: {error}", where="train.optim_g") from None

@@ -1,4 +1,4 @@
-"""The recipe for a folder of photographs: a configuration, and which photographs are trained on and which held out."""
+"""Recipe for a folder of photographs: a configuration, and the split into training and held-out photographs."""
 
 import hashlib
 import shlex
@@ -21,19 +21,19 @@ SIZES: tuple[str, ...] = get_args(Size)
 SCALES: tuple[int, ...] = get_args(Scale)
 
 HELD_OUT_SHARE = 0.1
-"""Of the photographs, to validate on."""
+"""Share of the photographs held out for validation."""
 MOST_HELD_OUT = 16
-"""More make a validation slow and its mean hardly more certain."""
+"""Maximum number of held-out photographs: more make validation slow and its mean hardly more precise."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is trained.
+    """Choices for a training.
 
     Attributes:
         photos: folder of the photographs, with subfolders.
-        scale: how many times larger images become.
-        size: of the network.
+        scale: upscaling factor.
+        size: size of the network.
         time: budget of training: 10min, 6h, 20000it.
     """
 
@@ -49,18 +49,18 @@ class Recipe:
         return f"{self.scale}x_{folder or 'photos'}_{self.size}"
 
     def write(self, file: Path, command: Sequence[str]) -> None:
-        """Write the configuration, and beside it the two lists of photographs, which it names.
+        """Write the configuration, and next to it the two lists of photographs that it refers to.
 
         Args:
-            file: the YAML file; replaced if it is there.
-            command: what was typed, for the first line.
+            file: the YAML file; replaced if it exists.
+            command: the command as typed, for the first line.
 
         Raises:
             UserError: there are fewer than two photographs, the choice does not exist, or nothing can be written.
         """
-        _require(self.size in SIZES, f"there is no size {self.size!r}", "--size", f"Take one of {', '.join(SIZES)}.")
+        _require(self.size in SIZES, f"unknown size {self.size!r}", "--size", f"Choose one of {', '.join(SIZES)}.")
         scales = ", ".join(map(str, SCALES))
-        _require(self.scale in SCALES, f"the scale {self.scale} is not built", "--scale", f"Take one of {scales}.")
+        _require(self.scale in SCALES, f"scale {self.scale} is not supported", "--scale", f"Choose one of {scales}.")
         trained, held_out = _split(self.photos)
         lists = {}
         for phase, names in (("train", trained), ("val", held_out)):
@@ -83,11 +83,11 @@ class Recipe:
 
 
 def _split(photos: Path) -> tuple[list[str], list[str]]:
-    """The photographs to train on and those held out; which is which depends on nothing but their names."""
+    """Split into training and held-out photographs; it depends only on their names."""
     names = sorted(image_files(photos))
     if len(names) < 2:
         raise UserError(
-            "there is no photograph" if not names else "there is one photograph, and one is held out to validate on",
+            "there are no photographs" if not names else "there is only one photograph, but one is held out",
             where=str(photos),
             fix="Give a folder of photographs (PNG, JPEG, TIFF, WebP ...), the more and the sharper the better.",
         )
@@ -106,5 +106,5 @@ def _templates() -> Environment:
 
 
 def _yaml(text: str) -> str:
-    """A text as one YAML value."""
+    """Text as a single YAML value."""
     return yaml.safe_dump(text, allow_unicode=True, width=10**6, default_style='"').strip()
