@@ -81,7 +81,7 @@ FLAGS = {"scale": "--scale", "size": "--size", "time": "--for"}
 
 
 def _written_for(photos: Path, chosen: dict[str, Any]) -> Path:
-    """The configuration of a folder of photographs, written anew each time: the same folder gives the same."""
+    """Write the configuration for a folder of photographs; the same folder and choices give the same file."""
     from paragonsr.recipes.photos import Recipe
 
     recipe = Recipe(photos, **chosen)

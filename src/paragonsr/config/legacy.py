@@ -34,7 +34,7 @@ class Legacy:
 
     @property
     def refused(self) -> list[str]:
-        """What the run is asked to be and cannot be: a line for each reason, in the order of the file."""
+        """Features that the file asks for and that are not built: a line for each reason, in the order of the file."""
         return self._refusals.sentences()
 
     def rewrite(self) -> None:
@@ -64,7 +64,7 @@ class Legacy:
             self._train(self.tree["train"])
 
     def _rename(self) -> None:
-        """Give keys their names of today, unless what they are called today is there as well."""
+        """Rename old keys, unless the new key is there as well."""
         for at, names in upstream.RENAMED.items():
             for here, section in sections(self.tree, at):
                 for old, new in names.items():
@@ -90,7 +90,7 @@ class Legacy:
         return f" (line {numbers[0]})" if len(numbers) == 1 else f" (lines {numbers[0]} to {numbers[-1]})"
 
     def _move(self, old: Key, new: Key) -> None:
-        """Put what stands at one place to another, unless something stands there, with its line and a warning."""
+        """Move a value to another key, unless that key is set, with its line and a warning."""
         value = parent(self.tree, old).pop(old[-1])
         home = parent(self.tree, new)
         if isinstance(home, list):

@@ -1,4 +1,4 @@
-"""What configurations of other trainers ask for and is not built here: taken out of the tree, and named."""
+"""Features of other trainers that are not built here: taken out of the configuration, and named."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,14 +25,14 @@ KINDS: dict[str, type[Variant]] = {
 
 @dataclass
 class _Refusal:
-    """One reason, with everything in the file that it stands for."""
+    """One reason, with all keys that it applies to."""
 
     line: int | None
     names: list[str] = field(default_factory=list)
 
 
 class Refusals:
-    """Takes out of a tree what cannot be built; something valid takes its place, so that the rest is checked.
+    """Removes unsupported features from a tree and puts valid values in their place, so that the rest is checked.
 
     Args:
         tree: of the configuration; is changed.
@@ -50,12 +50,12 @@ class Refusals:
         self._refuse()
 
     def sentences(self) -> list[str]:
-        """A line for each reason, in the order of the file, with everything that it stands for."""
+        """A line for each reason, in the order of the file, with all keys that it applies to."""
         ordered = sorted(self._found.items(), key=lambda item: item[1].line or 0)
         return [f"{place(self._file, it.line)}: {', '.join(it.names)}: {why}" for why, it in ordered]
 
     def _refuse_types(self) -> None:
-        """Refuse each `type` that others have and this project has not; what has no weight is left out in silence.
+        """Refuse each `type` of other trainers that is not built here; losses without weight are removed silently.
 
         Something valid takes its place, so that the rest of the file is checked all the same.
         """
@@ -106,7 +106,7 @@ class Refusals:
         refusal.names.append(name)
 
     def _refuse(self) -> None:
-        """Take out what cannot be built, and say so; a neutral value changes nothing and is taken out in silence."""
+        """Remove unsupported keys and report them; a neutral value changes nothing and is removed silently."""
         places: list[tuple[Key, Any]] = [((), self._tree)]
         places += [((name,), self._tree.get(name)) for name in ("train", "path")]
         for at, section in [*places, *sections(self._tree, ("datasets", "*"))]:

@@ -1,4 +1,4 @@
-"""What configurations of traiNNer-redux, neosr, BasicSR and the earlier fork hold: one table for each kind of key.
+"""Keys of traiNNer-redux, neosr, BasicSR and the earlier fork: one table for each kind of key.
 
 `paragonsr.config.legacy` carries the tables out. A key that is in none of them, and that no option has, is a typo.
 """
@@ -93,10 +93,7 @@ REFUSED: dict[str, tuple[tuple[Any, ...], str]] = {
     "mean": (([0, 0, 0],), "networks here take colours in [0, 1]"),
     "std": (([1, 1, 1],), "networks here take colours in [0, 1]"),
     "lq_resize_mode": (("bicubic",), "LR images are made by the bicubic resize; other resizes are not built yet"),
-    "eco": (
-        ({"enabled": False},),
-        "this curriculum is not built; a teacher with a fixed share is train.teacher_share",
-    ),
+    "eco": ((), "this curriculum is not built; a teacher with a fixed share is train.teacher_share"),
     "sam": ((), "this optimiser is not built; remove it"),
     "wavelet_guided": ((), UNBUILT_LOSS),
     "match_lq": ((), "colours are not matched to the LR image; remove it"),
@@ -106,7 +103,8 @@ REFUSED: dict[str, tuple[tuple[Any, ...], str]] = {
     "net_d_init_iters": ((0,), DISCRIMINATOR),
     "pretrain_network_g_ema": ((), "the average starts from pretrain_network_g; remove it"),
 }
-"""Keys that would make the run something else: neutral values, and what is said about the others."""
+"""Keys that would change what is trained: neutral values, and the message about the others. A section with
+`enabled: false` is always neutral."""
 
 SILENT = frozenset("restart_scheduler high_order_degradations_debug high_order_degradations_debug_limit".split())
 """Keys that change nothing here, whatever their value: a schedule here is a function of the iteration, for one."""

@@ -46,7 +46,7 @@ class ScoreOptions(Options):
 
 
 class SelectOptions(Options):
-    """Which tiles are kept."""
+    """Options for selecting tiles."""
 
     where: str
     """Expression over the columns of the table: `complexity >= 0.5 and blockiness < 30`."""

@@ -50,7 +50,7 @@ def open_source(path: Path | str, arch: str | None = None, scale: int | None = N
 
 
 def place_for(target: Path, name: str) -> Path:
-    """Where a file is written: at `target`, or under its usual name in a folder, which need not be there yet.
+    """Path of a file to be written: `target`, or the usual name in a folder, which need not exist yet.
 
     Args:
         target: a file with the ending of `name`, or a folder; what has no ending is a folder.

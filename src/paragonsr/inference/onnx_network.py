@@ -1,4 +1,4 @@
-"""An ONNX file as a network: what `export` writes, and what other programs did."""
+"""An ONNX file as a network, written by `export` or by other programs."""
 
 import json
 from pathlib import Path

@@ -68,7 +68,6 @@ class Recipe:
             images = ({"path": name, "bytes": (self.photos / name).stat().st_size} for name in names)
             write_manifest(lists[phase], self.photos.resolve(), images, {"held_out": phase == "val"})
         template = _templates().get_template("photos.yml.j2")
-        here = Path()
         text = template.render(
             size=self.size,
             scale=self.scale,
@@ -76,8 +75,8 @@ class Recipe:
             name=_yaml(self.name),
             command=shlex.join(command),
             file=shlex.quote(str(file)),
-            train=_yaml(relative(lists["train"].resolve(), here.resolve())),
-            val=_yaml(relative(lists["val"].resolve(), here.resolve())),
+            train=_yaml(relative(lists["train"], Path())),
+            val=_yaml(relative(lists["val"], Path())),
         )
         write_atomically(file, text.encode())
 

@@ -32,7 +32,7 @@ from paragonsr.training.time_plan import planned
 
 @dataclass(frozen=True)
 class TrainResult:
-    """How a run ended."""
+    """Result of a run."""
 
     reason: str
     """"finished", "interrupted", or why an automation stopped the run."""

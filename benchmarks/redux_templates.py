@@ -1,0 +1,42 @@
+"""How many training templates of a checkout of traiNNer-redux load, and what the others are refused for.
+
+python -m benchmarks.redux_templates CHECKOUT
+"""
+
+import sys
+from collections import Counter
+from pathlib import Path
+
+from paragonsr.config import load_config
+from paragonsr.errors import UserError
+
+
+def kind_of(template: Path) -> str:
+    """Kind of a template, from its name: fidelity or gan, with OTF for degradation while training."""
+    return ("OTF " if "OTF" in template.stem else "") + template.stem.rpartition("_")[2]
+
+
+def reasons(error: UserError) -> set[str]:
+    """The reasons for which a template is refused, without file, line and keys."""
+    return {line.rpartition(": ")[2] for line in str(error).splitlines()}
+
+
+def main(checkout: Path) -> None:
+    """Print a line for each kind, and below it how often each reason was given."""
+    counts: dict[str, Counter[str]] = {}
+    for template in sorted((checkout / "options" / "_templates" / "train").rglob("*.yml")):
+        count = counts.setdefault(kind_of(template), Counter())
+        count["templates"] += 1
+        try:
+            load_config(template)
+            count["load"] += 1
+        except UserError as error:
+            count.update(reasons(error))
+    for kind, count in sorted(counts.items()):
+        print(f"{kind}: {count.pop('load', 0)} of {count.pop('templates')} load")
+        for reason, times in count.most_common():
+            print(f"  {times:3}  {reason}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
