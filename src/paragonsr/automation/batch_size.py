@@ -42,14 +42,15 @@ class BatchSize:
         batch: configured batch, in samples per process.
         micro: configured micro-batch, in samples.
         world: number of processes.
+        fewest: smallest micro-batch that the network allows.
     """
 
     name = "dynamic_batch_size_optimizer"
     watches = "peak memory, seconds per step, gradient norms of half and whole batches"
     may_change = "micro_batch, batch_size, lr_factor/dynamic_batch_size_optimizer"
 
-    def __init__(self, options: BatchSizeOptions, batch: int, micro: int, world: int) -> None:
-        self.options, self.configured, self.world = options, batch, world
+    def __init__(self, options: BatchSizeOptions, batch: int, micro: int, world: int, fewest: int = 1) -> None:
+        self.options, self.configured, self.world, self.fewest = options, batch, world, fewest
         self.batch, self.micro = batch, micro
         self.noise = NoiseScale()
         self.memory: dict[int, float] = {}
@@ -96,7 +97,7 @@ class BatchSize:
     @property
     def smallest(self) -> int:
         """Smallest allowed micro-batch."""
-        return min(self.options.min_batch_size, self.configured)
+        return min(max(self.options.min_batch_size, self.fewest), self.configured)
 
     @property
     def largest(self) -> int:
@@ -121,7 +122,7 @@ class BatchSize:
         self.ceiling = min(self.ceiling or tried, tried)
         batch, micro = self.before_probe or [self.batch, worked or self.micro]
         self.before_probe = None
-        fitting = max(1, min(micro, self.ceiling - 1))
+        fitting = max(self.fewest, min(micro, self.ceiling - 1))
         return self._set(batch, fitting, f"{what} with {tried} samples at once", {"tried": float(tried)})
 
     def _shrink(self, usage: float) -> Sequence[Decision]:
@@ -234,4 +235,4 @@ class BatchSize:
 
 def build(options: BatchSizeOptions, context: RunContext) -> BatchSize:
     """Build the automation for a run."""
-    return BatchSize(options, context.batch, context.micro_batch, context.world)
+    return BatchSize(options, context.batch, context.micro_batch, context.world, context.smallest_micro_batch)

@@ -20,6 +20,8 @@ class RunContext:
     """Samples of an optimisation step in one process, as configured."""
     micro_batch: int
     """Samples that one process passes through the network at once, as configured."""
+    smallest_micro_batch: int
+    """Minimum of `micro_batch`: 2 for a network with BatchNorm, else 1."""
     losses: Sequence[str]
     """Labels of the losses."""
     metric: str

@@ -18,41 +18,34 @@ def check(
     """Check before training whether a configuration works, and how much time and memory it needs."""
     from paragonsr.cli.train import idle
     from paragonsr.config import load_config
+    from paragonsr.training.readiness import start_problems
 
     loaded = load_config(config, overrides or [])
     for note in (*loaded.warnings, *idle(loaded.config)):
         typer.echo(f"note: {note}")
-    sound = _data(loaded.config)
-    sound = _starts(loaded.config) and sound
+    problems = [*_data(loaded.config), *start_problems(loaded.config)]
     _learning_rate(loaded.config)
     _automations(loaded.config)
+    if problems:
+        typer.echo("error: " + "\n  ".join(problems), err=True)
+        raise typer.Exit(2)
     if measure:
         _estimate(loaded.config)
-    if not sound:
-        raise typer.Exit(2)
     typer.echo("ready to train")
 
 
-def _starts(config: "Config") -> bool:
-    from paragonsr.training.readiness import start_problems
-
-    problems = start_problems(config)
-    for problem in problems:
-        typer.echo(f"  {problem}", err=True)
-    return not problems
-
-
-def _data(config: "Config") -> bool:
+def _data(config: "Config") -> list[str]:
+    """Print what the sets hold, and return their problems."""
     from paragonsr.data.inspect import check_dataset
     from paragonsr.training.readiness import shared_images, shared_note, validation_problems
 
-    sound = True
+    problems = []
     reports = {
         phase: check_dataset(config.datasets[phase], config.scale, phase) for phase in ("train", *config.val_sets)
     }
     for phase, report in reports.items():
         typer.echo(str(report))
-        problems = [str(problem) for problem in report.problems]
+        problems += [str(problem) for problem in report.problems]
         if phase != "train":
             problems += validation_problems(config, phase, report.shapes)
             shared = shared_images(reports["train"].digests, report.digests)
@@ -60,10 +53,7 @@ def _data(config: "Config") -> bool:
                 typer.echo(f"note: {shared_note(phase, shared, report.images)}")
         if report.oriented:
             typer.echo(f"note: {len(report.oriented)} HR images have an EXIF orientation, which is applied")
-        for problem in problems:
-            typer.echo(f"  {problem}", err=True)
-        sound = sound and not problems
-    return sound
+    return problems
 
 
 def _learning_rate(config: "Config") -> None:

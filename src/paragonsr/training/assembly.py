@@ -113,7 +113,7 @@ def assemble(
     controller.on("rollback", lambda _: state.roll_back())
     controller.on("first_decay", lambda _: checkpoints.save_before_decay(state))
     parameters = count_parameters(network)
-    automations = make_automations(config, run_context(config, parameters, device_context.world))
+    automations = make_automations(config, run_context(config, parameters, device_context.world, train_step.smallest))
     forecaster = Forecaster(
         config.deciding_metric, rate, config.train.total_iter, config.train.ema_decay, config.train.ema_power
     )
@@ -298,7 +298,8 @@ def _forward(
         forward = DistributedDataParallel(
             forward,
             device_ids=[device_context.device] if device_context.device.type == "cuda" else None,
-            # Buffers are constants here, and a process that retries a micro-batch must not wait for the others.
+            # TrainStep averages the statistics of BatchNorm, other buffers are constants; and a process that retries a
+            # micro-batch must not wait for the others.
             broadcast_buffers=False,
         )
     return forward

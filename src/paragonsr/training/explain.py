@@ -10,6 +10,7 @@ from paragonsr.automation.protocol import Measurements
 from paragonsr.config import Config
 from paragonsr.training.assembly import learning_rate
 from paragonsr.training.control.automations import calibration_table, make_automations, run_context
+from paragonsr.training.engine.batch_norm import smallest_micro_batch
 from paragonsr.training.engine.device_context import open_device_context
 from paragonsr.training.run_data import image_statistics, open_data
 
@@ -21,8 +22,9 @@ INDENT = 14
 
 def acting(config: Config) -> Iterator[str]:
     """One line per active automation, with what it may change; `explanation` gives the details."""
-    parameters = count_parameters(config.network.build(scale=config.scale))
-    automations = make_automations(config, run_context(config, parameters, world=1))
+    network = config.network.build(scale=config.scale)
+    context = run_context(config, count_parameters(network), 1, smallest_micro_batch(network))
+    automations = make_automations(config, context)
     width = max(len(automation.name) for automation in automations)
     yield from (f"{automation.name:{width}}  may change {automation.may_change}" for automation in automations)
 
@@ -35,7 +37,7 @@ def explanation(config: Config) -> Iterator[str]:
         data = open_data(config, device_context)
         yield f"{config.network.tag()} x{config.scale}: {parameters} parameters on {device_context.device}"
         yield f"training images: {len(data.train)}"
-        context = run_context(config, parameters, device_context.world)
+        context = run_context(config, parameters, device_context.world, smallest_micro_batch(network))
         if config.train.dynamic_loss_scheduling.enabled:
             measurements: Measurements = image_statistics(data.train)
             yield from calibration_table(config, context, measurements)

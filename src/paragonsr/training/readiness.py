@@ -12,6 +12,7 @@ from paragonsr.errors import UserError
 from paragonsr.run_description import has_description
 from paragonsr.training.checkpoint.files import CheckpointFiles, read_state
 from paragonsr.training.checkpoint.resume import require_format, require_own
+from paragonsr.training.engine.batch_norm import require_samples
 from paragonsr.training.time_plan import as_begun
 
 SMALL = 128
@@ -21,12 +22,17 @@ SMALL = 128
 def start_problems(config: Config) -> list[str]:
     """Problems with the weights and states that a run starts from, and with the folder it writes to."""
     problems = []
-    for work in (_start_weights, _resume_state, _experiments):
+    for work in (_samples, _start_weights, _resume_state, _experiments):
         try:
             work(config)
         except UserError as error:
             problems.append(str(error))
     return problems
+
+
+def _samples(config: Config) -> None:
+    if config.micro_batch == 1:
+        require_samples(config.network.build(scale=config.scale), config.micro_batch)
 
 
 def _start_weights(config: Config) -> None:

@@ -34,14 +34,16 @@ def replay(folder: Path) -> "Replay":
         journal = [json.loads(line) for line in (folder / "journal.jsonl").read_text(encoding="utf-8").splitlines()]
         spans = [*description.get("earlier", []), {"until": math.inf, "config": description["config"]}]
         sessions = [_Session(span["until"], Config.model_validate(span["config"])) for span in spans]
-        parameters, world = description["parameters"], description["environment"]["world"]
+        facts = _Facts(
+            description["parameters"], description["environment"]["world"], description.get("smallest_micro_batch", 1)
+        )
         observations = list(read_observations(folder))
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
             f"cannot replay this run ({error})", where=str(folder), fix="Give experiments/<name>."
         ) from None
     _require_beginning(observations, folder)
-    return Replay(list(_again(sessions, parameters, world, observations)), journal)
+    return Replay(list(_again(sessions, facts, observations)), journal)
 
 
 class Replay:
@@ -66,6 +68,15 @@ class Replay:
 
 
 @dataclass(frozen=True)
+class _Facts:
+    """What run.json says about the network and the processes."""
+
+    parameters: int
+    world: int
+    smallest_micro_batch: int
+
+
+@dataclass(frozen=True)
 class _Session:
     """Part of a run that was trained with one configuration."""
 
@@ -79,19 +90,17 @@ class _Session:
         return after > 0 or (after == 0 and isinstance(observation, Measurements))
 
 
-def _again(
-    sessions: Sequence[_Session], parameters: int, world: int, observations: Iterable[Observation]
-) -> Iterator[Line]:
+def _again(sessions: Sequence[_Session], facts: _Facts, observations: Iterable[Observation]) -> Iterator[Line]:
     """Replayed journal lines."""
     current, *later = sessions
     entries: list[Entry] = []
-    automations, controller = _parts(current.config, parameters, world, entries)
+    automations, controller = _parts(current.config, facts, entries)
     for observation in observations:
         while current.is_over(observation):
             current, *later = later
             earlier = {automation.name: automation.state_dict() for automation in automations}
             state = controller.state_dict()
-            automations, controller = _parts(current.config, parameters, world, entries)
+            automations, controller = _parts(current.config, facts, entries)
             controller.load_state_dict(json.loads(json.dumps(state)))
             for automation in automations:
                 if automation.name in earlier:
@@ -102,17 +111,16 @@ def _again(
     return (json.loads(json.dumps(entry.as_dict())) for entry in entries)
 
 
-def _parts(
-    config: Config, parameters: int, world: int, entries: list[Entry]
-) -> tuple[Sequence[Automation], Controller]:
+def _parts(config: Config, facts: _Facts, entries: list[Entry]) -> tuple[Sequence[Automation], Controller]:
     """Automations in their initial state, and a controller that changes only the settings and collects each entry."""
     controller = Controller(
-        Hyperparameters.of(config, world),
+        Hyperparameters.of(config, facts.world),
         DecisionJournal(None),
-        config.batch * world,
+        config.batch * facts.world,
     )
     controller.on("entry", entries.append)
-    return make_automations(config, run_context(config, parameters, world)), controller
+    context = run_context(config, facts.parameters, facts.world, facts.smallest_micro_batch)
+    return make_automations(config, context), controller
 
 
 def _require_beginning(observations: Sequence[Observation], folder: Path) -> None:

@@ -19,6 +19,7 @@ from paragonsr.devices import described
 from paragonsr.errors import UserError
 from paragonsr.training.assembly import assemble
 from paragonsr.training.checkpoint.run_folder import RunFolder, environment
+from paragonsr.training.engine.batch_norm import require_samples, smallest_micro_batch
 from paragonsr.training.engine.device_context import DeviceContext, open_device_context
 from paragonsr.training.engine.factory import build_network
 from paragonsr.training.engine.validation import Validator, sanity
@@ -67,6 +68,7 @@ def train(config: Config, *, fresh: bool = False, notes: tuple[str, ...] = (), c
         config, beginning = with_start_options(config)
         torch.manual_seed(config.manual_seed)
         network = build_network(config, device_context)
+        require_samples(network, config.micro_batch)
         sanity(network, device_context)
         data = open_data(config, device_context)
         warnings = _before_the_first_step(config, device_context, data, network)
@@ -140,6 +142,7 @@ def _description(config: Config, data: Data, network: nn.Module) -> dict[str, An
         "data": data.fingerprints(),
         "metric": config.deciding_metric,
         "parameters": count_parameters(merged(network)),
+        "smallest_micro_batch": smallest_micro_batch(network),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S"),
     }
 

@@ -21,13 +21,14 @@ HALVES_EVERY = 50
 """Iterations between two steps that also measure the gradient of half the batch, for the gradient noise scale."""
 
 
-def run_context(config: Config, parameters: int, world: int) -> RunContext:
+def run_context(config: Config, parameters: int, world: int, smallest_micro_batch: int) -> RunContext:
     """Facts about a run that its automations may use.
 
     Args:
         config: the run.
         parameters: parameter count of the network.
         world: number of processes that train together.
+        smallest_micro_batch: samples that the network needs at once.
     """
     train = config.train
     return RunContext(
@@ -37,6 +38,7 @@ def run_context(config: Config, parameters: int, world: int) -> RunContext:
         warmup_iter=max(train.warmup_iter, 0),
         batch=config.batch,
         micro_batch=config.micro_batch,
+        smallest_micro_batch=smallest_micro_batch,
         losses=[loss.label for loss in train.losses],
         metric=config.deciding_metric,
         schedule_end=schedule_end(config),

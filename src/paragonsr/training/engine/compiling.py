@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from paragonsr.training.engine.batch_norm import RunningStatistics
 from paragonsr.training.engine.device_context import DeviceContext
 
 TOLERANCE = 1e-2
@@ -23,6 +24,8 @@ def compiled_if_it_pays(
         device_context: device and precision.
         say: receives the decision as one sentence.
     """
+    statistics = RunningStatistics(network)
+    statistics.keep()
     try:
         compiled = torch.compile(network)
         expected, eager = _measure(network, lr_images, device_context)
@@ -33,6 +36,7 @@ def compiled_if_it_pays(
         return network
     finally:
         network.zero_grad(set_to_none=True)
+        statistics.restore()
     difference = float((expected - got).abs().max() / expected.abs().max().clamp_min(1e-6))
     if difference > TOLERANCE:
         say(f"use_compile: the compiled network's output differs by {difference:.1e}: training in eager mode")

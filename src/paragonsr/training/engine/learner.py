@@ -41,7 +41,7 @@ class Learner(Trainable):
 
     def begin(self) -> None:
         """Discard what an earlier attempt at the step accumulated."""
-        self.zero_grad()
+        super().begin()
         self._values = {}
 
     def accumulate(self, sr: Tensor, hr: Tensor, share: float) -> None:

@@ -14,6 +14,7 @@ from paragonsr.degradation.base import DeviceDegradation
 from paragonsr.errors import UserError
 from paragonsr.inference.memory import is_out_of_memory, release
 from paragonsr.training.control.controller import Hyperparameters
+from paragonsr.training.engine.batch_norm import smallest_micro_batch
 from paragonsr.training.engine.device_context import DeviceContext
 from paragonsr.training.engine.learner import Learner, LearnerStep
 from paragonsr.training.engine.objective import Objective
@@ -87,19 +88,36 @@ class MicroBatch:
     """Samples of the batch up to the end of this part."""
 
 
-def micro_batches(batch: Batch, size: int, *, halves: bool) -> Iterator[MicroBatch]:
-    """Split a batch into micro-batches of at most `size`; with `halves`, one of them ends at the middle."""
+def micro_batches(batch: Batch, size: int, *, halves: bool, smallest: int = 1) -> Iterator[MicroBatch]:
+    """Split a batch into micro-batches.
+
+    Args:
+        batch: the samples.
+        size: maximum number of samples in a micro-batch.
+        halves: whether a micro-batch ends at the middle of the batch.
+        smallest: minimum number of samples in a micro-batch, 1 or 2. It takes precedence: 5 samples in micro-batches of
+            2 are 2 and 3.
+    """
     count = len(batch.hr)
-    ends = {*range(size, count, size), count}
-    if halves:
-        middle = count // 2
-        ends = {*range(size, middle, size), middle, *range(middle + size, count, size), count}
+    middle = count // 2 if halves else 0
+    ends = [*_ends(middle, size, smallest), *(middle + end for end in _ends(count - middle, size, smallest))]
     start = 0
-    for end in sorted(ends):
+    for end in ends:
         lq = None if batch.lq is None else batch.lq[start:end]
         samples = batch.samples[start:end]
         yield MicroBatch(lq, batch.hr[start:end], samples, batch.degradation, (end - start) / count, end)
         start = end
+
+
+def _ends(count: int, size: int, smallest: int) -> list[int]:
+    """Ends of the micro-batches of `count` samples."""
+    ends = [*range(size, count, size), count] if count else []
+    if len(ends) > 1 and ends[-1] - ends[-2] < smallest:
+        if size > smallest:
+            ends[-2] -= 1
+        else:
+            del ends[-2]
+    return ends
 
 
 class TrainStep:
@@ -125,6 +143,9 @@ class TrainStep:
         self.learners = {label: Learner(loss, device_context) for label, loss in objective.learned.items()}
         self.objective, self.device_context = objective, device_context
         self.forward = network if forward is None else forward
+        self._trainables: list[Trainable] = [self.main, *self.learners.values()]
+        self.smallest = max(smallest_micro_batch(trainable.network) for trainable in self._trainables)
+        """Smallest micro-batch that all networks allow."""
         self._proven = 0
         """Largest micro-batch that has fitted into memory."""
 
@@ -153,20 +174,20 @@ class TrainStep:
             halves: also measure the gradient of half the batch (an even number of samples, two or more).
 
         Raises:
-            UserError: memory runs out even with one sample.
+            UserError: memory runs out even with the smallest micro-batch.
         """
         self._begin(lr, learner_lrs or {})
-        halves = halves and len(batch.hr) % 2 == 0
+        halves = halves and len(batch.hr) % 2 == 0 and len(batch.hr) >= 2 * self.smallest
         size, failures = min(settings.micro_batch, len(batch.hr)), 0
         measured = self._attempt(batch, size, weights, halves)
         while measured is None:
-            if size == 1:
+            if size <= self.smallest:
                 raise UserError(
-                    "out of memory even with one sample at a time",
+                    f"out of memory even with {'one sample' if size == 1 else 'two samples'} at a time",
                     where="training",
                     fix="Use a smaller patch (lq_size) or network.",
                 )
-            size, failures = (size + 1) // 2, failures + 1
+            size, failures = max((size + 1) // 2, self.smallest), failures + 1
             measured = self._attempt(batch, size, weights, halves)
         self._proven = max(self._proven, size)
         values, norms, half = measured
@@ -190,6 +211,8 @@ class TrainStep:
         for label, learner in self.learners.items():
             learner.set_lr(learner_lrs.get(label, learner.base_lr))
             learner.loss.begin_step()
+        for trainable in self._trainables:
+            trainable.statistics.keep()
 
     def _attempt(self, batch: Batch, size: int, weights: dict[str, float], halves: bool) -> Measured | None:
         """Fill the gradients with micro-batches of `size`; None if memory ran out in any process.
@@ -224,7 +247,7 @@ class TrainStep:
         self, batch: Batch, size: int, weights: dict[str, float], halves: bool, *, exchange: bool
     ) -> Measured:
         """Fill the parameters' gradients; with `exchange`, average them over the processes in the last micro-batch."""
-        self.main.zero_grad()
+        self.main.begin()
         learners = {label: learner for label, learner in self.learners.items() if weights[label]}
         for learner in learners.values():
             learner.begin()
@@ -232,7 +255,7 @@ class TrainStep:
         norms: dict[str, Tensor] = {}
         half = None
         count = len(batch.hr)
-        for micro in micro_batches(batch, size, halves=halves):
+        for micro in micro_batches(batch, size, halves=halves, smallest=self.smallest):
             last = micro.done == count
             alone = self.device_context.world > 1 and not (last and exchange)
             hr = to_device(micro.hr, self.device_context)

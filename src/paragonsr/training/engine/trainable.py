@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 
 from paragonsr.optim import optimisers
 from paragonsr.optim.batched import BatchedOptimiser
+from paragonsr.training.engine.batch_norm import RunningStatistics
 from paragonsr.training.engine.device_context import DeviceContext
 
 TrainableState = tuple[dict[str, Tensor], dict[str, Any]]
@@ -27,6 +28,7 @@ class Trainable:
     def __init__(self, network: nn.Module, optimiser: Optimizer, device_context: DeviceContext) -> None:
         self.network, self.optimiser, self.device_context = network, optimiser, device_context
         self.scaler = device_context.scaler()
+        self.statistics = RunningStatistics(network)
         self._parameters = [p for p in network.parameters() if p.requires_grad]
 
     def set_lr(self, lr: float) -> None:
@@ -34,9 +36,10 @@ class Trainable:
         for group in self.optimiser.param_groups:
             group["lr"] = lr
 
-    def zero_grad(self) -> None:
-        """Clear all gradients."""
+    def begin(self) -> None:
+        """Discard what an earlier attempt at the step left: its gradients, and its changes of running statistics."""
         self.optimiser.zero_grad(set_to_none=True)
+        self.statistics.restore()
 
     def gradients(self) -> list[Tensor]:
         """All existing gradients."""
@@ -77,6 +80,8 @@ class Trainable:
             self.optimiser.step()
         elif finite:
             self.optimiser.step()
+        self.statistics.average(self.device_context)
+        self.statistics.restore_unless(finite)
         return norm.detach(), finite.detach().float()
 
     @property
