@@ -40,8 +40,12 @@ def _command(command: Any, name: str) -> Iterator[str]:
     parameters = [p for p in command.params if not getattr(p, "hidden", False) and p.name != "help"]
     arguments = [p for p in parameters if p.param_type_name == "argument"]
     yield f"\n## {name}\n"
-    yield f"{_text(command.help or '')}\n"
+    description, _, examples = (command.help or "").partition("Examples:")
+    yield f"{_text(description)}\n"
     yield f"    {' '.join([name, *(_argument(p) for p in arguments)])}\n"
+    if examples:
+        yield "Examples:\n"
+        yield "\n".join(f"    {line.strip()}" for line in examples.splitlines() if line.strip()) + "\n"
     yield "| argument or option | default | meaning |"
     yield "|---|---|---|"
     for p in parameters:

@@ -10,7 +10,14 @@ def archs(
     scale: Annotated[int, typer.Option(help="Scale that the values are for.")] = 2,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """List the networks: parameters, multiply-accumulates per output megapixel, receptive field, scales, precision."""
+    """List the networks: parameters, multiply-accumulates per output megapixel, receptive field, scales, precision.
+
+    Examples:
+
+        paragonsr archs
+
+        paragonsr archs --scale 4
+    """
     from paragonsr.archs.preset_options import presets_by_network
     from paragonsr.archs.table import rows
 

@@ -15,7 +15,14 @@ def check(
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value", show_default=False)] = None,
     measure: Annotated[bool, typer.Option(help="Measure time and memory of a few steps.")] = True,
 ) -> None:
-    """Check before training whether a configuration works, and how much time and memory it needs."""
+    """Check before training whether a configuration works, and how much time and memory it needs.
+
+    Examples:
+
+        paragonsr check my.yml
+
+        paragonsr check my.yml train.total_iter=20000 --no-measure
+    """
     from paragonsr.cli.train import idle
     from paragonsr.config import load_config
     from paragonsr.training.readiness import start_problems

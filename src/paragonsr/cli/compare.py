@@ -23,7 +23,14 @@ def compare(
     allow: Annotated[list[Kind] | None, typer.Option(help="Keys in which the arms may differ.")] = None,
     out: Annotated[Path, typer.Option(help="Output folder.")] = Path("comparison"),
 ) -> None:
-    """Compare configurations by training them with the same seeds, sample order and validations; resumable."""
+    """Compare configurations by training them with the same seeds, sample order and validations; resumable.
+
+    Examples:
+
+        paragonsr compare my.yml --vary train.optim_g.type=AdamW,SOAP --budget 10min
+
+        paragonsr compare a.yml b.yml --seeds 5 --out a_and_b
+    """
     from paragonsr.evidence.arms import check_comparable, make_arms, said_once
     from paragonsr.evidence.comparison import compare as run
     from paragonsr.evidence.tables import lines

@@ -19,7 +19,14 @@ def convert(
     name: Annotated[str | None, typer.Option(help="Name of the model; default: that of its run or file.")] = None,
     openmodeldb: Annotated[Path | None, typer.Option(help="Also write the JSON for OpenModelDB to this file.")] = None,
 ) -> None:
-    """Convert weights to safetensors that describe their network. No code in a file is ever run."""
+    """Convert weights to safetensors that describe their network. No code in a file is ever run.
+
+    Examples:
+
+        paragonsr convert old.pth models/
+
+        paragonsr convert 4x_compact.pth compact.safetensors --openmodeldb compact.json
+    """
     from dataclasses import replace
 
     from paragonsr.export.convert import convert as write

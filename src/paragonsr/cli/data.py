@@ -29,7 +29,14 @@ def tile(
     scales: Annotated[str, typer.Option(help="Scales at which each photograph is tiled: 1,0.75,0.5")] = "1",
     workers: Workers = None,
 ) -> None:
-    """Cut photographs into non-overlapping PNG tiles, at several scales."""
+    """Cut photographs into non-overlapping PNG tiles, at several scales.
+
+    Examples:
+
+        paragonsr data tile photos tiles
+
+        paragonsr data tile photos tiles --side 384 --scales 1,0.5
+    """
     from paragonsr.curation.cluster import Crew
     from paragonsr.curation.tiling import tile as cut
 
@@ -48,7 +55,14 @@ def score(
     workers: Workers = None,
     scheduler: Annotated[str | None, typer.Option(help="Score on a Dask cluster: tcp://HOST:8786")] = None,
 ) -> None:
-    """Compute all scores of all tiles into one SQLite table; if interrupted, run it again to continue."""
+    """Compute all scores of all tiles into one SQLite table; if interrupted, run it again to continue.
+
+    Examples:
+
+        paragonsr data score tiles
+
+        paragonsr data score tiles --workers 4
+    """
     from paragonsr.curation.cluster import Crew
     from paragonsr.curation.make import default_scores
     from paragonsr.curation.options import ScoreOptions
@@ -81,7 +95,14 @@ def select(
     seed: Annotated[int, typer.Option(help="Random seed that selects the held-out photographs.")] = 0,
     materialise: Annotated[Path | None, typer.Option(help="Also create this folder of hard links or copies.")] = None,
 ) -> None:
-    """Select tiles. Train on the manifest directly: datasets.train.dataroot_gt=selection.jsonl"""
+    """Select tiles. Train on the manifest directly: datasets.train.dataroot_gt=selection.jsonl
+
+    Examples:
+
+        paragonsr data select "complexity >= 0.5 and blockiness < 30" tiles
+
+        paragonsr data select "pct(complexity) >= 0.1" tiles --limit 5000
+    """
     from paragonsr.curation.make import default_scores
     from paragonsr.curation.materialise import materialise as make_folder
     from paragonsr.curation.options import SelectOptions
@@ -122,7 +143,14 @@ def downscale(
     scale: Annotated[int, typer.Option(min=2, help="Downscaling factor.")] = 2,
     workers: Workers = None,
 ) -> None:
-    """Make LR images with the MATLAB-exact bicubic resize."""
+    """Make LR images with the MATLAB-exact bicubic resize.
+
+    Examples:
+
+        paragonsr data downscale hr lr
+
+        paragonsr data downscale selection.jsonl lr --scale 4
+    """
     from paragonsr.curation.cluster import Crew
     from paragonsr.curation.downscale import downscale as lower
 
@@ -139,7 +167,14 @@ def report(
     manifest: Annotated[list[Path] | None, typer.Option(help="Selection whose statistics are shown.")] = None,
     out: Annotated[Path | None, typer.Option(help="HTML file; default: next to the folder.")] = None,
 ) -> None:
-    """Write a self-contained HTML page: histograms, correlations, kept and dropped tiles."""
+    """Write a self-contained HTML page: histograms, correlations, kept and dropped tiles.
+
+    Examples:
+
+        paragonsr data report tiles
+
+        paragonsr data report tiles --manifest selection.jsonl --out tiles.html
+    """
     from paragonsr.curation.duplicates import find_duplicates
     from paragonsr.curation.make import beside, default_scores
     from paragonsr.curation.report_page import report_page, write_page
@@ -161,7 +196,14 @@ def make(
         list[str] | None, typer.Argument(help="key=value, for example photographs=/my/photos", show_default=False)
     ] = None,
 ) -> None:
-    """Run all steps in order, from one YAML file; if interrupted, run it again to continue."""
+    """Run all steps in order, from one YAML file; if interrupted, run it again to continue.
+
+    Examples:
+
+        paragonsr data make options/data/cc0_complexity05.yml photographs=photos
+
+        paragonsr data make my_data.yml tile.side=384
+    """
     from paragonsr.curation.make import make as make_all
 
     options = _read(config, overrides or [])

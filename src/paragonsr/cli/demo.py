@@ -16,7 +16,14 @@ def demo(
     images: Annotated[Path, typer.Option(help="Folder for the images.")] = Path("datasets/demo"),
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value", show_default=False)] = None,
 ) -> None:
-    """Train a small network on images that come with the installation: a minute or two on a CPU."""
+    """Train a small network on images that come with the installation: a minute or two on a CPU.
+
+    Examples:
+
+        paragonsr demo
+
+        paragonsr demo train.total_iter=500
+    """
     from paragonsr.cli.train import run
     from paragonsr.config import load_config
     from paragonsr.data.demo import make_demo_images

@@ -20,7 +20,14 @@ def export(
     settings: Annotated[list[str] | None, typer.Option("--set", help="option=value of the network.")] = None,
     param_key: Annotated[str | None, typer.Option(help=PARAM_KEY)] = None,
 ) -> None:
-    """Export a network to ONNX for every image size, after checking it in ONNX Runtime against PyTorch."""
+    """Export a network to ONNX for every image size, after checking it in ONNX Runtime against PyTorch.
+
+    Examples:
+
+        paragonsr export experiments/my_run model.onnx
+
+        paragonsr export weights.safetensors models/ --fp16
+    """
     from paragonsr.errors import UserError
     from paragonsr.export.onnx import export_onnx
     from paragonsr.export.source import open_source

@@ -10,7 +10,14 @@ def models(
     name: Annotated[str | None, typer.Argument(help="Model whose complete card is shown.", show_default=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """List the bundled models: their metric values, and what they were trained on."""
+    """List the bundled models: their metric values, and what they were trained on.
+
+    Examples:
+
+        paragonsr models
+
+        paragonsr models nano
+    """
     from paragonsr import models as shipped
     from paragonsr.errors import UserError
 

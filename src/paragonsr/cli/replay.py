@@ -7,7 +7,14 @@ import typer
 
 
 def replay(run: Annotated[Path, typer.Argument(help="Folder of a run: experiments/<name>.")]) -> None:
-    """Replay all decisions of a run from its recorded observations; exits with 1 if they differ from its journal."""
+    """Replay all decisions of a run from its recorded observations; exits with 1 if they differ from its journal.
+
+    Examples:
+
+        paragonsr replay experiments/my_run
+
+        paragonsr replay /backup/my_run
+    """
     from paragonsr.training.replay import replay as again
 
     made = again(run)

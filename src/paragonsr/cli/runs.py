@@ -31,8 +31,14 @@ def runs(
 ) -> None:
     """List all runs of a folder: state, iteration, best value, network, time.
 
-    States: running, interrupted (by Ctrl-C), crashed, killed (its process is gone), completed, stopped (by an
-    automation), failed (it diverged).
+    States: running, interrupted (by Ctrl-C), crashed, killed (its process is
+    gone), completed, stopped (by an automation), failed (it diverged).
+
+    Examples:
+
+        paragonsr runs
+
+        paragonsr runs experiments --sort best --reverse
     """
     from paragonsr.evidence.runs import find_runs
 

@@ -16,7 +16,14 @@ def serve(
     keep: Annotated[int, typer.Option(min=1, help="Number of models that stay loaded.")] = 2,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: the GPU if there is one.")] = None,
 ) -> None:
-    """Serve a web page for this machine only: drop an image, choose a model, compare with a slider, download."""
+    """Serve a web page for this machine only: drop an image, choose a model, compare with a slider, download.
+
+    Examples:
+
+        paragonsr serve experiments/my_run/models
+
+        paragonsr serve models --port 8080
+    """
     from paragonsr.errors import UserError
 
     if not folder.is_dir():

@@ -41,8 +41,8 @@ def train(
 ) -> None:
     """Train a network, or resume an interrupted run.
 
-    With a folder of photographs no configuration is needed: one is written to experiments/, and a tenth of the
-    photographs is held out to validate on.
+    With a folder of photographs no configuration is needed: one is written
+    to experiments/, and a tenth of the photographs is held out to validate on.
 
     Examples:
 

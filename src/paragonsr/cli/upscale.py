@@ -40,7 +40,14 @@ def upscale(
     param_key: Annotated[str | None, typer.Option(help=PARAM_KEY)] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: the GPU if there is one.")] = None,
 ) -> None:
-    """Upscale images. Finished ones are skipped; an unreadable image does not stop the others."""
+    """Upscale images. Finished ones are skipped; an unreadable image does not stop the others.
+
+    Examples:
+
+        paragonsr upscale photo.png
+
+        paragonsr upscale photos results --model experiments/my_run
+    """
     import time
 
     from rich.console import Console

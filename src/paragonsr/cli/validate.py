@@ -41,7 +41,14 @@ def validate(
     out: Annotated[Path | None, typer.Option("--json", help="Also write the values to this file.")] = None,
     csv: Annotated[Path | None, typer.Option("--csv", help="Also write the values to this file, as CSV.")] = None,
 ) -> None:
-    """Measure PSNR, SSIM or other metrics by the benchmark protocol, per image and on average, and those of bicubic."""
+    """Measure PSNR, SSIM or other metrics by the benchmark protocol, per image and on average, and those of bicubic.
+
+    Examples:
+
+        paragonsr validate --model weights.safetensors --hr photos
+
+        paragonsr validate --model experiments/my_run --hr photos --metrics psnr_y,psnr
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
