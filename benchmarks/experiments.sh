@@ -53,6 +53,10 @@ automations() {
         --arm "batch: $(on "${off[2]}")" --arm "stopping: $(on "${off[3]}")" --arm "clipping: $(on "${off[4]}")" \
         --arm "all: $(on "${off[@]}")" --arm "all, lr auto: $(on "${off[@]}") train.optim_g.lr=auto" "$@"
 }
+# The original's settings as they are now: rate and optimiser chosen before the run.
+choice="$(on "${off[@]}") ${off[1]}.base_rate=choose; ${off[1]}.optimiser=choose"
+choose() { seed_settings --seeds 5 --budget 8077it --arm "choose: $choice" "$@"; }
+choose_longer() { seed_settings --seeds 3 --budget 40000it --arm "choose: $choice" "$@"; }
 # Seeds that the rule of `lr: auto` was not made with.
 lr_auto() {
     seed_settings --seeds 5 --first-seed 10 --budget 5400it --vary train.optim_g.lr=5e-4,1e-3,2e-3,4e-3 --arm "auto: train.optim_g.lr=auto" "$@"

@@ -117,6 +117,8 @@ ELSEWHERE = {
     "dry_run": "DryRun",
     "enable_monitoring": "TensorBoardLogger",
     "memory_limit_gb": "PeakMemory",
+    "base_rate": "RateChoice",
+    "optimiser": "RateChoice",
 }
 BESIDE: dict[str, Keys] = {
     # Reference values for keys whose change alone would not show an effect.

@@ -47,6 +47,41 @@ def test_a_written_rate_stays_and_a_better_one_is_named() -> None:
     assert RateChoice(USUAL, 4e-3).observe(facts) == ()
 
 
+OWN = {"AdamW 0.0002": 0.0140, "AdamW 0.004": 0.0100}
+
+
+@pytest.mark.parametrize(
+    ("rival", "chosen"),
+    [
+        ({"SOAP 0.003": 0.0090, "SOAP 0.006": 0.00904}, ["SOAP", 6e-3]),
+        ({"SOAP 0.003": 0.0090, "SOAP 0.006": float("nan")}, ["SOAP", 3e-3]),
+        ({"SOAP 0.006": 0.00996}, [4e-3]),
+        ({"SOAP 0.006": float("inf")}, [4e-3]),
+    ],
+)
+def test_the_optimiser_is_replaced_by_one_that_is_clearly_better(rival: dict[str, float], chosen: list[object]) -> None:
+    decisions = RateChoice(USUAL, None, "AdamW").observe(Measurements(0, TRIED, OWN | rival))
+    assert [decision.value for decision in decisions] == chosen
+    assert [decision.setting for decision in decisions] == ["optimiser", "lr"][-len(chosen) :]
+    assert not any(decision.dry_run for decision in decisions)
+
+
+def test_a_written_rate_belongs_to_the_written_optimiser() -> None:
+    tried = {"AdamW 0.0002": 0.0140, "SOAP 0.006": 0.0090}
+    better, lr = RateChoice(USUAL, 2e-4, "AdamW").observe(Measurements(0, TRIED, tried))
+    assert (better.value, lr.value) == ("SOAP", 6e-3)
+    assert "lower loss than AdamW" in better.reason
+    assert "SOAP 0.006: 0.00900" in better.reason
+    assert RateChoice(USUAL, 2e-4, "AdamW").observe(Measurements(0, TRIED, tried | {"SOAP 0.006": 0.0140})) == ()
+    assert RateChoice(USUAL, 2e-4, "AdamW").observe(Measurements(0, TRIED, {})) == ()
+
+
+def test_it_says_what_it_may_change() -> None:
+    assert RateChoice(USUAL).may_change == "lr"
+    assert RateChoice(USUAL, 2e-4).may_change == "nothing: keeps the configured 0.0002"
+    assert RateChoice(USUAL, 2e-4, "AdamW").may_change == "optimiser, lr"
+
+
 @pytest.mark.parametrize("losses", [{}, {"0.001": 0.01, "0.004": 0.00996}, {"0.001": float("inf")}])
 def test_a_written_rate_about_as_good_as_any_needs_no_word(losses: dict[str, float]) -> None:
     assert RateChoice(USUAL, 1e-3).observe(Measurements(0, TRIED, losses)) == ()

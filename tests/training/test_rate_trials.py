@@ -13,6 +13,7 @@ from paragonsr.automation.protocol import Measurements
 from paragonsr.config import load_config
 from paragonsr.data.sampling import Sampler
 from paragonsr.optim.options import AdamWOptions, SOAPOptions
+from paragonsr.training.checkpoint.files import read_state
 from paragonsr.training.engine import rate_trials as rate_probe
 from paragonsr.training.engine.device_context import open_device_context
 from paragonsr.training.engine.factory import build_objective
@@ -136,3 +137,63 @@ def test_a_run_too_short_for_trials_says_so(tiny_config: Configure) -> None:
     (entry,) = [json.loads(line) for line in (outcome.folder / "journal.jsonl").read_text().splitlines()]
     assert (entry["to"], entry["values"]) == (AdamWOptions.usual_lr, {})
     assert "too short for trials" in entry["reason"]
+
+
+LR = "train.training_automations.intelligent_learning_rate_scheduler"
+
+
+def test_a_written_rate_is_replaced_where_that_is_asked_for(chosen: Path) -> None:
+    outcome = _train(chosen, "train.optim_g.lr=1e-9", f"{LR}.enabled=true", f"{LR}.base_rate=choose")
+    entry = json.loads((outcome.folder / "journal.jsonl").read_text().splitlines()[0])
+    assert (entry["setting"], entry["from"], entry["to"], entry["outcome"]) == ("lr", 1e-9, 3e-3, "applied")
+    assert read_steps(outcome.folder)["lr"].max() == 3e-3
+    assert list(replay(outcome.folder).differences()) == []
+
+
+@pytest.mark.parametrize("off", ["enabled=false", "dry_run=true", "base_rate=written"])
+def test_a_written_rate_is_kept_otherwise(chosen: Path, off: str) -> None:
+    asked = [f"{LR}.{key}" for key in ("enabled=true", "base_rate=choose", off)]
+    outcome = _train(chosen, "train.optim_g.lr=1e-9", *asked)
+    assert read_steps(outcome.folder)["lr"].max() == 1e-9
+
+
+def test_a_written_rate_is_kept_by_a_run_too_short_for_trials(tiny_config: Configure) -> None:
+    outcome = _train(
+        tiny_config({"train.optim_g.lr": 3e-4, f"{LR}.enabled": True, f"{LR}.base_rate": "choose"}),
+    )
+    assert read_steps(outcome.folder)["lr"].max() == 3e-4
+
+
+@pytest.fixture
+def compared(chosen: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., TrainResult]:
+    """Trains with a comparison of AdamW, which learns nothing at its rate, with SOAP."""
+    monkeypatch.setattr(AdamWOptions, "rates", (1e-9, 2e-9))
+    monkeypatch.setattr(SOAPOptions, "rates", (3e-3, 1e-9))
+    asked = ["train.optim_g.lr=1e-9", f"{LR}.enabled=true", f"{LR}.optimiser=choose"]
+    return lambda *overrides: _train(chosen, *asked, *overrides)
+
+
+def test_the_better_optimiser_trains_and_is_resumed_to_the_bit(compared: Callable[..., TrainResult]) -> None:
+    straight = compared("name=straight")
+    optimiser, lr = [json.loads(line) for line in (straight.folder / "journal.jsonl").read_text().splitlines()][:2]
+    assert (optimiser["setting"], optimiser["from"], optimiser["to"]) == ("optimiser", "AdamW", "SOAP")
+    assert (lr["setting"], lr["to"]) == ("lr", 3e-3)
+    assert list(replay(straight.folder).differences()) == []
+    killed = compared("name=resumed")
+    for state in (killed.folder / "training_states").glob("*.state"):
+        if state.stem != "6":
+            state.unlink()
+    resumed = compared("name=resumed")
+    tensors = [read_state(run.folder / "training_states" / "12.state")[0] for run in (straight, resumed)]
+    assert any("covariance" in name or "basis" in name for name in tensors[0])
+    assert tensors[0].keys() == tensors[1].keys()
+    assert all(torch.equal(tensor, tensors[1][name]) for name, tensor in tensors[0].items())
+
+
+def test_an_optimiser_that_is_not_better_is_not_taken(
+    compared: Callable[..., TrainResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SOAPOptions, "rates", (1e-9, 2e-9))
+    outcome = compared()
+    assert not [line for line in (outcome.folder / "journal.jsonl").read_text().splitlines() if "optimiser" in line]
+    assert read_steps(outcome.folder)["lr"].max() == 1e-9

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from paragonsr.automation.protocol import Decay, Decision
+from paragonsr.automation.protocol import Decay, Decision, SettingValue
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Entry:
 
     iteration: int
     decision: Decision
-    before: float | int | bool | Decay | None
+    before: SettingValue | None
     outcome: str
     """Outcome: applied, dry run, or why the decision was refused."""
 
@@ -61,5 +61,5 @@ class DecisionJournal:
             self._file.close()
 
 
-def _plain(value: float | int | bool | Decay | None) -> float | int | bool | dict[str, Any] | None:
+def _plain(value: SettingValue | None) -> float | int | bool | str | dict[str, Any] | None:
     return asdict(value) if isinstance(value, Decay) else value

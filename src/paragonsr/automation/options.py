@@ -86,12 +86,28 @@ class LearningRateOptions(AutomationOptions):
     section = "intelligent_learning_rate_scheduler"
     target = "paragonsr.automation.learning_rate:build"
 
+    base_rate: Literal["written", "choose"] = "written"
+    """choose: take the base learning rate from short trials before the run, like `lr: auto`, although `optim_g.lr` is
+    set; the set rate is among those tried. written: keep it, and only report a better one."""
+    optimiser: Literal["written", "choose"] = "written"
+    """choose: the trials also compare the optimiser of `optim_g` with SOAP (with AdamW, if it is SOAP) at the rates of
+    each, and the run uses the better one with its best rate. The other options of the newcomer are its defaults."""
     strategy: Literal["adaptive", "cosine", "exponential", "plateau"] = "adaptive"
     """Shape of the decay; adaptive chooses it from the measured curve."""
     adaptation_frequency: int = Field(1000, ge=1, json_schema_extra=ITERATIONS)
     """Iterations between two evaluations of the curve."""
     improvement_threshold: float = Field(0.001, ge=0)
     """Relative decrease of the smoothed loss per `adaptation_frequency` below which the decay starts."""
+
+    @property
+    def chooses_rate(self) -> bool:
+        """Whether the trials may replace a configured learning rate."""
+        return self.enabled and not self.dry_run and self.base_rate == "choose"
+
+    @property
+    def chooses_optimiser(self) -> bool:
+        """Whether the trials may replace the configured optimiser."""
+        return self.enabled and not self.dry_run and self.optimiser == "choose"
 
 
 class BatchSizeOptions(AutomationOptions):

@@ -116,16 +116,20 @@ class Decay:
         return self.floor + (1 - self.floor) * fall(self.shape, p)
 
 
+SettingValue = float | int | bool | str | Decay
+"""Value of a setting."""
+
+
 @dataclass(frozen=True)
 class Decision:
     """Request to change one setting, with its reason in one sentence and the values it is based on."""
 
     automation: str
     setting: str
-    """lr (the base rate), lr_factor/<owner> (a number or a Decay), learner_lr/<label> (of a learned loss), micro_batch,
-    loss_weight/<label>, batch_size, grad_clip, total_iter, rollback, stop or give_up (the run ends
-    and has failed)."""
-    value: float | int | bool | Decay
+    """optimiser (before the first step), lr (the base rate), lr_factor/<owner> (a number or a Decay), micro_batch,
+    learner_lr/<label> (of a learned loss), loss_weight/<label>, batch_size, grad_clip, total_iter, rollback, stop or
+    give_up (the run ends and has failed)."""
+    value: SettingValue
     reason: str
     values: Mapping[str, float] = field(default_factory=dict)
     dry_run: bool = False

@@ -67,10 +67,11 @@ class ScalarLogger(Logger):
             self.text(f"measurements/{observation.kind}", str(dict(observation.values)), observation.iteration)
 
     def decision(self, entry: Entry) -> None:
-        """Write the new value, and the decision as text."""
+        """Write the new value, if it is a number, and the decision as text."""
         decision = entry.decision
-        value = decision.value.floor if isinstance(decision.value, Decay) else float(decision.value)
-        self.scalars({f"automation/{decision.setting}": value}, entry.iteration)
+        if not isinstance(decision.value, str):
+            value = decision.value.floor if isinstance(decision.value, Decay) else float(decision.value)
+            self.scalars({f"automation/{decision.setting}": value}, entry.iteration)
         text = f"{decision.setting}: {entry.before} -> {decision.value} ({entry.outcome}): {decision.reason}"
         self.text(f"automation/{decision.automation}", text, entry.iteration)
 

@@ -25,6 +25,15 @@ class OptimiserOptions(Variant):
     usual_lr: ClassVar[float] = 1e-3
     """Rate of `lr: auto` if no trial is possible."""
 
+    def at(self, rate: float) -> "OptimiserOptions":
+        """The same options with another learning rate."""
+        return self.model_copy(update={"lr": rate})
+
+    def rival(self) -> "OptimiserOptions":
+        """Optimiser that this one is compared with by `optimiser: choose`, with its default options."""
+        other = AdamWOptions if isinstance(self, SOAPOptions) else SOAPOptions
+        return other(lr=other.usual_lr)
+
     @property
     def first_lr(self) -> float:
         """Base rate at the start; with auto, the usual one until the choice is made."""

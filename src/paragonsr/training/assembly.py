@@ -11,12 +11,10 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from paragonsr.archs.complexity import count_parameters
-from paragonsr.archs.weights import load_into, read_weights, save_metadata
+from paragonsr.archs.weights import save_metadata
 from paragonsr.automation.journal import DecisionJournal
-from paragonsr.automation.protocol import Measurements
 from paragonsr.config import Config
 from paragonsr.data.sampling import Prefetcher, Sampler
-from paragonsr.errors import UserError
 from paragonsr.loggers.base import Logger
 from paragonsr.loggers.options import LoggedRun
 from paragonsr.optim import schedules
@@ -31,7 +29,6 @@ from paragonsr.training.control.automations import (
     make_automations,
     measures_noise,
     run_context,
-    tries_rates,
     validations_every,
 )
 from paragonsr.training.control.calendar import Calendar
@@ -43,8 +40,6 @@ from paragonsr.training.engine.device_context import DeviceContext
 from paragonsr.training.engine.factory import add_training_parts, build_objective, build_step
 from paragonsr.training.engine.memory import PeakMemory
 from paragonsr.training.engine.meter import LiveSystemStats, Meter, SystemStats
-from paragonsr.training.engine.objective import Objective
-from paragonsr.training.engine.rate_trials import try_rates
 from paragonsr.training.engine.signals import Interruption
 from paragonsr.training.engine.step import lq_images, to_device
 from paragonsr.training.engine.validation import Validator
@@ -53,7 +48,8 @@ from paragonsr.training.reporting.console import Console
 from paragonsr.training.reporting.loggers import LoggerGroup
 from paragonsr.training.reporting.record import MetricsRecord, truncate
 from paragonsr.training.reporting.recorded_stats import RecordedSystemStats
-from paragonsr.training.run_data import Data, image_statistics, validation_sets
+from paragonsr.training.run_data import Data, validation_sets
+from paragonsr.training.start import first_measurements, pretrain, pretrain_learned, run_optimiser
 
 
 def assemble(
@@ -77,8 +73,8 @@ def assemble(
         stack: closes files, processes and loggers at the end.
     """
     resumed = find_state(config, data.train.fingerprint, folder, device_context, console)
-    if resumed is None and config.path.pretrain_network_g:
-        _pretrain(config, network, console)
+    if resumed is None:
+        pretrain(config, network, console)
     add_training_parts(config, network)
     if device_context.is_main_process:
         for lost in truncate(folder.path, resumed.positions if resumed else {}):
@@ -89,14 +85,15 @@ def assemble(
     stack.callback(batches.close)
     objective = build_objective(config, device_context)
     if resumed is None and config.path.pretrain_network_d:
-        _pretrain_learned(config.path.pretrain_network_d, objective, console)
+        pretrain_learned(config.path.pretrain_network_d, objective, console)
     measurements = (
         interrupted(folder.path, resumed.iteration)
         if resumed
-        else _first_measurements(config, device_context, network, objective, data, sampler, console)
+        else first_measurements(config, device_context, network, objective, data, sampler, console)
     )
     forward = _forward(config, network, device_context, sampler, console)
-    train_step = build_step(config, device_context, network, objective, forward)
+    optimiser = run_optimiser(config, resumed, measurements)
+    train_step = build_step(device_context, network, objective, optimiser, forward)
     state = TrainingState(EMA(network, config.train.ema_decay, config.train.ema_power), train_step)
 
     system_stats = _system_stats(config, device_context, batches)
@@ -228,59 +225,6 @@ def _checkpoints(
             "parent": resumed.parent if resumed else None,
         },
     )
-
-
-def _first_measurements(
-    config: Config,
-    device_context: DeviceContext,
-    network: nn.Module,
-    objective: Objective,
-    data: Data,
-    sampler: Sampler,
-    console: Console,
-) -> list[Measurements]:
-    """Measurements that the automations need before the first step."""
-    found = []
-    if config.train.dynamic_loss_scheduling.enabled:
-        found.append(image_statistics(data.train))
-    if tries_rates(config):
-        progress = partial(console.side_task, "trying learning rates")
-        console.say("trying learning rates, each for a moment from the same start")
-        found.append(try_rates(config, device_context, network, objective, sampler, progress))
-    return found
-
-
-def _pretrain(config: Config, network: nn.Module, console: Console) -> None:
-    path = config.path.pretrain_network_g
-    assert path is not None
-    skipped = load_into(
-        network, config.network, config.scale, path, strict=config.path.strict_load_g, key=config.path.param_key_g
-    )
-    console.say(f"starting from {path}", "green")
-    if skipped:
-        count = f"{len(skipped)} of {len(network.state_dict())} tensors do not fit and keep their initial values"
-        console.say(f"pretrain_network_g: {count}: {', '.join(skipped)}", "yellow")
-
-
-def _pretrain_learned(path: str, objective: Objective, console: Console) -> None:
-    """Load pretrained weights into the network of the only learned loss.
-
-    Raises:
-        UserError: there is not exactly one learned loss, or the tensors do not fit its network.
-    """
-    if len(objective.learned) != 1:
-        raise UserError(
-            f"these weights are for one learned loss, but the configuration has {len(objective.learned)}",
-            where="path.pretrain_network_d",
-            fix="Remove the key.",
-        )
-    (loss,) = objective.learned.values()
-    state, _ = read_weights(path)
-    try:
-        loss.network.load_state_dict(state)
-    except RuntimeError as error:
-        raise UserError(str(error), where=path, fix="Give weights of the same discriminator.") from None
-    console.say(f"the discriminator starts from {path}", "green")
 
 
 def _forward(

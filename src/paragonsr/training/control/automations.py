@@ -1,6 +1,7 @@
 """Builds the automations that a configuration asks for."""
 
 from collections.abc import Sequence
+from itertools import zip_longest
 
 from paragonsr.automation.calibration import table
 from paragonsr.automation.context import RunContext
@@ -13,7 +14,7 @@ from paragonsr.automation.protocol import Automation, Measurements
 from paragonsr.automation.rate_choice import RateChoice
 from paragonsr.automation.time_budget import TimeBudget
 from paragonsr.config import Config
-from paragonsr.optim.options import PlateauOptions, ProdigyOptions
+from paragonsr.optim.options import OptimiserOptions, PlateauOptions, ProdigyOptions
 
 MOST_POINTS = 10_000
 """Number of points at which a schedule is sampled to find its peak."""
@@ -52,7 +53,7 @@ def make_automations(config: Config, context: RunContext) -> list[Automation]:
     sections = train.training_automations.sections().values()
     chosen = [_built(options, context) for options in (train.dynamic_loss_scheduling,) if options.enabled]
     if tries_rates(config):
-        chosen.append(RateChoice(train.optim_g.usual_lr, None if train.optim_g.lr == "auto" else train.optim_g.lr))
+        chosen.append(rate_choice(config))
     chosen += [_built(options, context) for options in sections if options.enabled]
     return [*_guards(config, context), *chosen]
 
@@ -97,9 +98,38 @@ def schedule_end(config: Config) -> float:
 
 def tries_rates(config: Config) -> bool:
     """Whether learning rates are tried before the run, to choose one or to check the configured one."""
-    optimiser = config.train.optim_g
-    watched = config.train.training_automations.intelligent_learning_rate_scheduler.enabled
-    return optimiser.lr == "auto" or (watched and not isinstance(optimiser, ProdigyOptions))
+    optimiser, options = config.train.optim_g, config.train.training_automations.intelligent_learning_rate_scheduler
+    watched = options.enabled and not isinstance(optimiser, ProdigyOptions)
+    return optimiser.lr == "auto" or watched or options.chooses_optimiser
+
+
+def rate_choice(config: Config) -> RateChoice:
+    """The automation that chooses from the trials."""
+    optimiser, options = config.train.optim_g, config.train.training_automations.intelligent_learning_rate_scheduler
+    written = None if optimiser.lr == "auto" or options.chooses_rate else optimiser.lr
+    return RateChoice(optimiser.first_lr, written, optimiser.type if options.chooses_optimiser else None)
+
+
+def tried_optimisers(config: Config) -> list[OptimiserOptions]:
+    """What is tried before the run, most promising first: optimisers with their learning rates.
+
+    A configured rate comes first, unless the run is free to replace it.
+    """
+    optimiser, options = config.train.optim_g, config.train.training_automations.intelligent_learning_rate_scheduler
+    if optimiser.lr == "auto":
+        own = list(optimiser.rates)
+    elif options.chooses_rate:
+        own = [*(rate for rate in optimiser.rates if rate != optimiser.lr), optimiser.lr]
+    elif options.chooses_optimiser:
+        own = [optimiser.lr]
+    else:
+        own = [optimiser.lr, *(rate for rate in optimiser.rates[:-1] if rate != optimiser.lr)]
+    tried = [optimiser.at(rate) for rate in own]
+    if not options.chooses_optimiser:
+        return tried
+    rival = optimiser.rival()
+    others = [rival.at(rate) for rate in rival.rates]
+    return [options for pair in zip_longest(tried, others) for options in pair if options is not None]
 
 
 def validations_every(config: Config) -> int:

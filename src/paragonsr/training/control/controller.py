@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from paragonsr.automation.journal import DecisionJournal, Entry
-from paragonsr.automation.protocol import Decay, Decision
+from paragonsr.automation.protocol import Decay, Decision, SettingValue
 from paragonsr.config import Config
 
 Event = Literal["rollback", "first_decay", "probe", "entry"]
@@ -37,6 +37,8 @@ class Hyperparameters:
     """Maximum number of samples that one process passes through the network at once."""
     grad_clip: float | None
     """Maximum gradient norm; None does not clip."""
+    optimiser: str = ""
+    """Type of the optimiser."""
     lr: float = 0.0
     """Base learning rate."""
     total_iter: int = 0
@@ -61,6 +63,7 @@ class Hyperparameters:
             config.batch * world,
             config.micro_batch,
             options.grad_clip_norm if options.grad_clip else None,
+            optimiser=options.optim_g.type,
             lr=options.optim_g.first_lr,
             total_iter=options.total_iter,
         )
@@ -103,6 +106,7 @@ class Controller:
         self._planned_total = settings.total_iter
         self._callbacks: dict[Event, list[Callable[[Any], None]]] = {}
         self._checks: dict[str, Callable[[Any], str]] = {
+            "optimiser": lambda value: "" if isinstance(value, str) else "refused: not the name of an optimiser",
             "lr": _number(1e-12, 1e3),
             "lr_factor": _lr_factor,
             "learner_lr": _number(0.0, 16.0),
@@ -156,7 +160,7 @@ class Controller:
             return f"refused: {value:g} is not a multiple of the configured batch {self._reference_batch}"
         return ""
 
-    def _present(self, setting: str, owner: str) -> float | int | bool | Decay | None:
+    def _present(self, setting: str, owner: str) -> SettingValue | None:
         if setting == "lr_factor":
             return self.settings.lr_factors.get(owner, 1.0)
         if setting == "loss_weight":

@@ -5,6 +5,7 @@ from torch import nn
 
 from paragonsr.archs.branches import add_branches
 from paragonsr.config import Config
+from paragonsr.optim.options import OptimiserOptions
 from paragonsr.training.engine.device_context import DeviceContext
 from paragonsr.training.engine.objective import Objective
 from paragonsr.training.engine.step import TrainStep
@@ -28,22 +29,20 @@ def build_objective(config: Config, device_context: DeviceContext) -> Objective:
 
 
 def build_step(
-    config: Config,
     device_context: DeviceContext,
     network: nn.Module,
     objective: Objective,
+    options: OptimiserOptions,
     forward: nn.Module | None = None,
 ) -> TrainStep:
     """Build the training step with a new optimiser.
 
     Args:
-        config: the run.
         device_context: device, precision, processes.
         network: the network to train.
         objective: the losses.
+        options: the optimiser.
         forward: the network as it is called (compiled, wrapped), if different from `network`.
     """
-    optimiser: torch.optim.Optimizer = config.train.optim_g.build(
-        parameters=[p for p in network.parameters() if p.requires_grad]
-    )
+    optimiser: torch.optim.Optimizer = options.build(parameters=[p for p in network.parameters() if p.requires_grad])
     return TrainStep(network, objective, optimiser, device_context, forward)

@@ -6,7 +6,7 @@ import numpy as np
 
 from paragonsr.automation.forecast import Forecast
 from paragonsr.automation.journal import Entry
-from paragonsr.automation.protocol import Decay, MetricValue, Observation, Steps, Validation
+from paragonsr.automation.protocol import Decay, MetricValue, Observation, SettingValue, Steps, Validation
 from paragonsr.loggers.base import Image, Logger
 from paragonsr.training.control.best import Best
 from paragonsr.training.reporting.console import Console
@@ -107,7 +107,7 @@ class LoggerGroup:
             logger.close()
 
 
-def shown(value: float | int | bool | Decay | None) -> str:
+def shown(value: SettingValue | None) -> str:
     """Human-readable form of a setting's value."""
     if isinstance(value, Decay):
         return f"{value.shape} decay from {value.start:.0f} to {value.end:.0f} down to {value.floor:g}"
