@@ -162,7 +162,7 @@ base() {
         --arm "bicubic: network_g.base=bicubic; network_g.upsampler_alpha=0" "$@"
 }
 
-for name in "${@:-nano_structure s_structure s_attention s_norm s_layer_scale s_content_gain msssim lr automations annealing lr_auto longer curation curation_thresholds optimiser_nano optimiser_tiny optimiser_s optimiser_spandrel luma_body teacher_nano teacher_tiny branches branches_soap depth base}"; do
+for name in "${@:-nano_structure s_structure s_attention s_norm s_layer_scale s_content_gain msssim lr automations choose choose_longer annealing lr_auto longer curation curation_thresholds optimiser_nano optimiser_tiny optimiser_s optimiser_spandrel luma_body teacher_nano teacher_tiny branches branches_soap depth base}"; do
     for experiment in $name; do
         "$experiment" --out "$OUT/$experiment"
     done

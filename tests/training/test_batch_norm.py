@@ -21,7 +21,6 @@ from paragonsr.data.sampling import Batch
 from paragonsr.losses.options import L1Options
 from paragonsr.training.checkpoint.files import read_state
 from paragonsr.training.control.controller import Hyperparameters
-from paragonsr.training.engine.compiling import compiled_if_it_pays
 from paragonsr.training.engine.device_context import DeviceContext
 from paragonsr.training.engine.objective import Objective
 from paragonsr.training.engine.step import TrainStep, micro_batches
@@ -127,14 +126,6 @@ def test_a_skipped_update_leaves_the_statistics(monkeypatch: pytest.MonkeyPatch)
     assert all(torch.equal(v, before[k]) for k, v in step.main.network.state_dict().items())
     _run(step, 4, 4)
     assert not torch.equal(step.main.network.norm.running_mean, before["norm.running_mean"])
-
-
-def test_trying_the_compiler_leaves_the_statistics() -> None:
-    network = Normalised()
-    before = network.norm.running_mean.clone()
-    compiled_if_it_pays(network, torch.rand(2, 3, 4, 4), CPU, lambda _: None)
-    assert network.seen
-    assert torch.equal(network.norm.running_mean, before)
 
 
 def test_the_batch_size_automation_does_not_go_below_two() -> None:

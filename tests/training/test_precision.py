@@ -9,10 +9,13 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from paragonsr.archs.classic_options import NanoOptions
 from paragonsr.config import load_config
+from paragonsr.losses.options import L1Options, MSEOptions, MSSSIMLossOptions
 from paragonsr.training.engine import compiling
 from paragonsr.training.engine.compiling import compiled_if_it_pays
 from paragonsr.training.engine.device_context import DeviceContext, open_device_context
+from paragonsr.training.engine.objective import Objective
 from paragonsr.training.reporting.record import read_steps
 from paragonsr.training.run import TrainResult, train
 
@@ -66,40 +69,86 @@ class _Half(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, lr: Tensor) -> Tensor:
-        half: Tensor = self.network(lr) * 0.5
+    def forward(self, *images: Tensor) -> Tensor:
+        half: Tensor = self.network(*images) * 0.5
         return half
+
+
+class _Same(nn.Module):
+    """Computes the same."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, *images: Tensor) -> Tensor:
+        same: Tensor = self.network(*images)
+        return same
 
 
 def _failing(network: nn.Module) -> nn.Module:
     raise RuntimeError("no compiler\nand a long trace")
 
 
+ALL = "network and losses"
+
+
 @pytest.mark.parametrize(
-    ("fake", "seconds", "said"),
+    ("fake", "seconds", "used", "said"),
     [
-        (_failing, {}, "the compiler failed (RuntimeError: no compiler): training in eager mode"),
-        (_Half, {}, "output differs by"),
-        (nn.Sequential, {"Sequential": 2.0}, "takes 2.00 times as long: training in eager mode"),
-        (nn.Sequential, {"Sequential": 0.5}, "2.00 times as fast (output differs by 0.0e+00): in use"),
+        (_failing, {}, "", "the compiler failed (RuntimeError: no compiler): training in eager mode"),
+        (
+            _Half,
+            {"the network": 0.1, ALL: 0.1},
+            "",
+            "the result of a compiled step differs by 5.0e-01: training in eager",
+        ),
+        (_Same, {"the network": 2.0, ALL: 2.0}, "", "0.50 times as fast, 1.05 times are required: training in eager"),
+        (_Same, {"the network": 0.96, ALL: 2.0}, "", "1.04 times as fast, 1.05 times are required"),
+        (_Same, {"the network": 0.5, ALL: 0.6}, "network", "with the network compiled, a step is 2.00 times as fast"),
+        (
+            _Same,
+            {"the network": 0.6, ALL: 0.5},
+            "both",
+            "with network and losses compiled, a step is 2.00 times as fast",
+        ),
+        (_Same, {"eager": 1e-3}, "", "the run takes about 1 s, too short to repay compiling"),
     ],
 )
 def test_compiling_is_checked_before_use(
-    monkeypatch: pytest.MonkeyPatch, fake: Callable[..., nn.Module], seconds: dict[str, float], said: str
+    monkeypatch: pytest.MonkeyPatch, fake: Callable[..., nn.Module], seconds: dict[str, float], used: str, said: str
 ) -> None:
     monkeypatch.setattr(torch, "compile", fake)
-    measure = compiling._measure
-
-    def timed(network: nn.Module, *given: object) -> tuple[Tensor, float]:
-        return measure(network, *given)[0], seconds.get(type(network).__name__, 1.0)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(compiling, "_measure", timed)
-    network = nn.Conv2d(3, 3, 3)
+    monkeypatch.setattr(
+        compiling, "_in_turns", lambda variants, *given: {v.name: seconds.get(v.name, 1.0) for v in variants}
+    )
+    network = nn.Sequential(nn.Conv2d(3, 12, 3, padding=1), nn.BatchNorm2d(12), nn.PixelShuffle(2))
+    objective = Objective([L1Options(), MSEOptions()], CPU)
     lines: list[str] = []
-    chosen = compiled_if_it_pays(network, torch.rand(1, 3, 8, 8), CPU, lines.append)
+    images = torch.rand(2, 3, 8, 8), torch.rand(2, 3, 16, 16)
+    forward, losses = compiled_if_it_pays(network, objective, images, 1000, CPU, lines.append)
     assert said in lines[0]
-    assert (chosen is network) is ("in use" not in said)
-    assert network.weight.grad is None
+    assert (forward is not network, losses is not objective) == (bool(used), used == "both")
+    assert network[0].weight.grad is None
+    assert not network[1].running_mean.any(), "statistics of BatchNorm are those of before"
+
+
+@pytest.mark.slow
+def test_a_compiled_step_is_the_eager_step() -> None:
+    torch.manual_seed(0)
+    network = NanoOptions().build(scale=2)
+    objective = Objective([L1Options(), MSSSIMLossOptions(scales=1, loss_weight=0.1)], CPU)
+    images = torch.rand(2, 3, 16, 16), torch.rand(2, 3, 32, 32)
+    lines: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiling, "MARGIN", 0.0)
+        forward, losses = compiled_if_it_pays(network, objective, images, 10**9, CPU, lines.append)
+    assert "in use" in lines[0]
+    assert forward is not network
+    eager = compiling.Variant("eager", network, objective)
+    both = compiling.Variant("both", forward, losses)
+    for a, b in zip(compiling._gradients(eager, images, CPU), compiling._gradients(both, images, CPU), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
 
 
 def test_a_run_that_asks_for_compiling_says_what_became_of_it(tiny_config: Configure) -> None:

@@ -40,6 +40,7 @@ from paragonsr.training.engine.device_context import DeviceContext
 from paragonsr.training.engine.factory import add_training_parts, build_objective, build_step
 from paragonsr.training.engine.memory import PeakMemory
 from paragonsr.training.engine.meter import LiveSystemStats, Meter, SystemStats
+from paragonsr.training.engine.objective import Objective
 from paragonsr.training.engine.signals import Interruption
 from paragonsr.training.engine.step import lq_images, to_device
 from paragonsr.training.engine.validation import Validator
@@ -91,7 +92,7 @@ def assemble(
         if resumed
         else first_measurements(config, device_context, network, objective, data, sampler, console)
     )
-    forward = _forward(config, network, device_context, sampler, console)
+    forward, objective = _forward(config, network, objective, device_context, sampler, console)
     optimiser = run_optimiser(config, resumed, measurements)
     train_step = build_step(device_context, network, objective, optimiser, forward)
     state = TrainingState(EMA(network, config.train.ema_decay, config.train.ema_power), train_step)
@@ -228,16 +229,23 @@ def _checkpoints(
 
 
 def _forward(
-    config: Config, network: nn.Module, device_context: DeviceContext, sampler: Sampler, console: Console
-) -> nn.Module:
-    """Network as the step calls it: compiled if that is faster, wrapped in DistributedDataParallel if there are
-    several processes."""
+    config: Config,
+    network: nn.Module,
+    objective: Objective,
+    device_context: DeviceContext,
+    sampler: Sampler,
+    console: Console,
+) -> tuple[nn.Module, Objective]:
+    """Network and losses as the step calls them: compiled if that is faster; with several processes, the network is
+    wrapped in DistributedDataParallel."""
     forward = network
     if config.use_compile:
         with torch.random.fork_rng():
             batch = sampler.batch(0, config.micro_batch)
-            images = lq_images(batch, to_device(batch.hr, device_context), device_context)
-            forward = compiled_if_it_pays(network, images, device_context, console.say)
+            hr = to_device(batch.hr, device_context)
+            images = lq_images(batch, hr, device_context), hr
+            count = config.train.total_iter * config.train_set.accum_iter
+            forward, objective = compiled_if_it_pays(network, objective, images, count, device_context, console.say)
     if device_context.world > 1:
         forward = DistributedDataParallel(
             forward,
@@ -246,7 +254,7 @@ def _forward(
             # micro-batch must not wait for the others.
             broadcast_buffers=False,
         )
-    return forward
+    return forward, objective
 
 
 def _calendar(config: Config) -> Calendar:

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -46,6 +47,15 @@ class Objective:
         """The same losses with learning switched off, for trials that must leave no trace."""
         other = copy.copy(self)
         other.learned = {}
+        return other
+
+    def compiled(self) -> "Objective":
+        """The same losses, those without a network of their own compiled."""
+        other = copy.copy(self)
+        other.losses = {
+            label: loss if any(loss.parameters()) else cast("Loss", torch.compile(loss))
+            for label, loss in self.losses.items()
+        }
         return other
 
     @property
