@@ -109,6 +109,12 @@ def test_the_others_are_built(name: str) -> None:
     _trains(_network(name), 4)
 
 
+@pytest.mark.skipif(find_spec("spandrel_extra_arches") is not None, reason="spandrel_extra_arches is installed")
+def test_a_network_of_the_other_package_names_its_pip_line() -> None:
+    with pytest.raises(UserError, match="pip install spandrel_extra_arches"):
+        _network("srformer")
+
+
 @pytest.mark.parametrize("scale", [2, 4])
 def test_esrgan_folds_the_image_first_below_x4(scale: int) -> None:
     network = _network("esrgan_lite", scale, num_blocks=1)

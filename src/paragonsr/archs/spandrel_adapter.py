@@ -206,7 +206,8 @@ def detect(where: str, state: State) -> tuple[dict[str, Any], State]:
 
 OTHER_NAMES = {"rrdbnet": "ESRGAN", "rrdb": "ESRGAN", "srvggnetcompact": "Compact", "srvggnet": "Compact"}
 """Names of BasicSR and Real-ESRGAN, in lower case -> spandrel's."""
-
+IN_EXTRA = ("srformer",)
+"""Networks of the package spandrel_extra_arches, in lower case, that configurations name."""
 
 OTHER_ARGUMENTS = {
     "ESRGAN": {"num_in_ch": "in_nc", "num_out_ch": "out_nc", "num_feat": "num_filters", "num_block": "num_blocks"}
@@ -224,6 +225,12 @@ def _find(wanted: str) -> tuple[str, type[nn.Module], Any]:
     name = known_as(wanted)
     if name is not None:
         return name, *networks()[name]
+    if wanted.lower() in IN_EXTRA:
+        raise UserError(
+            f"{wanted} is in spandrel_extra_arches, networks with licences that forbid commercial use",
+            where="network_g.network",
+            fix="pip install spandrel_extra_arches",
+        )
     raise UserError(
         f"unknown network for spandrel: {wanted}",
         where="network_g.network",
