@@ -28,10 +28,10 @@ from paragonsr.data.lock import locked
 from paragonsr.data.manifest import chosen_by, read_header, read_weights
 from paragonsr.data.options import DatasetOptions
 from paragonsr.data.pairing import Pair, find_pairs
-from paragonsr.data.resize import Image
 from paragonsr.data.teacher import TeacherTargets
 from paragonsr.degradation.base import Degradation, DeviceDegradation
 from paragonsr.errors import UserError
+from paragonsr.resize import Image
 
 FORMAT = 1
 """Version of the file layout and of everything that determines the samples in the files."""
