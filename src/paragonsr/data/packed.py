@@ -188,13 +188,18 @@ class Recipe:
 
     @classmethod
     def of(cls, options: DatasetOptions, scale: int, phase: str) -> "Recipe":
-        """Recipe of a set; for a training set with a degradation, no LR images are packed."""
+        """Recipe of a set; for a training set with a degradation, no LR images are packed.
+
+        Raises:
+            UserError: the degradation needs something that is not installed.
+        """
         chosen = options.degrades()
         if chosen is None:
             return cls(scale)
+        degradation = chosen.build(scale=scale, seed=0)  # for training, too: what is missing is said before packing
         if phase == "train":
             return cls(scale, packs_lq=False)
-        return cls(scale, chosen.build(scale=scale, seed=0), described=chosen.model_dump_json())
+        return cls(scale, degradation, described=chosen.model_dump_json())
 
     def images(self, index: int, pair: Pair) -> tuple[Image, Image | None]:
         """HR and LR image of a pair; the LR image is None if it is made during training."""

@@ -35,15 +35,16 @@ class Draws:
     """
 
     def __init__(self, seed: int, *key: int) -> None:
+        self._seed, self._path = seed, key
         state = _mixed(seed & _WORD)
         for part in key:
-            state = _mixed(state ^ _mixed(part & _WORD))
+            state = _mixed(state ^ part)
         self._key = self._state = state
         self._bits: np.random.Philox | None = None
 
     def child(self, index: int) -> "Draws":
         """Random numbers of an inner step; independent of those drawn here."""
-        return Draws(self._key, index)
+        return Draws(self._seed, *self._path, index)
 
     def uniform(self, low: float = 0.0, high: float = 1.0) -> float:
         """Uniform number in low .. high; 53 random bits."""
