@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 Image = NDArray[np.uint8]
 """height x width x 3 uint8 RGB."""
-Parameters = dict[str, float | int | str]
+Parameters = dict[str, float | int | bool | str]
 """What was drawn for a sample, by name: "0.blur.sigma" of the first step."""
 
 

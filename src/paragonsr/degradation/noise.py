@@ -62,7 +62,7 @@ class GaussianNoise(Step[GaussianNoiseOptions]):
     def apply(self, image: Planes, draws: Draws, target: Target) -> tuple[Planes, Parameters]:
         """See `Step`."""
         sigma, gray = draws.within(self.options.sigma), draws.coin(self.options.gray_prob)
-        drawn: Parameters = {"sigma": sigma, "gray": int(gray)}
+        drawn: Parameters = {"sigma": sigma, "gray": gray}
         if not sigma:
             return image, drawn
         noise = draws.normals(1 if gray else 3, *image.shape[1:])
@@ -76,7 +76,7 @@ class PoissonNoise(Step[PoissonNoiseOptions]):
     def apply(self, image: Planes, draws: Draws, target: Target) -> tuple[Planes, Parameters]:
         """See `Step`."""
         scale, gray = draws.within(self.options.scale), draws.coin(self.options.gray_prob)
-        drawn: Parameters = {"scale": scale, "gray": int(gray)}
+        drawn: Parameters = {"scale": scale, "gray": gray}
         if not scale:
             return image, drawn
         noise = draws.poisson_deviations(luma(image)[None] if gray else image)

@@ -83,7 +83,7 @@ def _resized(image: Planes, height: int, width: int, draws: Draws, options: Filt
     y, x = (draws.uniform(-options.phase, options.phase) if options.phase else 0.0 for _ in "yx")
     drawn: Parameters = {"filter": name}
     if name != "nearest":
-        drawn["antialias"] = int(antialias)
+        drawn["aliased"] = not antialias
     if options.phase:
         drawn |= {"shift_y": y, "shift_x": x}
     if (height, width) == image.shape[1:] and not options.phase:
