@@ -190,10 +190,10 @@ DEAD_AUTOMATION_KEYS = frozenset(
     min_lq_size max_lq_size use_vram_manager_integration""".split()
 )
 DEGRADATION_PREFIXES = tuple(
-    """blur_prob second_blur_prob resize_ gaussian_noise_ poisson_ noise_range gray_noise_ jpeg_ p_clean queue_size
-    lq_usm dataroot_lq_prob webp_ avif_ heif_ oversharpen chromatic_ demosaic_ aliasing_ motion_blur lens_distort exposure_
-    color_temp sensor_noise rolling_shutter enable_sequences editing_ sequence_ predefined_sequences compression_
-    recompression_ thicklines_""".split()
+    """blur_prob second_blur_prob resize_ gaussian_noise_ poisson_ noise_range gray_noise_ jpeg_ p_clean
+    queue_size lq_usm dataroot_lq_prob webp_ avif_ heif_ oversharpen chromatic_ demosaic_ aliasing_
+    motion_blur lens_distort exposure_ color_temp sensor_noise rolling_shutter enable_sequences editing_
+    sequence_ predefined_sequences compression_ recompression_ thicklines_""".split()
 )
 """How the top-level keys of degradation while training begin; they count only together with it."""
 
