@@ -152,7 +152,7 @@ def _saved(image: Image, of: str, **settings: Any) -> bytes:
 
 def _opened(content: bytes) -> Image:
     with PillowImage.open(io.BytesIO(content)) as file:
-        return np.asarray(file.convert("RGB"))
+        return np.asarray(file if file.mode == "RGB" else file.convert("RGB"))
 
 
 def _heif(image: Image, quality: int) -> Image:

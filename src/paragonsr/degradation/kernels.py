@@ -35,10 +35,10 @@ def sinc(size: int, cutoff: float) -> Kernel:
         size: odd.
         cutoff: w in radians per pixel, at most pi.
     """
-    squares = _squares(size)
-    radii = np.sqrt(np.arange(1, int(squares.max()) + 1))
-    values = np.concatenate([[cutoff**2 / (4 * np.pi)], cutoff * _bessel(cutoff * radii) / (2 * np.pi * radii)])
-    return _normalised(values[squares])
+    radii, places = _radii(size)
+    values = np.full(len(radii), cutoff**2 / (4 * np.pi))
+    values[1:] = cutoff * _bessel(cutoff * radii[1:]) / (2 * np.pi * radii[1:])
+    return _normalised(values[places])
 
 
 def motion(length: float, angle: float) -> Kernel:
@@ -80,10 +80,11 @@ def _quadratic(size: int, sigma: tuple[float, float], angle: float) -> Kernel:
 
 
 @lru_cache(maxsize=64)
-def _squares(size: int) -> NDArray[np.intp]:
-    """Squared distance from the centre."""
+def _radii(size: int) -> tuple[Kernel, NDArray[np.intp]]:
+    """All distances from the centre, the smallest (0) first, and the index of that of each pixel."""
     y, x = _grid(size)
-    return (x**2 + y**2).astype(np.intp)
+    squares, places = np.unique(x**2 + y**2, return_inverse=True)
+    return np.sqrt(squares), places.reshape(size, size)
 
 
 @lru_cache(maxsize=1)

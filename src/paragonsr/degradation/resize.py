@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field
 
 from paragonsr.degradation.base import Parameters
 from paragonsr.degradation.draws import Draws
+from paragonsr.degradation.lines import weighted_sums
 from paragonsr.degradation.options import Range, StepOptions, positive, some_weight
 from paragonsr.degradation.step import Planes, Step, Target
 from paragonsr.resize import FILTERS, taps
@@ -115,9 +116,9 @@ def resized(
             for length, new, moved in zip(image.shape[1:], (height, width), shift, strict=True)
         )
         return np.ascontiguousarray(image[:, rows[:, None], columns])
-    # Sums of whole lines are fast, so each pass works on the first axis: first rows, then columns.
-    rows_first = _weighted(image.transpose(1, 0, 2), height, name, antialias, shift[0])
-    columns_first = _weighted(rows_first.transpose(2, 1, 0), width, name, antialias, shift[1])
+    # Each pass sums whole lines of the first axis: first rows, then columns.
+    rows_first = _along_first_axis(image.transpose(1, 0, 2), height, name, antialias, shift[0])
+    columns_first = _along_first_axis(rows_first.transpose(2, 1, 0), width, name, antialias, shift[1])
     return np.ascontiguousarray(columns_first.transpose(1, 2, 0))
 
 
@@ -126,18 +127,7 @@ def _nearest(length: int, new_length: int, shift: float) -> np.ndarray:
     return np.clip(places, 0, length - 1).astype(np.intp)
 
 
-def _weighted(image: Planes, length: int, name: str, antialias: bool, shift: float) -> Planes:
-    """Resize the first axis; the taps are summed one after the other, so that the bits do not depend on a BLAS."""
+def _along_first_axis(image: Planes, length: int, name: str, antialias: bool, shift: float) -> Planes:
     if length == len(image) and not shift:
         return image
-    indices, weights = taps(len(image), length, FILTERS[name], antialias, shift)
-    lines = np.ascontiguousarray(image).reshape(len(image), -1)
-    exact = weights.astype(np.float32)
-    total = lines.take(indices[:, 0], axis=0)
-    total *= exact[:, 0, None]
-    term = np.empty_like(total)
-    for tap in range(1, exact.shape[1]):
-        np.take(lines, indices[:, tap], axis=0, out=term, mode="clip")
-        term *= exact[:, tap, None]
-        total += term
-    return total.reshape(length, *image.shape[1:])
+    return weighted_sums(image, *taps(len(image), length, FILTERS[name], antialias, shift))

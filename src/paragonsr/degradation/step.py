@@ -84,5 +84,6 @@ def to_bytes(planes: Planes) -> Image:
     rounded = np.rint(planes)
     np.clip(rounded, 0, 255, out=rounded)
     image = np.empty((*planes.shape[1:], 3), np.uint8)
-    np.copyto(image, rounded.transpose(1, 2, 0), casting="unsafe")
+    for channel, plane in enumerate(rounded.astype(np.uint8)):
+        image[..., channel] = plane
     return image
