@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from paragonsr.degradation.lines import one_thread, weighted_sums
+from paragonsr.degradation.lines import one_thread, weighing, weighted_sums
 from paragonsr.degradation.step import Planes
 
 if TYPE_CHECKING:
@@ -36,17 +36,17 @@ def convolved(image: Planes, kernel: Kernel) -> Planes:
 
 
 def _along_each_axis(image: Planes, column: NDArray[np.float64], row: NDArray[np.float64]) -> Planes:
-    rows = weighted_sums(image.transpose(1, 0, 2), *_taps(image.shape[1], column))
-    columns = weighted_sums(rows.transpose(2, 1, 0), *_taps(image.shape[2], row))
+    rows = weighted_sums(image.transpose(1, 0, 2), _band(image.shape[1], column))
+    columns = weighted_sums(rows.transpose(2, 1, 0), _band(image.shape[2], row))
     return np.ascontiguousarray(columns.transpose(1, 2, 0))
 
 
-def _taps(length: int, weights: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Indices of the mirrored lines, and the weights of each."""
+def _band(length: int, weights: NDArray[np.float64]) -> "Tensor":
+    """Matrix that convolves mirrored lines."""
     margin = len(weights) // 2
     mirrored = np.pad(np.arange(length), margin, mode="reflect")
     indices = np.lib.stride_tricks.sliding_window_view(mirrored, len(weights))
-    return np.ascontiguousarray(indices), np.tile(weights[::-1], (length, 1))
+    return weighing(indices, np.tile(weights[::-1], (length, 1)), length)
 
 
 def _by_fft(image: Planes, kernel: Kernel) -> Planes:

@@ -3,9 +3,13 @@
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Lines = NDArray[np.float32]
 
@@ -13,31 +17,42 @@ Lines = NDArray[np.float32]
 warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta", UserWarning)
 
 
-def weighted_sums(image: Lines, indices: NDArray[np.intp], weights: NDArray[np.float64]) -> Lines:
-    """Sums along the first axis, as a product with a sparse matrix.
+def weighing(indices: NDArray[np.intp], weights: NDArray[np.float64], length: int) -> "Tensor":
+    """Sparse matrix of weighted sums of lines.
+
+    Args:
+        indices: new lines x taps, indices of the lines that make up each new line.
+        weights: new lines x taps.
+        length: number of lines.
+    """
+    import torch
+
+    count, taps = indices.shape
+    return torch.sparse_csr_tensor(
+        torch.arange(0, count * taps + 1, taps),
+        torch.from_numpy(indices.ravel()),
+        torch.from_numpy(weights.astype(np.float32).ravel()),
+        size=(count, length),
+        check_invariants=False,
+    )
+
+
+def weighted_sums(image: Lines, weights: "Tensor") -> Lines:
+    """Sums along the first axis.
 
     Args:
         image: lines x ... of any shape.
-        indices: new lines x taps, indices of the lines that make up each new line.
-        weights: new lines x taps.
+        weights: from `weighing`.
 
     Returns:
         new lines x ..., contiguous.
     """
     import torch
 
-    count, taps = indices.shape
     lines = np.ascontiguousarray(image).reshape(len(image), -1)
     with one_thread():
-        matrix = torch.sparse_csr_tensor(
-            torch.arange(0, count * taps + 1, taps),
-            torch.from_numpy(indices.ravel()),
-            torch.from_numpy(weights.astype(np.float32).ravel()),
-            size=(count, len(lines)),
-            check_invariants=False,
-        )
-        sums: Lines = (matrix @ torch.from_numpy(lines)).numpy()
-    return sums.reshape(count, *image.shape[1:])
+        sums: Lines = (weights @ torch.from_numpy(lines)).numpy()
+    return sums.reshape(-1, *image.shape[1:])
 
 
 @contextmanager

@@ -1,16 +1,20 @@
 """Resizing to random sizes, and to that of the LR image."""
 
-from typing import Annotated, Literal
+from functools import lru_cache
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from pydantic import AfterValidator, Field
 
 from paragonsr.degradation.base import Parameters
 from paragonsr.degradation.draws import Draws
-from paragonsr.degradation.lines import weighted_sums
+from paragonsr.degradation.lines import weighing, weighted_sums
 from paragonsr.degradation.options import Range, StepOptions, positive, some_weight
 from paragonsr.degradation.step import Planes, Step, Target
 from paragonsr.resize import FILTERS, taps
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Direction = Literal["up", "down", "keep"]
 FilterName = Literal["nearest", "area", "bilinear", "bicubic", "lanczos"]
@@ -130,4 +134,10 @@ def _nearest(length: int, new_length: int, shift: float) -> np.ndarray:
 def _along_first_axis(image: Planes, length: int, name: str, antialias: bool, shift: float) -> Planes:
     if length == len(image) and not shift:
         return image
-    return weighted_sums(image, *taps(len(image), length, FILTERS[name], antialias, shift))
+    return weighted_sums(image, _weights(len(image), length, name, antialias, shift))
+
+
+@lru_cache(maxsize=128)
+def _weights(length: int, new_length: int, name: str, antialias: bool, shift: float) -> "Tensor":
+    """Matrix that resizes; kept, because most images are square, and the sizes of patches recur."""
+    return weighing(*taps(length, new_length, FILTERS[name], antialias, shift), length)
