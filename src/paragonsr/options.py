@@ -110,7 +110,7 @@ class Variant(Options):
         cls.registry.complete()
         _BEING_DESCRIBED.append(cls)
         try:
-            return {"oneOf": [handler(variant.__pydantic_core_schema__) for variant in cls.registry.entries()]}
+            return {"oneOf": [handler(variant.__pydantic_core_schema__) for variant in cls.registry.by_module()]}
         finally:
             _BEING_DESCRIBED.remove(cls)
 
