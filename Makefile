@@ -59,7 +59,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.installed-tests: $(VENV)/.installed
-	$(PIP) --editable '.[demo,opt,export,evidence,loggers,spandrel,cluster,dev]'
+	$(PIP) --editable '.[demo,opt,export,evidence,loggers,spandrel,cluster,video,dev]'
 	touch $@
 
 clean:

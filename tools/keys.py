@@ -39,7 +39,7 @@ def _section(model: type[BaseModel], at: str, seen: set[type[BaseModel]]) -> Ite
     seen.add(model)
     if "registry" in vars(model) and issubclass(model, Variant):
         model.registry.complete()
-        for variant in model.registry.entries():
+        for variant in model.registry.by_module():
             if variant.__module__.startswith("paragonsr."):
                 yield from _section(variant, f"{at} · type: {variant.tag()}", seen)
         return

@@ -56,6 +56,10 @@ class MismatchError(ValueError):
         self.place = place
 
 
+_BEING_DESCRIBED: list[type] = []
+"""Kinds of variants whose JSON schema is being generated."""
+
+
 class Variant(Options):
     """Options of one of several implementations selected by a `type` key (a network, a loss, an optimiser).
 
@@ -101,8 +105,14 @@ class Variant(Options):
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: Any) -> dict[str, Any]:
         if "registry" not in cls.__dict__:
             return dict(handler(schema))
+        if cls in _BEING_DESCRIBED:  # a variant that contains variants of its kind: described by name only
+            return {"type": "object", "properties": {"type": {"type": "string"}}, "required": ["type"]}
         cls.registry.complete()
-        return {"oneOf": [handler(variant.__pydantic_core_schema__) for variant in cls.registry.entries()]}
+        _BEING_DESCRIBED.append(cls)
+        try:
+            return {"oneOf": [handler(variant.__pydantic_core_schema__) for variant in cls.registry.by_module()]}
+        finally:
+            _BEING_DESCRIBED.remove(cls)
 
     @classmethod
     def _validated(cls, given: Any) -> Self:

@@ -15,11 +15,11 @@ import torch
 import yaml
 from PIL import Image
 
+from paragonsr import resize
 from paragonsr.archs.classic_options import NanoOptions
 from paragonsr.archs.weights import load_network, read_weights, save_metadata, save_weights
 from paragonsr.cli import main
 from paragonsr.config.load import load_config
-from paragonsr.data import resize
 from paragonsr.data.images import read_image, write_png
 from paragonsr.errors import UserError
 

@@ -10,6 +10,7 @@ import yaml
 
 from paragonsr.archs.preset_options import find_preset
 from paragonsr.config import load_config, upstream
+from paragonsr.config.degradation_keys import SWITCH, two_stage_keys
 from paragonsr.config.schema import Config
 from paragonsr.config.sections import LoggerOptions, PathOptions, TrainOptions, ValOptions
 from paragonsr.data.options import IGNORED_KEYS, PairedOptions, SingleOptions
@@ -60,6 +61,7 @@ def _load(tmp_path: Path, *overrides: str, **change: Any) -> Any:
 def test_every_key_of_redux_is_known(section: str) -> None:
     options, ignored, at = OURS[section]
     known = options | set(ignored) | set(upstream.REFUSED) | upstream.SILENT | set(upstream.RENAMED.get(at, {}))
+    known |= two_stage_keys() | {SWITCH, "lq_resize_mode"}
     of_losses = {key for key in REDUX["keys"][section] if section == "train" and key.endswith("_opt")}
     unknown = {
         key for key in REDUX["keys"][section] if key not in known and not key.startswith(upstream.DEGRADATION_PREFIXES)
@@ -90,7 +92,7 @@ def test_all_that_is_missing_comes_at_once_with_what_is_wrong(tmp_path: Path) ->
         "scheduler": {"type": "KneeLR"},
     }
     val = {"metrics": {"topiq": {"type": "calculate_topiq"}}}
-    datasets = {"train": BASE["datasets"]["train"] | {"type": "RealESRGANDataset"}}
+    datasets = {"train": BASE["datasets"]["train"] | {"type": "RealESRGANPairedDataset"}}
     with pytest.raises(UserError) as told:
         _load(tmp_path, train=train, val=val, datasets=datasets, network_g={"type": "artcnn_r8f64"})
     lines = str(told.value).splitlines()
@@ -100,7 +102,7 @@ def test_all_that_is_missing_comes_at_once_with_what_is_wrong(tmp_path: Path) ->
         "train.losses.0.loss_wieght: unknown key; did you mean 'loss_weight'",
         "train.scheduler KneeLR: this schedule is not built",
         "val.metrics.topiq calculate_topiq: this metric",
-        "datasets.train RealESRGANDataset: degradation while training",
+        "datasets.train RealESRGANPairedDataset: pairs and degraded HR images are not mixed",
         "network_g artcnn_r8f64: this network is neither built here",
     ):
         assert said in str(told.value)
@@ -149,7 +151,6 @@ def test_what_changes_nothing_is_taken_in_silence(change: str, tmp_path: Path) -
     ("change", "said"),
     [
         ("train.eco.enabled=true", "train.eco: this curriculum is not built"),
-        ("datasets.train.lq_resize_mode=area", "lq_resize_mode: LR images are made by the bicubic resize"),
         ("path.pretrain_network_g_ema=x.pth", "path.pretrain_network_g_ema: the average starts from"),
     ],
 )
@@ -183,3 +184,85 @@ def test_an_optimiser_of_the_library_by_its_own_name(tmp_path: Path) -> None:
     assert options == LibraryOptions(name="adan", lr=1e-3, weight_decay=0.02, arguments={"betas": [0.98, 0.92, 0.99]})
     with pytest.raises(UserError, match="unknown type 'adamm'"):
         _load(tmp_path, train=BASE["train"] | {"optim_g": optim | {"type": "adamm"}})
+
+
+HR_ONLY = {"type": "RealESRGANDataset", "dataroot_gt": "hr", "lq_size": 32, "batch_size_per_gpu": 4}
+OTF: dict[str, Any] = {
+    "high_order_degradation": True,
+    "high_order_degradations_debug": False,
+    "blur_prob": 0.5,
+    "resize_prob": [0.2, 0.7, 0.1],
+    "resize_mode_list": ["bilinear", "nearest-exact"],
+    "resize_mode_prob": [0.25, 0.75],
+    "jpeg_range2": [40, 60],
+    "queue_size": 120,
+}
+
+
+def _otf(tmp_path: Path, *overrides: str, **change: Any) -> Any:
+    datasets = {"train": HR_ONLY | {"blur_sigma": [0.2, 1], "kernel_range": [5, 17]}}
+    return _load(tmp_path, *overrides, **({"datasets": datasets} | OTF | change))
+
+
+def _two_stages(loaded: Any) -> dict[str, Any]:
+    options = loaded.config.train_set
+    assert isinstance(options, SingleOptions)
+    assert options.degradation is not None
+    assert options.degradation.type == "realesrgan"
+    return options.degradation.model_dump()
+
+
+def test_the_degradation_of_redux_is_translated(tmp_path: Path) -> None:
+    loaded = _otf(tmp_path)
+    found = _two_stages(loaded)
+    assert found["blur_prob"] == 0.5
+    assert found["resize_mode_list"] == ["bilinear", "nearest-exact"]
+    assert (found["jpeg_range"], found["jpeg_range2"]) == ([75, 95], [40, 60])
+    assert (found["blur_sigma"], found["blur_sigma2"], found["kernel_range2"]) == ([0.2, 1], [0.2, 1], [5, 17])
+    assert (found["gaussian_noise_prob"], found["poisson_scale_range"], found["final_sinc_prob"]) == (0, [0, 0], 0)
+    assert len([note for note in loaded.warnings if "moved to datasets.train.degradation" in note]) == 1
+    assert any("queue_size" in note for note in loaded.warnings)
+
+
+def test_the_degradation_of_real_esrgan_is_translated(tmp_path: Path) -> None:
+    tree = {key: value for key, value in OTF.items() if not key.startswith("high_order")}
+    datasets = {"train": HR_ONLY | {"blur_kernel_size": 21, "final_sinc_prob": 0.8}}
+    found = _two_stages(_load(tmp_path, datasets=datasets, second_blur_prob=0.7, **tree))
+    assert (found["blur_prob2"], found["jpeg_range"], found["resize_range"]) == (0.7, [30, 95], [0.15, 1.5])
+
+
+def test_a_mistake_in_a_translated_key_has_its_own_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as told:
+        _otf(tmp_path, blur_prob=1.5)
+    line = (tmp_path / "hers.yml").read_text().splitlines().index("blur_prob: 1.5") + 1
+    assert f"hers.yml:{line}: datasets.train.degradation.blur_prob: should be less than or equal to 1" in str(
+        told.value
+    )
+
+
+def test_a_degradation_that_is_off_is_off(tmp_path: Path) -> None:
+    loaded = _otf(tmp_path, high_order_degradation=False)
+    assert loaded.config.train_set.degrades() is None
+    assert any("blur_prob" in note and "degradation while training was off" in note for note in loaded.warnings)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"dataroot_lq_prob": 0.5}, "dataroot_lq_prob: pairs and degraded HR images are not mixed"),
+        ({"webp_prob": 0.5}, "webp_prob: add it as a step of datasets.train.degradation"),
+    ],
+)
+def test_parts_of_a_degradation_that_are_not_built_are_refused(
+    change: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=said):
+        _otf(tmp_path, **change)
+    assert _two_stages(_otf(tmp_path, **dict.fromkeys(change, 0)))
+
+
+@pytest.mark.parametrize(("mode", "filter_name"), [("area", "area"), ("nearest-exact", "nearest")])
+def test_one_resize_instead_of_the_bicubic_one(mode: str, filter_name: str, tmp_path: Path) -> None:
+    datasets = {"train": HR_ONLY | {"type": "SingleGtDataset"}}
+    options = _load(tmp_path, f"datasets.train.lq_resize_mode={mode}", datasets=datasets).config.train_set
+    assert options.degradation.model_dump()["steps"][0]["filters"] == {filter_name: 1.0}

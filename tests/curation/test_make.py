@@ -27,8 +27,8 @@ from paragonsr.data.images import read_image
 from paragonsr.data.manifest import read_header
 from paragonsr.data.options import PairedOptions, SingleOptions
 from paragonsr.data.packed import open_packed
-from paragonsr.data.resize import downscale
 from paragonsr.errors import UserError
+from paragonsr.resize import downscale
 from paragonsr.training.run import train
 
 ROOT = Path(__file__).parents[2]

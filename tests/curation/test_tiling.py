@@ -25,8 +25,8 @@ from paragonsr.curation.tiling import RECORD, TilingRecord, read_record, tile, t
 from paragonsr.curation.walk import count_images, image_files
 from paragonsr.data import images
 from paragonsr.data.images import image_size, read_image
-from paragonsr.data.resize import resize
 from paragonsr.errors import UserError
+from paragonsr.resize import resize
 
 Photos = Callable[..., Path]
 names = st.text("ab_.0 é", min_size=1, max_size=8).map(lambda text: f"x/{text}.jpg")

@@ -13,8 +13,8 @@ from PIL import Image
 from paragonsr.data import packed as store_module
 from paragonsr.data.options import PairedOptions, SingleOptions
 from paragonsr.data.packed import PackedDataset, open_packed
-from paragonsr.data.resize import downscale
 from paragonsr.errors import UserError
+from paragonsr.resize import downscale
 
 Images = dict[str, np.ndarray]
 WriteImages = Callable[[str, Images], Path]

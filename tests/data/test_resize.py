@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from paragonsr.data.images import read_image
-from paragonsr.data.resize import Image, downscale, resize, taps, upscale
+from paragonsr.resize import Image, downscale, resize, taps, upscale
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
@@ -138,7 +138,7 @@ def test_halves_are_rounded_up_after_each_pass() -> None:
 def test_blocks_of_lines_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     image = np.random.default_rng(0).integers(0, 256, (50, 34, 3), np.uint8)
     whole = resize(image, (37, 71))
-    monkeypatch.setattr("paragonsr.data.resize._BLOCK_BYTES", 1)
+    monkeypatch.setattr("paragonsr.resize._BLOCK_BYTES", 1)
     np.testing.assert_array_equal(resize(image, (37, 71)), whole)
 
 

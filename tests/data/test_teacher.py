@@ -8,9 +8,9 @@ import pytest
 
 from paragonsr.data.options import SingleOptions
 from paragonsr.data.packed import PackedDataset, open_packed
-from paragonsr.data.resize import Image, upscale
 from paragonsr.data.sampling import Sampler
 from paragonsr.data.teacher import TeacherTargets, open_targets
+from paragonsr.resize import Image, upscale
 
 Images = dict[str, np.ndarray]
 

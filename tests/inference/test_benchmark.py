@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
+from paragonsr import resize
 from paragonsr.archs.classic_options import NanoOptions
 from paragonsr.archs.weights import save_metadata, save_weights
 from paragonsr.cli import main
-from paragonsr.data import resize
 from paragonsr.data.images import write_png
 from paragonsr.errors import UserError
 from paragonsr.inference.benchmark import benchmark

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import paragonsr
+from paragonsr import resize
 from paragonsr.archs.classic_options import NanoOptions
 from paragonsr.archs.weights import save_metadata, save_weights
 from paragonsr.cli import main
-from paragonsr.data import resize
 from paragonsr.errors import UserError
 from paragonsr.inference import folder
 from paragonsr.inference.folder import plan, upscale_files

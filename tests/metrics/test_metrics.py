@@ -12,11 +12,11 @@ from hypothesis.extra import numpy as hnp
 from skimage.metrics import structural_similarity
 
 from paragonsr.data.images import read_image
-from paragonsr.data.resize import downscale, taps, upscale
 from paragonsr.metrics.options import PSNROptions, PSNRYOptions, SSIMOptions, SSIMYOptions
 from paragonsr.metrics.protocol import mean_of_images, samples, to_uint8
 from paragonsr.metrics.psnr import psnr
 from paragonsr.metrics.ssim import STRIP, ssim
+from paragonsr.resize import downscale, taps, upscale
 
 images = hnp.arrays(np.uint8, (13, 15, 3))
 

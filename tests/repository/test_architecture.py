@@ -23,7 +23,7 @@ MAY_USE = {
     "inference": {"archs", "data", "metrics", "models"},
     "export": {"archs", "inference", "models"},
     "serve": {"archs", "data", "inference", "models"},
-    "curation": {"data", "html"},
+    "curation": {"data", "degradation", "html"},
     "config": set(GROUND) | {"data", "automation", "loggers"},
     "training": BELOW_TRAINING,
     "evidence": BELOW_TRAINING | {"html", "training"},

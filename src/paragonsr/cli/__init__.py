@@ -15,6 +15,7 @@ from paragonsr.cli import (
     check,
     compare,
     convert,
+    degrade,
     demo,
     explain,
     export,
@@ -55,6 +56,7 @@ for _command in (
     models.models,
     archs.archs,
     schema.schema,
+    degrade.degrade,
     demo.demo,
 ):
     app.command()(_command)

@@ -1,4 +1,4 @@
-"""paragonsr data: tile, score, select, downscale, report, make"""
+"""paragonsr data: tile, score, select, downscale, degrade, report, make"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from paragonsr.cli.degrade import CONFIG
+
 if TYPE_CHECKING:
     from paragonsr.curation.make import Begin
     from paragonsr.curation.options import CurationOptions, TileOptions
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
 data = typer.Typer(
     name="data",
-    help="Make a training set from photographs: tile, score, select, downscale, report.",
+    help="Make a training set from photographs: tile, score, select, downscale, degrade, report.",
     no_args_is_help=True,
 )
 
@@ -157,6 +159,38 @@ def downscale(
     with Crew(workers) as crew, _progress() as begin:
         made, removed = lower(source, target, scale, crew, begin(f"downscale x{scale}"))
     typer.echo(f"{target}: {made} LR images made, {removed} removed")
+
+
+@data.command()
+def degrade(
+    source: Annotated[Path, typer.Argument(help="Folder of HR images, or a manifest.")],
+    target: Annotated[Path, typer.Argument(help="Folder for the LR images.")],
+    config: Annotated[Path, typer.Option(help=CONFIG)],
+    scale: Annotated[
+        int | None, typer.Option(min=1, help="Downscaling factor; default: that of the file.", show_default=False)
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Random seed; default: that of the file, or 0.", show_default=False)
+    ] = None,
+    workers: Workers = None,
+) -> None:
+    """Make LR images with a degradation, and parameters.csv with what was drawn for each; run it again to continue.
+
+    paragonsr data degrade photos/hr photos/lr --config options/train/my.yml
+
+    paragonsr data degrade selection.jsonl lr --config degradation.yml --scale 2 --seed 1
+    """
+    from paragonsr.config.degradation_file import load_degradation
+    from paragonsr.curation.cluster import Crew
+    from paragonsr.curation.degrade import TABLE, Recipe
+    from paragonsr.curation.degrade import degrade as make_lr
+
+    file = load_degradation(config)
+    given = file.seed if seed is None else seed
+    recipe = Recipe.of(file.degradation, scale or file.scale, given, file.plugins)
+    with Crew(workers) as crew, _progress() as begin:
+        made, total = make_lr(source, target, recipe, crew, begin(f"degrade x{recipe.scale}"))
+    typer.echo(f"{target}: {made} of {total} LR images made, their parameters in {target / TABLE}")
 
 
 @data.command()

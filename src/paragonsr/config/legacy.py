@@ -1,7 +1,7 @@
 """Configurations of other trainers: their keys and names are rewritten into those of today.
 
 Renamed keys are carried over; keys without a meaning are dropped, each named once in a warning; what would make the run
-something else than its owner asked for (a discriminator, degradation while training) is refused. The tables stand in
+something else than its owner asked for (a discriminator) is refused. The tables stand in
 `paragonsr.config.upstream`.
 """
 
@@ -12,6 +12,7 @@ from paragonsr.archs.preset_options import built_preset, find_preset
 from paragonsr.archs.release_options import ReleaseOptions
 from paragonsr.archs.spandrel_options import SpandrelOptions
 from paragonsr.config import upstream
+from paragonsr.config.degradation_keys import translate
 from paragonsr.config.refusals import Refusals
 from paragonsr.config.tree import Tree, carry_lines, dotted, mappings, parent, plain, sections
 from paragonsr.config.yaml import Key
@@ -40,6 +41,7 @@ class Legacy:
     def rewrite(self) -> None:
         """Carry out all rules."""
         self._rename()
+        self.warnings += translate(self.tree, self.lines, self._refusals)
         self._refusals.take_out()
         self._drop(self.tree, upstream.IGNORED_TOP, ())
         off = "degradation while training was off"

@@ -49,6 +49,17 @@ class Refusals:
         self._refuse_types()
         self._refuse()
 
+    def add(self, why: str, at: Key, name: str = "") -> None:
+        """Refuse a key.
+
+        Args:
+            why: reason, and what to do.
+            at: where it stands.
+            name: its name in the message; default: the path.
+        """
+        refusal = self._found.setdefault(why, _Refusal(self._lines.get(at)))
+        refusal.names.append(name or dotted(at))
+
     def sentences(self) -> list[str]:
         """A line for each reason, in the order of the file, with all keys that it applies to."""
         ordered = sorted(self._found.items(), key=lambda item: item[1].line or 0)
@@ -97,13 +108,8 @@ class Refusals:
         why = upstream.why_not_built(kind, name)
         if why is None or KINDS[kind].choose(name) is not None:
             return False
-        self._refuse_one(why, (*at, "type"), f"{dotted(at)} {name}")
+        self.add(why, (*at, "type"), f"{dotted(at)} {name}")
         return True
-
-    def _refuse_one(self, why: str, at: Key, name: str) -> None:
-        line = self._lines.get(at)
-        refusal = self._found.setdefault(why, _Refusal(line))
-        refusal.names.append(name)
 
     def _refuse(self) -> None:
         """Remove unsupported keys and report them; a neutral value changes nothing and is removed silently."""
@@ -118,7 +124,7 @@ class Refusals:
                 neutral, why = upstream.REFUSED[key]
                 value = section.pop(key)
                 if value and value not in neutral and not (isinstance(value, dict) and value.get("enabled") is False):
-                    self._refuse_one(why, (*at, key), dotted((*at, key)))
+                    self.add(why, (*at, key))
 
 
 def _weightless(loss: Tree) -> bool:

@@ -14,7 +14,9 @@ RENAMED: dict[tuple[str, ...], dict[str, str]] = {
 }
 """Section -> old key -> today's key in the same section; `*` is any phase. The value means the same."""
 
-DEGRADATION = "degradation while training is not built yet; degrade the LR folder beforehand"
+MIXED = "pairs and degraded HR images are not mixed in one set; use one of them"
+STEP_INSTEAD = "add it as a step of datasets.train.degradation, {type: pipeline, steps: [...]}, or set it to 0"
+QUEUE = "each sample has its own degradation, so none waits in a queue"
 DISCRIMINATOR = "training with a discriminator is not built yet; remove it"
 PERCEPTUAL = "perceptual losses are not built yet; remove it"
 UNBUILT_LOSS = "this loss is not built; remove it, or add it with `plugins`"
@@ -57,7 +59,7 @@ NOT_BUILT: dict[str, dict[str, str]] = {
         [f"{prefix}{name}" for name in ("topiq", "lpips", "dists", "niqe", "ilniqe") for prefix in ("calculate_", "")],
         UNBUILT_METRIC,
     ),
-    "datasets": dict.fromkeys("realesrgandataset realesrganpaireddataset".split(), DEGRADATION)
+    "datasets": {"realesrganpaireddataset": MIXED}
     | dict.fromkeys("pairedvideodataset singlevideodataset videotestdataset reddataset vimeo90kdataset".split(), VIDEO)
     | {"singlelqdataset": NO_HR},
     "scheduler": dict.fromkeys(
@@ -82,7 +84,6 @@ def why_not_built(kind: str, name: str) -> str | None:
 REFUSED: dict[str, tuple[tuple[Any, ...], str]] = {
     "network_d": ((), DISCRIMINATOR),
     "network_ae": ((), AUTOENCODER),
-    "high_order_degradation": ((), DEGRADATION),
     "input_pixel_format": (("RGB", "rgb"), "networks here take RGB"),
     "output_pixel_format": (("RGB", "rgb"), "networks here give RGB"),
     "ema_switch_iter": ((), "the average never replaces the trained weights; remove it"),
@@ -92,7 +93,6 @@ REFUSED: dict[str, tuple[tuple[Any, ...], str]] = {
     "color": (("rgb", "RGB"), "networks here take RGB"),
     "mean": (([0, 0, 0],), "networks here take colours in [0, 1]"),
     "std": (([1, 1, 1],), "networks here take colours in [0, 1]"),
-    "lq_resize_mode": (("bicubic",), "LR images are made by the bicubic resize; other resizes are not built yet"),
     "eco": ((), "this curriculum is not built; a teacher with a fixed share is train.teacher_share"),
     "sam": ((), "this optimiser is not built; remove it"),
     "wavelet_guided": ((), UNBUILT_LOSS),
@@ -190,9 +190,26 @@ DEAD_AUTOMATION_KEYS = frozenset(
     min_lq_size max_lq_size use_vram_manager_integration""".split()
 )
 DEGRADATION_PREFIXES = tuple(
-    """blur_prob resize_ gaussian_noise_ poisson_ noise_range gray_noise_ jpeg_ p_clean queue_size lq_usm
-    dataroot_lq_prob webp_ avif_ heif_ oversharpen chromatic_ demosaic_ aliasing_ motion_blur lens_distort exposure_
-    color_temp sensor_noise rolling_shutter enable_sequences editing_ sequence_ predefined_sequences compression_
-    recompression_ thicklines_""".split()
+    """blur_prob second_blur_prob resize_ gaussian_noise_ poisson_ noise_range gray_noise_ jpeg_ p_clean
+    queue_size lq_usm dataroot_lq_prob webp_ avif_ heif_ oversharpen chromatic_ demosaic_ aliasing_
+    motion_blur lens_distort exposure_ color_temp sensor_noise rolling_shutter enable_sequences editing_
+    sequence_ predefined_sequences compression_ recompression_ thicklines_""".split()
 )
 """How the top-level keys of degradation while training begin; they count only together with it."""
+
+_FOUR_FILTERS = ["bilinear", "bicubic", "nearest-exact", "lanczos"]
+REDUX_DEGRADATION: dict[str, Any] = (
+    {"final_sinc_prob": 0.0, "final_kernel_range": [5, 17], "resize_mode_list3": _FOUR_FILTERS}
+    | {f"blur_prob{stage}": 0.0 for stage in ("", "2")}
+    | {f"blur_kernel_size{stage}": 12 for stage in ("", "2")}
+    | {f"kernel_range{stage}": [5, 17] for stage in ("", "2")}
+    | {f"sinc_prob{stage}": 0.0 for stage in ("", "2")}
+    | {f"resize_mode_list{stage}": _FOUR_FILTERS for stage in ("", "2")}
+    | {f"gaussian_noise_prob{stage}": 0.0 for stage in ("", "2")}
+    | {f"noise_range{stage}": [0, 0] for stage in ("", "2")}
+    | {f"poisson_scale_range{stage}": [0, 0] for stage in ("", "2")}
+    | {f"gray_noise_prob{stage}": 0.0 for stage in ("", "2")}
+    | {f"jpeg_range{stage}": [75, 95] for stage in ("", "2")}
+    | {"blur_sigma": [0.2, 2], "blur_sigma2": [0.2, 1], "resize_range": [0.4, 1.5], "resize_range2": [0.6, 1.2]}
+)
+"""Defaults of traiNNer-redux where they differ from those of Real-ESRGAN."""

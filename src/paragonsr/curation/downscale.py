@@ -14,9 +14,9 @@ from paragonsr.data.decoding import Progress
 from paragonsr.data.image_file import ENDINGS
 from paragonsr.data.images import read_image, write_png
 from paragonsr.data.manifest import is_manifest, read_header, read_images, root_of
-from paragonsr.data.resize import downscale as downscaled
 from paragonsr.errors import UserError
 from paragonsr.files import write_atomically
+from paragonsr.resize import downscale as downscaled
 
 MADE = ".downscaled.json"
 """File in a folder of LR images that marks them as made by this tool, and gives their scale."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from paragonsr.data.image_file import open_image, unreadable
 from paragonsr.data.images import read_image, to_rgb
-from paragonsr.data.resize import Image, resize
+from paragonsr.resize import Image, resize
 
 LARGE = 80_000_000
 """Number of pixels above which libvips keeps a photograph in a temporary file, and only bands are read as arrays."""
@@ -44,7 +44,7 @@ class Photograph:
         """Yield the resized photograph band by band.
 
         Each band is computed from the rows that it depends on, so that only one band is in memory. It equals the same
-        rows of `data.resize.resize` on the whole photograph, except that values on a half, up to the rounding of
+        rows of `resize.resize` on the whole photograph, except that values on a half, up to the rounding of
         float64, may be rounded to the other side (never at scales whose reciprocal is a power of two).
 
         Args:

@@ -12,10 +12,10 @@ from paragonsr.curation.table import Table, shuffled
 from paragonsr.curation.tiling import read_record
 from paragonsr.data.images import read_image
 from paragonsr.data.manifest import read_header
-from paragonsr.data.resize import Image
 from paragonsr.errors import UserError
 from paragonsr.files import write_atomically
 from paragonsr.html.page import Page, grouped
+from paragonsr.resize import Image
 
 _SHOWN = 8
 """Pictures in a gallery: one row on a page of normal width."""

@@ -20,8 +20,8 @@ from paragonsr.curation.table import FACTS, Row, Table
 from paragonsr.curation.walk import image_files, require_images
 from paragonsr.data.decoding import Progress
 from paragonsr.data.images import read_image
-from paragonsr.data.resize import Image
 from paragonsr.errors import UserError
+from paragonsr.resize import Image
 
 Also = tuple[tuple[str, str | None], ...]
 """Additional scores, each with its weights file."""

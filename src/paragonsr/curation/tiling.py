@@ -17,9 +17,9 @@ from paragonsr.curation.provenance import is_current, mark
 from paragonsr.curation.walk import count_images, image_files, require_apart
 from paragonsr.data.decoding import Progress
 from paragonsr.data.images import image_size, write_png
-from paragonsr.data.resize import Image
 from paragonsr.errors import UserError
 from paragonsr.files import relative, write_atomically
+from paragonsr.resize import Image
 
 RECORD = "tiling.json"
 """File in the folder of tiles that records what was tiled and what was not."""

@@ -8,8 +8,8 @@ from typing import TypeVar
 
 from paragonsr.data.images import image_size, read_image
 from paragonsr.data.pairing import Pair, listed
-from paragonsr.data.resize import Image, downscale
 from paragonsr.errors import UserError
+from paragonsr.resize import Image, downscale
 
 Progress = Callable[[int, int], None]
 """Progress callback, called with the number of images done and their total."""

@@ -29,8 +29,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paragonsr.data.images import read_image, write_png
-from paragonsr.data.resize import Image, resize
 from paragonsr.errors import UserError
+from paragonsr.resize import Image, resize
 
 VALIDATION = ("astronaut.png", "coffee.png")
 """Held-out photographs: no part of them is used for training."""

@@ -8,9 +8,9 @@ import numpy as np
 from PIL import Image as PillowImage
 
 from paragonsr.data.image_file import open_image, unreadable
-from paragonsr.data.resize import Image
 from paragonsr.errors import UserError
 from paragonsr.files import write_atomically
+from paragonsr.resize import Image
 
 MOST_PIXELS = 180_000_000
 """Maximum number of pixels of an image that is read as a whole."""

@@ -56,8 +56,11 @@ def check_dataset(options: DatasetOptions, scale: int, phase: str, progress: Pro
         progress: called with the number of images done and their total.
 
     Raises:
-        UserError: a folder is missing or empty, so there is nothing to check.
+        UserError: a folder is missing or empty, so there is nothing to check, or the degradation cannot be built.
     """
+    degradation = options.degrades()
+    if degradation is not None:
+        degradation.build(scale=scale, seed=0)
     found = match(options, phase)
     looks, broken = for_each_pair(lambda _, pair: _look(pair, scale), found.pairs, progress)
     shapes = {i: look.shape for i, look in looks.items()}

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from paragonsr.data.resize import Image, downscale
+from paragonsr.resize import Image, downscale
 
 SAME = 20.0
 """PSNR of the LR image against the downscaled HR image, in dB, at or above which both show the same picture."""

@@ -168,7 +168,7 @@ def _as_list(folders: Folders) -> list[str]:
 
 
 _PACKED = "images are packed once and memory-mapped"
-_DEGRADED = "on-the-fly degradation of this kind is not included"
+_DEGRADED = "degradation while training was off"
 
 IGNORED_KEYS: dict[str, str] = {
     "io_backend": _PACKED,
@@ -181,7 +181,7 @@ IGNORED_KEYS: dict[str, str] = {
     "clip_size": "there is no video",
     "phase": "the section's key says it",
     "scale": "it is set once, at the top",
-    "gt_usm": _DEGRADED,
+    "gt_usm": "HR images are never sharpened",
 } | dict.fromkeys(
     (
         *(f"{key}{stage}" for key in ("blur_kernel_size", "kernel_list", "kernel_prob") for stage in ("", "2")),

@@ -28,10 +28,10 @@ from paragonsr.data.lock import locked
 from paragonsr.data.manifest import chosen_by, read_header, read_weights
 from paragonsr.data.options import DatasetOptions
 from paragonsr.data.pairing import Pair, find_pairs
-from paragonsr.data.resize import Image
 from paragonsr.data.teacher import TeacherTargets
 from paragonsr.degradation.base import Degradation, DeviceDegradation
 from paragonsr.errors import UserError
+from paragonsr.resize import Image
 
 FORMAT = 1
 """Version of the file layout and of everything that determines the samples in the files."""
@@ -188,13 +188,18 @@ class Recipe:
 
     @classmethod
     def of(cls, options: DatasetOptions, scale: int, phase: str) -> "Recipe":
-        """Recipe of a set; for a training set with a degradation, no LR images are packed."""
+        """Recipe of a set; for a training set with a degradation, no LR images are packed.
+
+        Raises:
+            UserError: the degradation needs something that is not installed.
+        """
         chosen = options.degrades()
         if chosen is None:
             return cls(scale)
+        degradation = chosen.build(scale=scale, seed=0)  # for training, too: what is missing is said before packing
         if phase == "train":
             return cls(scale, packs_lq=False)
-        return cls(scale, chosen.build(scale=scale, seed=0), described=chosen.model_dump_json())
+        return cls(scale, degradation, described=chosen.model_dump_json())
 
     def images(self, index: int, pair: Pair) -> tuple[Image, Image | None]:
         """HR and LR image of a pair; the LR image is None if it is made during training."""

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from paragonsr.data.options import DatasetOptions
 from paragonsr.data.packed import PackedDataset
-from paragonsr.data.resize import Image
 from paragonsr.degradation.base import DeviceDegradation
 from paragonsr.errors import UserError
+from paragonsr.resize import Image
 
 UInt64s = NDArray[np.uint64]
 

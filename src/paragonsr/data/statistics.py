@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paragonsr.data.packed import PackedDataset
-from paragonsr.data.resize import Image
+from paragonsr.resize import Image
 
 PATCHES = 1024
 """Number of measured patches, spread evenly over the images (as often as training shows them)."""

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from paragonsr.data.decoding import Progress, unheard
 from paragonsr.data.lock import locked
-from paragonsr.data.resize import Image
 from paragonsr.errors import UserError
 from paragonsr.files import write_atomically
+from paragonsr.resize import Image
 
 Upscale = Callable[[Image], Image]
 

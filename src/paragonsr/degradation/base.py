@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 Image = NDArray[np.uint8]
 """height x width x 3 uint8 RGB."""
+Parameters = dict[str, float | int | bool | str]
+"""What was drawn for a sample, by name: "0.blur.sigma" of the first step."""
 
 
 class Degradation(ABC):
@@ -31,6 +33,10 @@ class Degradation(ABC):
         Returns:
             h x w x 3 uint8 RGB.
         """
+
+    def explained(self, hr: Image, sample: int) -> tuple[Image, Parameters]:
+        """Make the LR image, and tell the parameters that were drawn for it; none if the degradation has none."""
+        return self.degrade(hr, sample), {}
 
 
 class DeviceDegradation(ABC):

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from paragonsr import resize
 from paragonsr.config import Config
-from paragonsr.data import resize
 from paragonsr.data.decoding import load_pair
 from paragonsr.data.pairing import find_pairs
 from paragonsr.inference.model import Upscaler, load

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from paragonsr.data import resize
+from paragonsr import resize
 from paragonsr.data.decoding import load_pair
 from paragonsr.data.options import PairedOptions, SingleOptions
 from paragonsr.data.pairing import Pair, find_pairs, match

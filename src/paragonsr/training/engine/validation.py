@@ -16,9 +16,9 @@ from paragonsr.automation.protocol import MetricValue, Validation
 from paragonsr.config.sections import ValOptions
 from paragonsr.data.images import write_png
 from paragonsr.data.packed import PackedDataset
-from paragonsr.data.resize import resize
 from paragonsr.inference.tiler import upscale
 from paragonsr.metrics.protocol import mean_of_images, to_uint8
+from paragonsr.resize import resize
 from paragonsr.training.engine.device_context import DeviceContext
 from paragonsr.training.engine.step import to_device
 

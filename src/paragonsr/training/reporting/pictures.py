@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import nn
 
-from paragonsr.data import resize
+from paragonsr import resize
 from paragonsr.data.images import write_png
 from paragonsr.metrics.psnr import psnr
 from paragonsr.training.engine.validation import Validator
