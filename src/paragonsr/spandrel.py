@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from paragonsr.archs.earlier_names import current_names
 from paragonsr.archs.options import NetworkOptions
 from paragonsr.archs.recognise import make_options, recognise, with_taps_of
 from paragonsr.archs.spandrel_adapter import import_spandrel
@@ -39,7 +40,7 @@ def install() -> None:
     spandrel = import_spandrel()
     if ID in spandrel.MAIN_REGISTRY:
         return
-    # Before Compact, whose detection only looks for a body of convolutions.
+    # Before Compact, for which spandrel takes files of earlier versions.
     spandrel.MAIN_REGISTRY.add(spandrel.ArchSupport.from_architecture(_architecture(spandrel), before=("Compact",)))
     loader = spandrel.ModelLoader
     loader.load_state_dict_from_file = _with_header(loader.load_state_dict_from_file)
@@ -65,7 +66,7 @@ def _architecture(spandrel: Any) -> Any:
             super().__init__(id=ID, name="ParagonSR2", detect=_is_ours)
 
         def load(self, state: dict[str, Any]) -> Any:
-            options, scale, tensors = _read(dict(state))
+            options, scale, tensors = _read(current_names(state))
             network = options.build(scale=scale).eval()
             return spandrel.ImageModelDescriptor(
                 network,

@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from paragonsr.archs.earlier_names import current_names
 from paragonsr.archs.recognise import State
 from paragonsr.errors import UserError
 from paragonsr.files import write_atomically
@@ -64,7 +65,7 @@ def read_weights(path: Path | str, key: str | None = None) -> tuple[State, dict[
     """Read the tensors of a weights file and our metadata, if present. Executes no code from the file.
 
     Wrappers (`params_ema`, `state_dict`, ...) are opened, prefixes of every name (`module.`, `netG.`, ...) are removed,
-    and values that are not tensors are dropped.
+    values that are not tensors are dropped, and names of earlier versions are replaced by the current ones.
 
     Args:
         path: .safetensors, .pth, .pt or .ckpt.
@@ -93,7 +94,7 @@ def read_weights(path: Path | str, key: str | None = None) -> tuple[State, dict[
         more = LIGHTNING_PREFIXES if path.suffix.lower() == ".ckpt" else ()
         state = _without_prefix(state, (*PREFIXES, *more))
     _require_finite(path, state)
-    return state, metadata
+    return current_names(state), metadata
 
 
 def read_metadata(path: Path | str) -> dict[str, Any] | None:
