@@ -40,7 +40,9 @@ def _command(command: Any, name: str) -> Iterator[str]:
     parameters = [p for p in command.params if not getattr(p, "hidden", False) and p.name != "help"]
     arguments = [p for p in parameters if p.param_type_name == "argument"]
     yield f"\n## {name}\n"
-    yield f"{_text(command.help or '')}\n"
+    for paragraph in (command.help or "").split("\n\n"):
+        example = paragraph.lstrip().startswith("paragonsr ")
+        yield f"{'    ' if example else ''}{_text(paragraph)}\n"
     yield f"    {' '.join([name, *(_argument(p) for p in arguments)])}\n"
     yield "| argument or option | default | meaning |"
     yield "|---|---|---|"

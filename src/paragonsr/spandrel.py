@@ -6,7 +6,8 @@
 
 spandrel sees only tensors, but our networks have options that no tensor shows (the skip upsampler, its sharpening, the
 size of an attention window); they are stored in the header of the file. So `install` also makes spandrel's loader pass
-on that header as an additional tensor named HEADER, which `load` removes again.
+on that header as an additional tensor named HEADER, which `load` removes again. Files written by
+`paragonsr convert --for spandrel` contain that tensor.
 """
 
 import functools
@@ -22,11 +23,10 @@ from paragonsr.archs.options import NetworkOptions
 from paragonsr.archs.recognise import make_options, recognise, with_taps_of
 from paragonsr.archs.spandrel_adapter import import_spandrel
 from paragonsr.archs.weights import read_metadata
+from paragonsr.archs.weights_file import HEADER
 from paragonsr.errors import UserError
 
 ID = "ParagonSR2"
-HEADER = "paragonsr.header"
-"""Name of the byte tensor that carries the header of a file through spandrel's loader."""
 MARKS = ("magic_upsampler.sharpen.conv_h.weight", "base.sharp.h.weight")
 """Tensors of the published networks, which identify them without a header."""
 

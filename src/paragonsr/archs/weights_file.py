@@ -20,6 +20,8 @@ from paragonsr.models import located
 
 KEY = "paragonsr"
 """Entry of the safetensors metadata that contains ours, as JSON."""
+HEADER = "paragonsr.header"
+"""Byte tensor that contains the same, for programs that pass on nothing but tensors."""
 DIGEST = "digest"
 """Entry of the safetensors metadata that contains the digest of the tensors."""
 ENDINGS = (".safetensors", ".pth", ".pt", ".ckpt")
@@ -90,6 +92,9 @@ def read_weights(path: Path | str, key: str | None = None) -> tuple[State, dict[
             raise UserError(f"it has no {key!r}: a safetensors file contains one set of weights", where=str(path))
     else:
         state, metadata = _read_pickle(path, key), None
+    header = state.pop(HEADER, None)
+    if metadata is None and header is not None:
+        metadata = _decoded(path, header)
     if metadata is None:
         more = LIGHTNING_PREFIXES if path.suffix.lower() == ".ckpt" else ()
         state = _without_prefix(state, (*PREFIXES, *more))
@@ -126,6 +131,16 @@ def _read_safetensors(path: Path, *, tensors: bool = True) -> tuple[State, dict[
             "the weights are damaged: they do not match their digest", where=str(path), fix="Copy it again."
         )
     return state, metadata
+
+
+def _decoded(path: Path, header: Tensor) -> dict[str, Any]:
+    try:
+        metadata = json.loads(bytes(header.tolist()).decode())
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{HEADER} is damaged ({error})", where=str(path), fix=COPY_AGAIN) from error
+    if not isinstance(metadata, dict):
+        raise UserError(f"{HEADER} was not written by paragonsr", where=str(path), fix=COPY_AGAIN)
+    return metadata
 
 
 def _read_pickle(path: Path, key: str | None) -> State:
