@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from tools.spandrel_contrib import TARGET, files
 from torch import nn
 
 from paragonsr.archs.options import NETWORKS
@@ -16,7 +17,6 @@ from paragonsr.archs.weights import load_network, read_weights, save_metadata
 from paragonsr.archs.weights_file import HEADER
 from paragonsr.export.convert import convert_for_spandrel
 from paragonsr.export.source import Source
-from tools.spandrel_contrib import TARGET, files
 
 pytestmark = pytest.mark.skipif(find_spec("spandrel") is None, reason="needs the extra spandrel")
 
@@ -60,7 +60,7 @@ def test_it_is_generated_from_the_package() -> None:
 
 
 def test_it_imports_nothing_of_the_package() -> None:
-    sources = [file for file in TARGET.parent.rglob("*.py")]
+    sources = list(TARGET.parent.rglob("*.py"))
     assert len(sources) > 7
     assert not [file.name for file in sources if "from paragonsr" in file.read_text(encoding="utf-8")]
 
