@@ -6,7 +6,8 @@
 
 spandrel sees only tensors, but our networks have options that no tensor shows (the skip upsampler, its sharpening, the
 size of an attention window); they are stored in the header of the file. So `install` also makes spandrel's loader pass
-on that header as an additional tensor named HEADER, which `load` removes again.
+on that header as an additional tensor named HEADER, which `load` removes again. Files written by
+`paragonsr convert --for spandrel` contain that tensor.
 """
 
 import functools
@@ -17,15 +18,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from paragonsr.archs.earlier_names import current_names
 from paragonsr.archs.options import NetworkOptions
 from paragonsr.archs.recognise import make_options, recognise, with_taps_of
 from paragonsr.archs.spandrel_adapter import import_spandrel
 from paragonsr.archs.weights import read_metadata
+from paragonsr.archs.weights_file import HEADER
 from paragonsr.errors import UserError
 
 ID = "ParagonSR2"
-HEADER = "paragonsr.header"
-"""Name of the byte tensor that carries the header of a file through spandrel's loader."""
 MARKS = ("magic_upsampler.sharpen.conv_h.weight", "base.sharp.h.weight")
 """Tensors of the published networks, which identify them without a header."""
 
@@ -39,7 +40,7 @@ def install() -> None:
     spandrel = import_spandrel()
     if ID in spandrel.MAIN_REGISTRY:
         return
-    # Before Compact, whose detection only looks for a body of convolutions.
+    # Before Compact, for which spandrel takes files of earlier versions.
     spandrel.MAIN_REGISTRY.add(spandrel.ArchSupport.from_architecture(_architecture(spandrel), before=("Compact",)))
     loader = spandrel.ModelLoader
     loader.load_state_dict_from_file = _with_header(loader.load_state_dict_from_file)
@@ -65,7 +66,7 @@ def _architecture(spandrel: Any) -> Any:
             super().__init__(id=ID, name="ParagonSR2", detect=_is_ours)
 
         def load(self, state: dict[str, Any]) -> Any:
-            options, scale, tensors = _read(dict(state))
+            options, scale, tensors = _read(current_names(state))
             network = options.build(scale=scale).eval()
             return spandrel.ImageModelDescriptor(
                 network,

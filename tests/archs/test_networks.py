@@ -329,7 +329,7 @@ def test_a_fresh_deep_body_passes_its_signal_on(options: ClassicOptions) -> None
     network = options.build(scale=2)
     x = torch.randn(1, options.num_feat, 24, 24)
     with torch.no_grad():
-        assert 0.3 < float(network.body(x).std()) < 3  # type: ignore[operator]
+        assert 0.3 < float(network.hidden(x).std()) < 3  # type: ignore[operator]
 
 
 # --- release family ---------------------------------------------------------------------------------------------------

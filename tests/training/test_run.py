@@ -282,7 +282,10 @@ def test_a_warm_start_lists_what_it_skips_in_one_line(tiny_config: Configure) ->
     outcome = _train(path, "network_g.num_blocks=4", "train.total_iter=1")
     (line,) = [text for text in (outcome.folder / "train.log").read_text().splitlines() if "do not fit" in text]
     skipped = set(line.rpartition(": ")[2].split(", "))
-    assert skipped == load_file(outcome.weights).keys() - load_file(weights).keys() | {"body.6.weight", "body.6.bias"}
+    assert skipped == load_file(outcome.weights).keys() - load_file(weights).keys() | {
+        "hidden.6.weight",
+        "hidden.6.bias",
+    }
 
 
 def test_several_validation_sets_and_the_first_decides(

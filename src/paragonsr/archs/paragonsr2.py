@@ -115,7 +115,7 @@ class CompactParagonSR2(nn.Module):
         layers: list[nn.Module] = []
         for _ in range(options.num_blocks):
             layers += [nn.Conv2d(channels, channels, 3, padding=1), nn.PReLU(channels)]
-        self.body = nn.Sequential(*layers)
+        self.hidden = nn.Sequential(*layers)
         self.attention = make_attention(channels, options, 0)
         self.conv_out = nn.Conv2d(channels, colours * scale**2, 3, padding=1)
         self.base = build_skip_upsampler(
@@ -128,7 +128,7 @@ class CompactParagonSR2(nn.Module):
 
     def _initialise(self) -> None:
         if self.options.num_blocks >= DEEP:
-            for layer in self.body:
+            for layer in self.hidden:
                 if isinstance(layer, nn.Conv2d):
                     assert layer.bias is not None
                     nn.init.kaiming_normal_(layer.weight, a=0.25)  # PReLU's initial slope
@@ -144,7 +144,7 @@ class CompactParagonSR2(nn.Module):
         """(N, 3, H, W) in [0, 1] -> (N, 3, scale H, scale W), not clamped."""
         seen = (x * self.luma.to(x.dtype)).sum(1, keepdim=True) if self.options.luma_body else x
         stem = self.act_in(self.conv_in(seen))
-        features = self.attention(self.body(stem) + stem)
+        features = self.attention(self.hidden(stem) + stem)
         detail = pixel_shuffle(self.conv_out(features), self.scale)
         if self.options.use_content_aware:
             detail = _amplify(detail, self.content_processor(x), self.scale)

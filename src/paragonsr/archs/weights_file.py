@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from paragonsr.archs.earlier_names import current_names
 from paragonsr.archs.recognise import State
 from paragonsr.errors import UserError
 from paragonsr.files import write_atomically
@@ -19,6 +20,8 @@ from paragonsr.models import located
 
 KEY = "paragonsr"
 """Entry of the safetensors metadata that contains ours, as JSON."""
+HEADER = "paragonsr.header"
+"""Byte tensor that contains the same, for programs that pass on nothing but tensors."""
 DIGEST = "digest"
 """Entry of the safetensors metadata that contains the digest of the tensors."""
 ENDINGS = (".safetensors", ".pth", ".pt", ".ckpt")
@@ -64,7 +67,7 @@ def read_weights(path: Path | str, key: str | None = None) -> tuple[State, dict[
     """Read the tensors of a weights file and our metadata, if present. Executes no code from the file.
 
     Wrappers (`params_ema`, `state_dict`, ...) are opened, prefixes of every name (`module.`, `netG.`, ...) are removed,
-    and values that are not tensors are dropped.
+    values that are not tensors are dropped, and names of earlier versions are replaced by the current ones.
 
     Args:
         path: .safetensors, .pth, .pt or .ckpt.
@@ -89,11 +92,14 @@ def read_weights(path: Path | str, key: str | None = None) -> tuple[State, dict[
             raise UserError(f"it has no {key!r}: a safetensors file contains one set of weights", where=str(path))
     else:
         state, metadata = _read_pickle(path, key), None
+    header = state.pop(HEADER, None)
+    if metadata is None and header is not None:
+        metadata = _decoded(path, header)
     if metadata is None:
         more = LIGHTNING_PREFIXES if path.suffix.lower() == ".ckpt" else ()
         state = _without_prefix(state, (*PREFIXES, *more))
     _require_finite(path, state)
-    return state, metadata
+    return current_names(state), metadata
 
 
 def read_metadata(path: Path | str) -> dict[str, Any] | None:
@@ -125,6 +131,16 @@ def _read_safetensors(path: Path, *, tensors: bool = True) -> tuple[State, dict[
             "the weights are damaged: they do not match their digest", where=str(path), fix="Copy it again."
         )
     return state, metadata
+
+
+def _decoded(path: Path, header: Tensor) -> dict[str, Any]:
+    try:
+        metadata = json.loads(bytes(header.tolist()).decode())
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{HEADER} is damaged ({error})", where=str(path), fix=COPY_AGAIN) from error
+    if not isinstance(metadata, dict):
+        raise UserError(f"{HEADER} was not written by paragonsr", where=str(path), fix=COPY_AGAIN)
+    return metadata
 
 
 def _read_pickle(path: Path, key: str | None) -> State:

@@ -17,6 +17,9 @@ def convert(
     settings: Annotated[list[str] | None, typer.Option("--set", help="Network option=value; repeatable.")] = None,
     param_key: Annotated[str | None, typer.Option(help=PARAM_KEY)] = None,
     name: Annotated[str | None, typer.Option(help="Name of the model; default: that of its run or file.")] = None,
+    program: Annotated[
+        str | None, typer.Option("--for", help="spandrel: a file that chaiNNer, ComfyUI and others load.")
+    ] = None,
     openmodeldb: Annotated[Path | None, typer.Option(help="Also write the JSON for OpenModelDB to this file.")] = None,
 ) -> None:
     """Convert weights to safetensors that describe their network. No code in a file is ever run.
@@ -25,11 +28,13 @@ def convert(
 
         paragonsr convert old.pth models/
 
-        paragonsr convert 4x_compact.pth compact.safetensors --openmodeldb compact.json
+        paragonsr convert experiments/my_run my_model.safetensors --for spandrel
     """
     from dataclasses import replace
 
+    from paragonsr.errors import UserError
     from paragonsr.export.convert import convert as write
+    from paragonsr.export.convert import convert_for_spandrel
     from paragonsr.export.openmodeldb import openmodeldb as describe
     from paragonsr.export.source import open_source
     from paragonsr.files import write_atomically
@@ -37,8 +42,13 @@ def convert(
     source = open_source(weights, arch, scale, **network_options(settings, param_key))
     if name is not None:
         source = replace(source, metadata=source.metadata | {"name": name})
-    written = write(source, out)
-    typer.echo(f"{written.path}: {written.metadata['arch']} x{written.scale}")
+    if program not in (None, "spandrel"):
+        raise UserError(f"unknown program {program!r}", where="--for", fix="Use spandrel.")
+    written = (write if program is None else convert_for_spandrel)(source, out)
+    options = written.metadata["options"]
+    typer.echo(f"{written.path}: {options.get('network', written.metadata['arch'])} x{written.scale}")
+    if program is not None and "network" not in options:
+        typer.echo("no architecture of spandrel computes the same: load it with the plug-in (docs/use.md)")
     if openmodeldb is not None:
         described = json.dumps(describe(source, [written.path]), indent=2) + "\n"
         write_atomically(openmodeldb, described.encode())

@@ -44,6 +44,8 @@ class Parity:
 
 Size = tuple[int, int]
 """Height and width."""
+Run = Callable[[np.ndarray], np.ndarray]
+"""An engine with a network in it: N x 3 x h x w float32 to N x 3 x H x W."""
 
 
 def check_parity(model: Any, network: nn.Module, scale: int, precision: str, size: Size | None = None) -> Parity:
@@ -70,9 +72,26 @@ def check_parity(model: Any, network: nn.Module, scale: int, precision: str, siz
         given = image.astype(np.float16 if precision == "fp16" else np.float32)
         return np.asarray(session.run(["output"], {"input": given})[0], dtype=np.float32)
 
-    tolerance = TOLERANCE[precision]
-    shapes = SHAPES if size is None else ((1, *size),)
-    parity = Parity({shape: _difference(run, network, shape) for shape in shapes}, tolerance)
+    return compare(run, network, TOLERANCE[precision], size)
+
+
+def compare(
+    run: Run, network: nn.Module, tolerance: float, size: Size | None = None, *, single: bool = False
+) -> Parity:
+    """Compare what an engine computes with what the network computes.
+
+    Args:
+        run: N x 3 x h x w float32 in [0, 1] to N x 3 x scale h x scale w.
+        network: in eval mode, on the CPU, fp32.
+        tolerance: maximum allowed difference.
+        size: the only height and width of the engine's file; None for all of SHAPES.
+        single: whether the engine computes one image at a time.
+
+    Raises:
+        ParityError: sizes or values differ, or the engine does not run at some size.
+    """
+    shapes = [(1 if single else n, *sides) for n, *sides in SHAPES] if size is None else [(1, *size)]
+    parity = Parity({(n, h, w): _difference(run, network, (n, h, w)) for n, h, w in shapes}, tolerance)
     if not parity.worst <= tolerance:  # also true for NaN
         shown = ", ".join(f"{n} x {h} x {w}: {d:.1e}" for (n, h, w), d in parity.differences.items())
         raise ParityError(f"the graph differs from the network by more than {tolerance:.1e} ({shown})")
@@ -106,14 +125,14 @@ def inferred_scale(model: Any, size: Size | None) -> float | None:
     return scales.pop() if len(scales) == 1 and 0 not in scales else None
 
 
-def _difference(run: Callable[[np.ndarray], np.ndarray], network: nn.Module, shape: tuple[int, int, int]) -> float:
+def _difference(run: Run, network: nn.Module, shape: tuple[int, int, int]) -> float:
     batch, height, width = shape
     image = np.random.default_rng(0).random((batch, 3, height, width), dtype=np.float32)
     with torch.inference_mode():
         expected = network(torch.from_numpy(image)).numpy()
     try:
         found = run(image)
-    except Exception as error:  # ONNX Runtime has many exception types
+    except Exception as error:  # each engine has its own exception types
         raise ParityError(f"the graph does not run on {batch} x 3 x {height} x {width}: {error}") from error
     if found.shape != expected.shape:
         raise ParityError(f"the graph turns {image.shape} into {found.shape}, but the network into {expected.shape}")

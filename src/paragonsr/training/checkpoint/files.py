@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from paragonsr.archs.earlier_names import current_names
 from paragonsr.errors import UserError
 from paragonsr.files import write_atomically
 
@@ -56,7 +57,7 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     text = metadata["paragonsr.state"]
     if metadata.get("digest") != _digest(tensors, text):
         raise _damaged(path, "its content does not match its digest")
-    return tensors, json.loads(text) | {"digest": metadata["digest"]}
+    return current_names(tensors), json.loads(text) | {"digest": metadata["digest"]}
 
 
 def _is_foreign(path: Path) -> bool:
