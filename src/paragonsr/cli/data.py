@@ -176,9 +176,11 @@ def degrade(
 ) -> None:
     """Make LR images with a degradation, and parameters.csv with what was drawn for each; run it again to continue.
 
-    paragonsr data degrade photos/hr photos/lr --config options/train/my.yml
+    Examples:
 
-    paragonsr data degrade selection.jsonl lr --config degradation.yml --scale 2 --seed 1
+        paragonsr data degrade photos/hr photos/lr --config options/train/my.yml
+
+        paragonsr data degrade selection.jsonl lr --config degradation.yml --scale 2 --seed 1
     """
     from paragonsr.config.degradation_file import load_degradation
     from paragonsr.curation.cluster import Crew

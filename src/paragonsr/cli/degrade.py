@@ -21,9 +21,11 @@ def degrade(
 ) -> None:
     """Show what a degradation makes of a photograph: a contact sheet, with the parameters under each sample.
 
-    paragonsr degrade photo.png
+    Examples:
 
-    paragonsr degrade photo.png --config options/train/my.yml --count 23 --out sheet.png
+        paragonsr degrade photo.png
+
+        paragonsr degrade photo.png --config options/train/my.yml --count 23 --out sheet.png
     """
     from paragonsr.config.degradation_file import DegradationFile, load_degradation
     from paragonsr.data.contact_sheet import contact_sheet
