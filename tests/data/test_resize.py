@@ -86,7 +86,9 @@ def test_any_size_follows_the_definition(image: Image, size: tuple[int, int]) ->
     # Sums of float64 products differ by up to 1e-12 from the exact value, so only an exact half may round either way.
     result = resize(image, size).astype(int)
     difference = np.abs(result - _exact(image, size).astype(int))
-    assert difference.max() <= 1
+    # Halves of the first pass that were all rounded the other way change a sum of the second by up to the sum of the
+    # absolute weights, 1.25, and thus its rounded value by 2.
+    assert difference.max() <= 2
     if difference.any():
         assert _holds_halves(image, size)
 
