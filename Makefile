@@ -37,6 +37,7 @@ references: $(VENV)/.installed-tests
 	$(BIN)/python -m tools.commands
 	$(BIN)/python -m tools.architecture
 	$(BIN)/python -m tools.schema
+	$(BIN)/python -m tools.costs
 	$(BIN)/python -m tools.spandrel_contrib
 
 # Hours: the experiments of docs/evidence.md; PHOTOS and BENCH say where the photographs are.

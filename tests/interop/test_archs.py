@@ -24,8 +24,28 @@ def test_figures_of_a_network_that_can_be_counted_by_hand() -> None:
     assert row["precisions"] == ["fp32", "bf16", "fp16"]
 
 
+@pytest.mark.parametrize("scale", [1, 2, 3, 4, 8])
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in ("paragonsr2_nano", "paragonsr2_tiny") else pytest.param(name, marks=pytest.mark.slow)
+        for name, kind in NETWORKS.items()
+        if kind.__module__.startswith("paragonsr.")
+    ],
+)
+def test_the_stored_costs_are_the_measured_ones(name: str, scale: int) -> None:
+    assert table.stored_costs()[name][str(scale)] == table.measured_costs(NETWORKS[name], scale), "run: make references"
+
+
 def test_the_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table, "SIDE", 8)  # counting xl at full size takes seconds
+    own = [name for name, kind in NETWORKS.items() if kind.__module__.startswith("paragonsr.")]
+    assert list(table.stored_costs()) == sorted(own)
+    measured = table.measured_costs
+    monkeypatch.setattr(
+        table,
+        "measured_costs",
+        lambda kind, scale: pytest.fail(kind.tag()) if kind.tag() in own else measured(kind, scale),
+    )
     for arguments in (["archs", "--json"], ["archs"]):
         with pytest.raises(SystemExit) as ended:
             main(arguments)

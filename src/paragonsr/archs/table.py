@@ -1,6 +1,9 @@
 """Table of all registered networks and their costs."""
 
+import json
 from collections.abc import Iterator
+from functools import cache
+from importlib import resources
 from typing import Any
 
 from paragonsr.archs.complexity import count_macs, count_parameters
@@ -28,16 +31,32 @@ def rows(scale: int) -> Iterator[dict[str, Any]]:
 
 
 def _row(kind: type[NetworkOptions], scale: int) -> dict[str, Any]:
-    network = kind.model_validate({}).build(scale=scale)
-    macs = count_macs(network, SIDE, SIDE)
-    output = (SIDE * scale) ** 2 / 1e6
+    costs = stored_costs().get(kind.tag(), {}).get(str(scale)) or measured_costs(kind, scale)
     return {
         "name": kind.tag(),
         "family": kind.family,
-        "parameters": count_parameters(network),
-        "macs_per_megapixel": round(macs / output),
-        "receptive_field": network.receptive_field,
+        **costs,
         "scales": list(kind.scales),
         "precisions": list(kind.precisions),
         "purpose": kind.purpose,
+    }
+
+
+@cache
+def stored_costs() -> dict[str, dict[str, dict[str, Any]]]:
+    """Costs of our own networks: name -> scale -> `measured_costs`, as written by tools/costs.py."""
+    costs: dict[str, dict[str, dict[str, Any]]] = json.loads(
+        resources.files(__package__).joinpath("costs.json").read_text(encoding="utf-8")
+    )
+    return costs
+
+
+def measured_costs(kind: type[NetworkOptions], scale: int) -> dict[str, Any]:
+    """Costs of a network with its default options, which is built and run for it."""
+    network = kind.model_validate({}).build(scale=scale)
+    output = (SIDE * scale) ** 2 / 1e6
+    return {
+        "parameters": count_parameters(network),
+        "macs_per_megapixel": round(count_macs(network, SIDE, SIDE) / output),
+        "receptive_field": network.receptive_field,
     }
