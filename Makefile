@@ -1,4 +1,4 @@
-# The two commands are `make train` and `make test`. They need python3 (3.11 or newer) with pip and venv, about 1.5 GB
+# The two commands are `make train` and `make test`. They need python3 (3.11 or newer) with pip and venv, about 2 GB
 # of disk and, the first time, a package index; after that they work offline.
 
 PYTHON ?= python3

@@ -36,7 +36,7 @@ lr() {
         --set "train.scheduler.milestones=[2667,3333,3667]" --vary train.optim_g.lr=2e-4,5e-4,1e-3,2e-3,5e-3 --seeds 3 "$@"
 }
 
-# The seed's settings on a CPU's scale, automations off unless an arm switches them on; 247 photographs, Set14, Set5.
+# The original's settings on a CPU's scale, automations off unless an arm switches them on; 247 photographs, Set14, Set5.
 ultra=options/train/ParagonSR2/2xParagonSR2_Nano_CPU_ULTRA_FIDELITY.yml
 t=train.training_automations
 off=(train.dynamic_loss_scheduling $t.intelligent_learning_rate_scheduler $t.dynamic_batch_size_optimizer $t.early_stopping
@@ -68,11 +68,11 @@ annealing() {
         --arm "rate2e-3: $(on "${off[1]}") train.optim_g.lr=2e-3" --arm "static2e-3: train.optim_g.lr=2e-3" "$@"
 }
 
-# The seed trained 60 000 iterations where it had trained 30 000 before: twice as long, all else in proportion.
+# The original trained 60 000 iterations where it had trained 30 000 before: twice as long, all else in proportion.
 longer() { seed_settings --fair --seeds 3 --set train.optim_g.lr=2e-3 --vary train.budget=4000it,8000it "$@"; }
 
 # What complexity selects: tiles of 256 pixels of the same photographs, all automations off, equal iterations, and a
-# rate at which so short a run gets near its end (at the seed's 2e-4 it would not).
+# rate at which so short a run gets near its end (at the original's 2e-4 it would not).
 tiles() {
     mkdir -p "$OUT/selections"
     paragonsr data tile "$PHOTOS" "$OUT/tiles" --side 256

@@ -89,7 +89,7 @@ class ClassicOptions(ParagonOptions):
     checkerboard artefacts."""
     luma_body: bool = False
     """Process only luma in the body of a compact network; colour comes from the skip upsampler. The saved cost allows a
-    deeper or wider body: +0.06 dB of PSNR-Y in Nano at equal cost (docs/evidence.md)."""
+    deeper or wider body: +0.06 dB of PSNR-Y in Nano at equal cost (experiment luma_body)."""
     use_channels_last: bool = False
     """Accepted for older configurations and ignored; `use_channels_last` of the training sets the memory layout."""
 

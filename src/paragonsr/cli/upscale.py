@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 MODEL = (
     "Weights: .safetensors, .pth or .onnx, the folder of a run, or a name from `paragonsr models`; default: the best "
-    "of these that makes a megapixel per second on this machine."
+    "bundled one that makes a megapixel per second on this machine."
 )
 TILE = "Side of a tile in LR pixels, auto, or off for whole images."
 ENSEMBLE = "x8: average over the eight flips and rotations; takes eight times as long."
