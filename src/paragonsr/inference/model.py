@@ -248,7 +248,7 @@ def load(
             raise UserError(
                 f"an ONNX file computes in its own precision, not in {precision}",
                 where=str(path),
-                fix="Leave the precision out; paragonsr export --fp16 writes a file in half precision.",
+                fix="Leave the precision out; paragonsr export --precision fp16 writes a file in half precision.",
             )
         network = OnnxNetwork(Path(path), scale)
     else:
