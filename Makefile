@@ -61,7 +61,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.installed-tests: $(VENV)/.installed
-	$(PIP) --editable '.[demo,opt,export,evidence,loggers,spandrel,cluster,video,dev]'
+	$(PIP) --editable '.[demo,opt,export,ncnn,openvino,evidence,loggers,spandrel,cluster,video,dev]'
 	touch $@
 
 clean:

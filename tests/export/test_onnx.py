@@ -103,7 +103,7 @@ def test_R6_photo_keeps_its_attention(tmp_path: Path) -> None:  # noqa: N802 - t
 @pytest.mark.parametrize("kind", ["nano", "s_attention"])
 def test_half_precision(tmp_path: Path, kind: str) -> None:
     options, scale = KINDS[kind]
-    full, half = (export_onnx(source(options, scale), tmp_path, fp16=fp16) for fp16 in (False, True))
+    full, half = (export_onnx(source(options, scale), tmp_path, precision=p) for p in ("fp32", "fp16"))
     assert half.path.name == f"{scale}x-Test_fp16_op18.onnx"
     assert full.parity.worst < half.parity.worst <= half.parity.tolerance == 1 / 255
     assert run(half.path, np.zeros((1, 3, 5, 6), np.float16)).dtype == np.float16

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from paragonsr.cli.upscale import ENGINE
+
 
 def serve(
     folder: Annotated[
@@ -15,14 +17,15 @@ def serve(
     max_megapixels: Annotated[float, typer.Option(help="Maximum size of an image, in megapixels.")] = 8,
     keep: Annotated[int, typer.Option(min=1, help="Number of models that stay loaded.")] = 2,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: the GPU if there is one.")] = None,
+    engine: Annotated[str, typer.Option(help=ENGINE)] = "auto",
 ) -> None:
     """Serve a web page for this machine only: drop an image, choose a model, compare with a slider, download.
 
     Examples:
 
-        paragonsr serve experiments/my_run/models
+        paragonsr serve models/
 
-        paragonsr serve models --port 8080
+        paragonsr serve experiments/ --port 0 --engine openvino
     """
     from paragonsr.errors import UserError
 
@@ -33,7 +36,7 @@ def serve(
 
     limits = Limits(upload=int(max_upload * 2**20), pixels=int(max_megapixels * 1e6))
     try:
-        server = Server(Models(folder, keep, device), port, limits)
+        server = Server(Models(folder, keep, device, engine), port, limits)
     except OSError as error:
         raise UserError(
             f"port {port} cannot be used ({error.strerror})", where="--port", fix="Choose another one, or 0."

@@ -18,6 +18,10 @@ MODEL = (
 TILE = "Side of a tile in LR pixels, auto, or off for whole images."
 ENSEMBLE = "x8: average over the eight flips and rotations; takes eight times as long."
 PRECISION = "fp32, bf16 or fp16."
+ENGINE = (
+    "auto, torch, onnxruntime or openvino; auto: the fastest on the first image, where an .onnx file lies beside the "
+    "weights."
+)
 
 
 def upscale(
@@ -30,6 +34,7 @@ def upscale(
     tile: Annotated[str, typer.Option(help=TILE)] = "auto",
     ensemble: Annotated[str | None, typer.Option(help=ENSEMBLE)] = None,
     precision: Annotated[str, typer.Option(help=PRECISION)] = "fp32",
+    engine: Annotated[str, typer.Option(help=ENGINE)] = "auto",
     ending: Annotated[
         str | None, typer.Option("--format", help="png, jpg, webp or tiff; default: same as the input.")
     ] = None,
@@ -44,9 +49,9 @@ def upscale(
 
     Examples:
 
-        paragonsr upscale photo.png
+        paragonsr upscale photo.jpg
 
-        paragonsr upscale photos results --model experiments/my_run
+        paragonsr upscale holiday/ holiday_x2/ --model experiments/2x_Nano --engine openvino
     """
     import time
 
@@ -55,6 +60,7 @@ def upscale(
 
     from paragonsr.data.walk import described
     from paragonsr.errors import UserError
+    from paragonsr.export.engines import use_engine
     from paragonsr.inference.folder import Summary, plan, upscale_files
     from paragonsr.inference.model import load
 
@@ -62,6 +68,7 @@ def upscale(
     model = model or _chosen(scale, device, precision)
     named = network_options(settings, param_key)
     upscaler = load(model, arch, scale, device, precision=precision, ensemble=turned, **named)
+    use_engine(upscaler, engine, model)
     out = out or source.with_name(f"{source.stem}_x{upscaler.scale}{source.suffix}")
     passed_over: Counter[str] = Counter()
     chosen = None if ending is None else f".{ending.lower().lstrip('.')}"
@@ -79,10 +86,12 @@ def upscale(
 
         summary = upscale_files(upscaler, jobs, tile=side, overwrite=overwrite, progress=told)
     seconds = time.perf_counter() - begun
+    by = getattr(upscaler.network, "chosen", None)
     skipped = f", {summary.skipped} already done" if summary.skipped else ""
     typer.echo(
         f"{summary.done} of {len(jobs)} images upscaled x{upscaler.scale}{skipped}: {summary.megapixels:.2f} MP in "
         f"{seconds:.1f} s, {summary.megapixels / seconds:.2f} MP/s{' (ensemble x8)' if turned else ''}"
+        f"{f' by {by}' if by else ''}"
     )
     if passed_over:
         typer.echo(f"skipped, not images: {described(passed_over)}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from paragonsr.cli.convert import PARAM_KEY, network_options
-from paragonsr.cli.upscale import ENSEMBLE, PRECISION, TILE, ensemble_x8, tile_side
+from paragonsr.cli.upscale import ENGINE, ENSEMBLE, PRECISION, TILE, ensemble_x8, tile_side
 from paragonsr.errors import UserError
 
 METRICS = (
@@ -37,6 +37,7 @@ def validate(
     tile: Annotated[str, typer.Option(help=TILE)] = "off",
     ensemble: Annotated[str | None, typer.Option(help=ENSEMBLE)] = None,
     precision: Annotated[str, typer.Option(help=PRECISION)] = "fp32",
+    engine: Annotated[str, typer.Option(help=ENGINE)] = "auto",
     metrics: Annotated[str | None, typer.Option(help=METRICS, show_default=False)] = None,
     out: Annotated[Path | None, typer.Option("--json", help="Also write the values to this file.")] = None,
     csv: Annotated[Path | None, typer.Option("--csv", help="Also write the values to this file, as CSV.")] = None,
@@ -45,13 +46,14 @@ def validate(
 
     Examples:
 
-        paragonsr validate --model weights.safetensors --hr photos
+        paragonsr validate --model nano --hr Set5/HR
 
-        paragonsr validate --model experiments/my_run --hr photos --metrics psnr_y,psnr
+        paragonsr validate --model best.safetensors --hr Set5/HR --lr Set5/LR_bicubic/X2 --csv set5.csv
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
+    from paragonsr.export.engines import use_engine
     from paragonsr.files import write_atomically
     from paragonsr.inference.benchmark import benchmark
     from paragonsr.inference.model import load
@@ -59,6 +61,7 @@ def validate(
     side, turned = tile_side(tile), ensemble_x8(ensemble)
     named = network_options(settings, param_key)
     upscaler = load(model, arch=arch, scale=scale, precision=precision, ensemble=turned, **named)
+    use_engine(upscaler, engine, model)
     chosen = _metrics(metrics or _usual(upscaler.network))
     console = Console(stderr=True)
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -4,7 +4,6 @@ import copy
 import json
 import warnings
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,17 @@ import torch
 from torch import nn
 
 from paragonsr.errors import UserError
+from paragonsr.export.packages import require
 from paragonsr.export.parity import Parity, ParityError, Size, check_parity, inferred_scale
+from paragonsr.export.precision import cast_ends, store_as_bf16
 from paragonsr.export.source import Source, place_for
 from paragonsr.files import write_atomically
 
 OPSET = 18
 """Opset written by torch's exporter; it cannot be converted to an older one (because of `Pad`)."""
 NEWEST_OPSET = 23
+PRECISIONS = ("fp32", "fp16", "fp16-fp32io", "bf16")
+"""Precisions that need no images to be made; int8 is in `quantise`."""
 AXES = {0: "batch_size", 2: "height", 3: "width"}
 """Dynamic axes of the input, with the names that other programs expect."""
 
@@ -38,7 +41,7 @@ class Exported:
 
 
 def export_onnx(
-    source: Source, target: Path, *, fp16: bool = False, opset: int = OPSET, size: Size | None = None
+    source: Source, target: Path, *, precision: str = "fp32", opset: int = OPSET, size: Size | None = None
 ) -> Exported:
     """Write `input` (N, 3, H, W) in [0, 1] -> `output` (N, 3, scale H, scale W), not clamped, for every N, H and W.
 
@@ -47,7 +50,8 @@ def export_onnx(
     Args:
         source: the network.
         target: the file, or a folder, where the name follows the convention 2x-Name_fp32_op18.onnx.
-        fp16: weights, input and output in half precision.
+        precision: fp32; fp16: weights, input and output; fp16-fp32io: the same with float32 input and output; bf16:
+            stored weights, computed in fp32.
         opset: ONNX opset, 18 or newer.
         size: fixed height and width, with N = 1; required for networks of other projects whose code depends on the
             image size (SwinIR, DAT).
@@ -57,29 +61,34 @@ def export_onnx(
         ExportError: torch cannot convert this network to a graph.
         ParityError: the graph differs from the network. Nothing is written then.
     """
-    missing = [package for package in ("onnx", "onnxscript", "onnxruntime") if find_spec(package) is None]
-    if missing:
-        raise UserError(f"exporting needs {', '.join(missing)}", fix="pip install 'paragonsr[export]'")
     if not OPSET <= opset <= NEWEST_OPSET:
         raise UserError(f"opset {opset} is not supported", fix=f"Choose {OPSET} to {NEWEST_OPSET}.")
-    precision = "fp16" if fp16 else "fp32"
+    if precision not in PRECISIONS:
+        raise UserError(f"unknown precision {precision!r}", fix=f"Choose one of {', '.join(PRECISIONS)}.")
     shape = "" if size is None else f"_1x3x{size[0]}x{size[1]}"
     path = place_for(target, f"{source.name}{shape}_{precision}_op{opset}.onnx")
     try:
-        proto = _graph(source, opset, size, half=fp16)
+        proto = build_graph(source, opset, size, precision)
         parity = check_parity(proto, source.network, source.scale, precision, size)
     except ParityError as error:
         if size is not None:
             raise
         raise ParityError(f"{error}; an export for a single image size may work (--size 256x256)") from error
-    _describe(proto, source, precision, opset, parity)
+    describe(proto, source, precision, opset, parity)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, proto.SerializeToString())
     return Exported(path, precision, opset, parity)
 
 
-def _graph(source: Source, opset: int, size: Size | None, *, half: bool) -> Any:
-    """ModelProto of the network. With dynamic sizes, it is traced with other sizes than those of the check."""
+def build_graph(source: Source, opset: int = OPSET, size: Size | None = None, precision: str = "fp32") -> Any:
+    """ModelProto of the network. With dynamic sizes, it is traced with other sizes than those of the check.
+
+    Raises:
+        UserError: a package is missing.
+        ExportError: torch cannot convert this network to a graph.
+    """
+    require("export", "onnx", "onnxscript", "onnxruntime")
+    half = precision in ("fp16", "fp16-fp32io")
     network: nn.Module = copy.deepcopy(source.network)
     getattr(network, "freeze", lambda: None)()
     if half:
@@ -110,6 +119,10 @@ def _graph(source: Source, opset: int, size: Size | None, *, half: bool) -> Any:
             raise ExportError(f"torch cannot convert {source.metadata['arch']} to a graph: {said}") from error
     assert program is not None
     proto = program.model_proto
+    if precision == "fp16-fp32io":
+        cast_ends(proto)
+    if precision == "bf16":
+        store_as_bf16(proto)
     if inferred_scale(proto, size) is None:
         _state_size(proto, source.scale)
     return proto
@@ -135,7 +148,7 @@ def _state_size(proto: Any, scale: int) -> None:
     graph.node.append(helper.make_node("Reshape", ["unshaped", "output_shape"], ["output"]))
 
 
-def _describe(proto: Any, source: Source, precision: str, opset: int, parity: Parity) -> None:
+def describe(proto: Any, source: Source, precision: str, opset: int, parity: Parity) -> None:
     """Describe the model in the file: our metadata as JSON, and the few entries that other programs read, as text."""
     written = next(entry.version for entry in proto.opset_import if entry.domain == "")
     if written != opset:
@@ -161,3 +174,18 @@ def _describe(proto: Any, source: Source, precision: str, opset: int, parity: Pa
     }
     for key, value in entries.items():
         proto.metadata_props.add(key=key, value=value)
+
+
+def tensorrt_command(path: Path, precision: str, size: Size | None) -> str:
+    """Command that makes a TensorRT engine of a file, for images of 8 x 8 to 1080 x 1920, best at 540 x 960."""
+    words = ["trtexec", f"--onnx={path.name}", f"--saveEngine={path.stem}.engine"]
+    if size is None:
+        sides = {"min": "8x8", "opt": "540x960", "max": "1080x1920"}
+        words += [f"--{name}Shapes=input:1x3x{given}" for name, given in sides.items()]
+    if precision.startswith("fp16"):
+        words.append("--fp16")
+    if precision == "fp16":
+        words += ["--inputIOFormats=fp16:chw", "--outputIOFormats=fp16:chw"]
+    if precision == "bf16":
+        words.append("--bf16")
+    return " ".join(words)

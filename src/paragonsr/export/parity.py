@@ -13,7 +13,7 @@ from torch import nn
 
 SHAPES = ((1, 64, 64), (1, 1, 7), (2, 37, 53), (1, 181, 240))
 """Batch, height and width of the test images; none is the size that the graph was traced with."""
-TOLERANCE = {"fp32": 1e-4, "fp16": 1 / 255}
+TOLERANCE = {"fp32": 1e-4, "fp16": 1 / 255, "fp16-fp32io": 1 / 255, "bf16": 1 / 255}
 """Maximum difference from the network in fp32, by precision, where 1 is white: a fortieth of an 8-bit step, and one
 step."""
 SIDES = (16, 64, 256, 512)
@@ -55,7 +55,7 @@ def check_parity(model: Any, network: nn.Module, scale: int, precision: str, siz
         model: the ModelProto.
         network: in eval mode, on the CPU, fp32.
         scale: scale of the network.
-        precision: precision of the graph's input and output, fp32 or fp16.
+        precision: a key of TOLERANCE; input and output are float16 if it is fp16.
         size: fixed size of the graph; None if batch, height and width are dynamic.
 
     Raises:

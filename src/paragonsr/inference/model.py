@@ -56,6 +56,16 @@ class Upscaler:
         self._compute = Ensemble(self.network) if ensemble else self.network
 
     @property
+    def computes_in(self) -> str:
+        """Precision that is really used: fp32, bf16 or fp16."""
+        return next(name for name, dtype in PRECISIONS.items() if dtype == self._dtype)
+
+    def replace_network(self, network: nn.Module) -> None:
+        """Compute with another module, which must compute the same."""
+        self.network = network.eval()
+        self._compute = Ensemble(network) if self.ensemble else network
+
+    @property
     def overlap(self) -> int:
         """Context that a tile needs, in LR pixels."""
         field = getattr(self.network, "receptive_field", None)
@@ -248,7 +258,7 @@ def load(
             raise UserError(
                 f"an ONNX file computes in its own precision, not in {precision}",
                 where=str(path),
-                fix="Leave the precision out; paragonsr export --fp16 writes a file in half precision.",
+                fix="Leave the precision out; paragonsr export --precision fp16 writes a file in half precision.",
             )
         network = OnnxNetwork(Path(path), scale)
     else:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from paragonsr import models
 from paragonsr.errors import UserError
+from paragonsr.export.engines import use_engine
 from paragonsr.inference.model import Upscaler, load
 
 SUFFIXES = (".safetensors", ".pth", ".onnx")
@@ -22,10 +23,11 @@ class Models:
         folder: folder of models, searched recursively; resume states of runs are skipped.
         keep: number of models that stay loaded.
         device: device to compute on; by default the GPU, if there is one.
+        engine: as in `use_engine`.
     """
 
-    def __init__(self, folder: Path, keep: int = 2, device: str | None = None) -> None:
-        self.folder, self.keep, self.device = folder, keep, device
+    def __init__(self, folder: Path, keep: int = 2, device: str | None = None, engine: str = "auto") -> None:
+        self.folder, self.keep, self.device, self.engine = folder, keep, device, engine
         self._loaded: OrderedDict[str, tuple[FileState, Upscaler]] = OrderedDict()
 
     def names(self) -> list[str]:
@@ -49,7 +51,10 @@ class Models:
         if name not in self._loaded:
             while len(self._loaded) >= self.keep:
                 self._loaded.popitem(last=False)
-            self._loaded[name] = state, load(file if state else name, device=self.device)
+            weights = file if state else Path(name)
+            # A file that this engine cannot compute, an ONNX file for torch, is computed by its own.
+            engine = "auto" if self.engine == "torch" and weights.suffix == ".onnx" else self.engine
+            self._loaded[name] = state, use_engine(load(weights, device=self.device), engine, weights)
         self._loaded.move_to_end(name)
         return self._loaded[name][1]
 
