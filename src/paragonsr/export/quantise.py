@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from paragonsr.data.images import read_image
-from paragonsr.data.resize import downscale
 from paragonsr.data.walk import image_files
 from paragonsr.errors import UserError
 from paragonsr.export.onnx import OPSET, build_graph, describe
@@ -21,6 +20,7 @@ from paragonsr.files import write_atomically
 from paragonsr.inference.benchmark import benchmark
 from paragonsr.inference.model import Upscaler
 from paragonsr.inference.onnx_network import OnnxNetwork
+from paragonsr.resize import downscale
 from paragonsr.run_description import has_description, read_description
 
 IMAGES = 32
