@@ -89,7 +89,7 @@ def _runner(param: Path, weights: Path) -> Any:
 
     def run(image: np.ndarray) -> np.ndarray:
         extractor = net.create_extractor()
-        extractor.input("data", ncnn.Mat(np.ascontiguousarray(image[0])))
+        extractor.input("data", ncnn.Mat(np.ascontiguousarray(image[0])).clone())  # else it keeps no reference
         status, found = extractor.extract("output")
         if status:
             raise RuntimeError(f"ncnn returned {status}")
