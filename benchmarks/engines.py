@@ -65,7 +65,8 @@ def _ncnn(param: Path, source: Source) -> Upscale:
 
         def forward(self, image: torch.Tensor) -> torch.Tensor:
             extractor = self.net.create_extractor()
-            extractor.input("data", ncnn.Mat(np.ascontiguousarray(image[0].numpy())).clone())
+            given = np.ascontiguousarray(image[0].numpy())  # ncnn keeps no reference to it
+            extractor.input("data", ncnn.Mat(given))
             return torch.from_numpy(np.array(extractor.extract("output")[1])[None])
 
     return Upscaler(Network(), source.scale, torch.device("cpu")).upscale
