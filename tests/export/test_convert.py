@@ -1,10 +1,7 @@
 """Conversion to safetensors that describe their network, and the description for OpenModelDB."""
 
-import hashlib
-import json
 import os
 import pickle
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +12,7 @@ from paragonsr.archs.classic_options import NanoOptions
 from paragonsr.archs.release_options import RealtimeOptions
 from paragonsr.archs.weights import load_network, read_metadata, save_metadata, save_weights
 from paragonsr.cli import main
-from paragonsr.config import load_config
 from paragonsr.export.source import open_source
-from paragonsr.training.run import train
 
 
 def command(*arguments: Any) -> int:
@@ -95,27 +90,6 @@ def test_a_malicious_pickle_is_refused(tmp_path: Path, capsys: pytest.CaptureFix
     # Loaded without protection, the files do run code.
     pickle.loads((tmp_path / "plain.pth").read_bytes())
     assert (tmp_path / "ran").is_dir()
-
-
-def test_openmodeldb_is_told_what_the_run_knows(tmp_path: Path, tiny_config: Callable[..., Path]) -> None:
-    outcome = train(load_config(tiny_config({"datasets.train.name": "My photographs"}, name="2x_Mine")).config)
-    described_at = tmp_path / "described.json"
-    assert command(outcome.weights, tmp_path, "--openmodeldb", described_at) == 0
-    described = json.loads(described_at.read_text())
-    converted = tmp_path / "2x-Mine.safetensors"
-    assert described["name"] == "Mine"
-    assert described["architecture"] == "paragonsr2_nano"
-    assert (described["scale"], described["inputChannels"], described["outputChannels"]) == (2, 3, 3)
-    assert described["size"] == ["9212 parameters"]
-    assert described["trainingIterations"] in (6, 12)
-    assert described["trainingBatchSize"] == 4
-    assert described["trainingHRSize"] == 32
-    assert described["trainingOTF"] is False
-    assert described["dataset"] == "My photographs"
-    (resource,) = described["resources"]
-    assert (resource["platform"], resource["type"]) == ("pytorch", "safetensors")
-    assert resource["size"] == converted.stat().st_size
-    assert resource["sha256"] == hashlib.sha256(converted.read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,13 @@ def test_weights_are_fp16_and_the_graph_is_the_same_network(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_a_graph_has_no_path_of_the_machine_that_made_it(name: str) -> None:
+    content = (models.FOLDER / f"{name}.onnx").read_bytes()
+    assert b"site-packages" not in content
+    assert b".py" not in content
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_the_card_is_measured(name: str, shared: Path, tmp_path: Path) -> None:
     table = tmp_path / "table.json"
     hr = shared / "data/benchmark/Set5/HR"

@@ -1,6 +1,5 @@
 """paragonsr convert IN OUT"""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +19,6 @@ def convert(
     program: Annotated[
         str | None, typer.Option("--for", help="spandrel: a file that chaiNNer, ComfyUI and others load.")
     ] = None,
-    openmodeldb: Annotated[Path | None, typer.Option(help="Also write the JSON for OpenModelDB to this file.")] = None,
 ) -> None:
     """Convert weights to safetensors that describe their network. No code in a file is ever run.
 
@@ -35,9 +33,7 @@ def convert(
     from paragonsr.errors import UserError
     from paragonsr.export.convert import convert as write
     from paragonsr.export.convert import convert_for_spandrel
-    from paragonsr.export.openmodeldb import openmodeldb as describe
     from paragonsr.export.source import open_source
-    from paragonsr.files import write_atomically
 
     source = open_source(weights, arch, scale, **network_options(settings, param_key))
     if name is not None:
@@ -49,10 +45,6 @@ def convert(
     typer.echo(f"{written.path}: {options.get('network', written.metadata['arch'])} x{written.scale}")
     if program is not None and "network" not in options:
         typer.echo("no architecture of spandrel computes the same: load it with the plug-in (docs/use.md)")
-    if openmodeldb is not None:
-        described = json.dumps(describe(source, [written.path]), indent=2) + "\n"
-        write_atomically(openmodeldb, described.encode())
-        typer.echo(f"{openmodeldb}: author, license, description, images and urls are left for you to fill in")
 
 
 def network_options(settings: list[str] | None, param_key: str | None = None) -> dict[str, Any]:

@@ -89,7 +89,8 @@ def _runner(param: Path, weights: Path) -> Any:
 
     def run(image: np.ndarray) -> np.ndarray:
         extractor = net.create_extractor()
-        extractor.input("data", ncnn.Mat(np.ascontiguousarray(image[0])))
+        given = np.ascontiguousarray(image[0])  # ncnn keeps no reference to it
+        extractor.input("data", ncnn.Mat(given))
         status, found = extractor.extract("output")
         if status:
             raise RuntimeError(f"ncnn returned {status}")

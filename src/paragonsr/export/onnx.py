@@ -119,6 +119,8 @@ def build_graph(source: Source, opset: int = OPSET, size: Size | None = None, pr
             raise ExportError(f"torch cannot convert {source.metadata['arch']} to a graph: {said}") from error
     assert program is not None
     proto = program.model_proto
+    for part in (proto, proto.graph, *proto.graph.node, *proto.graph.value_info, *proto.functions):
+        del part.metadata_props[:]  # torch's own, with paths of this machine's source files
     if precision == "fp16-fp32io":
         cast_ends(proto)
     if precision == "bf16":
