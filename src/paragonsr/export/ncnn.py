@@ -59,7 +59,7 @@ def _convert(source: Source, folder: Path, *, half: bool) -> tuple[Path, Path]:
         try:
             torch.jit.trace(network, torch.rand(1, 3, 64, 80), check_trace=False).save(str(folder / "net.pt"))
         except Exception as error:  # tracing in torch may raise anything
-            raise ExportError(f"torch cannot trace {source.metadata['arch']}: {error}") from error
+            raise ExportError(f"torch cannot trace {source.arch}: {error}") from error
     command = [
         *(pnnx.EXEC_PATH, folder / "net.pt"),
         *(f"inputshape={SHAPES[0]}f32", f"inputshape2={SHAPES[1]}f32", f"fp16={int(half)}"),
@@ -68,7 +68,7 @@ def _convert(source: Source, folder: Path, *, half: bool) -> tuple[Path, Path]:
     param, weights = folder / "net.ncnn.param", folder / "net.ncnn.bin"
     if done.returncode or not param.is_file() or not weights.is_file():
         said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-        raise ExportError(f"pnnx cannot convert {source.metadata['arch']}: {said[-1] if said else 'it says nothing'}")
+        raise ExportError(f"pnnx cannot convert {source.arch}: {said[-1] if said else 'it says nothing'}")
     lines = param.read_text(encoding="utf-8").splitlines()
     param.write_text("\n".join(map(_renamed, lines)) + "\n", encoding="utf-8")
     return param, weights

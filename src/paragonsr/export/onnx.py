@@ -26,7 +26,7 @@ AXES = {0: "batch_size", 2: "height", 3: "width"}
 """Dynamic axes of the input, with the names that other programs expect."""
 
 
-class ExportError(RuntimeError):
+class ExportError(UserError):
     """torch cannot convert the network to a graph."""
 
 
@@ -73,7 +73,7 @@ def export_onnx(
     except ParityError as error:
         if size is not None:
             raise
-        raise ParityError(f"{error}; an export for a single image size may work (--size 256x256)") from error
+        raise ParityError(error.what, fix="Exporting for a single image size may work: --size 256x256.") from error
     describe(proto, source, precision, opset, parity)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, proto.SerializeToString())
@@ -116,7 +116,7 @@ def build_graph(source: Source, opset: int = OPSET, size: Size | None = None, pr
             while cause.__cause__ is not None:
                 cause = cause.__cause__
             said = next(iter(str(cause).strip().splitlines()), type(cause).__name__)
-            raise ExportError(f"torch cannot convert {source.metadata['arch']} to a graph: {said}") from error
+            raise ExportError(f"torch cannot convert {source.arch} to a graph: {said}") from error
     assert program is not None
     proto = program.model_proto
     for part in (proto, proto.graph, *proto.graph.node, *proto.graph.value_info, *proto.functions):

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from paragonsr.errors import UserError
+
 SHAPES = ((1, 64, 64), (1, 1, 7), (2, 37, 53), (1, 181, 240))
 """Batch, height and width of the test images; none is the size that the graph was traced with."""
 TOLERANCE = {"fp32": 1e-4, "fp16": 1 / 255, "fp16-fp32io": 1 / 255, "bf16": 1 / 255}
@@ -20,7 +22,7 @@ SIDES = (16, 64, 256, 512)
 """Sides of square inputs for which shape inference must find the scale, as other programs do."""
 
 
-class ParityError(RuntimeError):
+class ParityError(UserError):
     """An exported graph differs from its network."""
 
 

@@ -32,6 +32,12 @@ class Source:
         return int(self.metadata["scale"])
 
     @property
+    def arch(self) -> str:
+        """Name of the network: one of ours, or the class in spandrel."""
+        options = self.metadata["options"] if self.metadata["arch"] == "spandrel" else {}
+        return str(options.get("network", self.metadata["arch"]))
+
+    @property
     def name(self) -> str:
         """Name of the model by the convention of model databases: 2x-Name."""
         return f"{self.scale}x-{self.metadata['name']}"
