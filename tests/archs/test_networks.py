@@ -199,6 +199,7 @@ def test_A3_legacy_start_has_one() -> None:
     assert subpixel_spread(NanoOptions.published()) > 0.3
 
 
+@pytest.mark.slow
 def test_A6_attention_exports_with_any_size(tmp_path: Path) -> None:
     runtime = pytest.importorskip("onnxruntime")
     network = lively(SMALL["dual"])

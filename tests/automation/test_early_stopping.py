@@ -62,11 +62,11 @@ def simulation(make_steps: Make, make_validation: MakeValidation) -> Callable[..
 
 def test_d5_d6_noisy_rising_curves_are_never_stopped_before_the_decay(simulation: Callable[..., Simulation]) -> None:
     begun = 0
-    for seed in range(1000):
+    for seed in range(400):
         first = next(simulation().run(_power_law(seed)), None)
         assert first is None or first[1].setting != "stop"
         begun += first is not None
-    assert begun < 80, "and an early decay is rare: the flattest of these curves have one"
+    assert begun < 32, "and an early decay is rare: the flattest of these curves have one"
 
 
 def test_a_flat_curve_is_annealed_and_then_stopped_and_the_gain_is_told(

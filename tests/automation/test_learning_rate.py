@@ -84,7 +84,7 @@ def _slow_fall(seed: int) -> Curve:
     return curve
 
 
-@pytest.mark.parametrize("make", [_power_law, _slow_fall])
+@pytest.mark.parametrize("make", [_power_law, pytest.param(_slow_fall, marks=pytest.mark.slow)])
 def test_d22_noise_alone_never_ends_the_holding(make: Callable[[int], Curve]) -> None:
     early = 0
     for seed in range(500):

@@ -49,7 +49,10 @@ def run(path: Path, image: np.ndarray) -> np.ndarray:
     return np.asarray(onnxruntime.InferenceSession(path).run(None, {"input": image})[0])
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "photo"])
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(kind, marks=pytest.mark.slow) if kind == "pro" else kind for kind in KINDS if kind != "photo"],
+)
 def test_the_graph_is_the_network_at_every_size(tmp_path: Path, kind: str) -> None:
     options, scale = KINDS[kind]
     given = source(options, scale)
@@ -81,6 +84,7 @@ def test_what_others_look_for_in_the_file(tmp_path: Path) -> None:
     assert ours["export"]["max_difference"] <= ours["export"]["tolerance"] == 1e-4
 
 
+@pytest.mark.slow
 def test_R6_photo_keeps_its_attention(tmp_path: Path) -> None:  # noqa: N802 - the id of the published defect
     given = source(KINDS["photo"][0])
     done = export_onnx(given, tmp_path / "with.onnx")
@@ -100,7 +104,7 @@ def test_R6_photo_keeps_its_attention(tmp_path: Path) -> None:  # noqa: N802 - t
         check_parity(lost, given.network, 2, "fp32")
 
 
-@pytest.mark.parametrize("kind", ["nano", "s_attention"])
+@pytest.mark.parametrize("kind", ["nano", pytest.param("s_attention", marks=pytest.mark.slow)])
 def test_half_precision(tmp_path: Path, kind: str) -> None:
     options, scale = KINDS[kind]
     full, half = (export_onnx(source(options, scale), tmp_path, precision=p) for p in ("fp32", "fp16"))
@@ -149,7 +153,7 @@ def test_a_graph_that_is_not_the_network_is_not_written(tmp_path: Path, fault: s
 
 
 def test_a_graph_for_one_size_only_is_refused(tmp_path: Path) -> None:
-    given = source(NanoOptions.published())
+    given = source(NanoOptions.published(num_feat=4, num_blocks=1))
     with pytest.raises((ParityError, ExportError), match=r"(?s)for a single image size only.*--size 256x256"):
         export_onnx(given, tmp_path)
     assert list(tmp_path.iterdir()) == []
