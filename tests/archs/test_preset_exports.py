@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from paragonsr.archs.preset_options import PRESETS, built_preset
+from paragonsr.archs.spandrel_adapter import import_spandrel
 from paragonsr.archs.spandrel_options import SpandrelOptions
 from paragonsr.archs.weights import save_metadata
 from paragonsr.export.onnx import ExportError, export_onnx
@@ -76,11 +77,9 @@ def _few_blocks(name: str) -> tuple[SpandrelOptions, int]:
 
 @pytest.mark.parametrize("name", sorted(set(PRESETS) - set(NON_COMMERCIAL)))
 def test_a_preset_is_recognised_and_exported(name: str, tmp_path: Path) -> None:
-    import spandrel
-
     options, scale = _few_blocks(name)
     network = options.build(scale=scale).eval()
-    found = spandrel.ModelLoader().load_from_state_dict(dict(network.state_dict()))
+    found = import_spandrel().ModelLoader().load_from_state_dict(dict(network.state_dict()))
     assert found.scale == scale
     kind = PRESETS[name].network
     source = Source(network, save_metadata(options, scale) | {"name": name}, tmp_path / "weights")

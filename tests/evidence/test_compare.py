@@ -49,6 +49,12 @@ def test_a_varied_loss_weight_end_to_end(
         assert one.curve("psnr")[0].tolist() == other.curve("psnr")[0].tolist() == [6, 12]
     assert runs["loss_weight=0_seed0"].steps["loss/l1"][0] != runs["loss_weight=0_seed1"].steps["loss/l1"][0]
 
+    page = (out / "compare.html").read_text()
+    assert "12 iterations for each run" in page
+    assert json.loads((out / "compare.json").read_text())["command"].startswith("paragonsr ")
+    assert "are too few for a verdict" in said
+    assert "are too few for a verdict" in page
+
     found = json.loads((out / "compare.json").read_text())
     outcome = next(o for o in found["outcomes"] if o["arm"] == "loss_weight=0")
     finals = [[runs[f"loss_weight={w}_seed{s}"].curve("psnr")[1][-1] for s in (0, 1)] for w in ("0", "0.5")]

@@ -1,6 +1,7 @@
 """The pages of a run and of a comparison: their content in every state of the run, and in a real browser."""
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -72,7 +73,12 @@ def test_the_report_of_an_ended_run(ended: TrainResult) -> None:
     assert all(entry["reason"] in text for entry in journal)
     assert "train.total_iter" in text
     assert "psnr_y/crop=2/bt601-studio/uint8/mean-of-images" in text
-    assert html.count("<img ") == 2, "gains and losses"
+    assert html.count("<img ") == 3, "gains, losses, and through time"
+    assert re.search(
+        r"Best on \w+: psnr \d+\.\d{3} dB at iteration \d+, \d+\.\d{3} dB (better|worse) than bicubic", text
+    )
+    order = [text.index(part) for part in ("Best on", "Pictures", "while training went on", "Validation", "Decisions")]
+    assert order == sorted(order), "verdict and pictures come first"
     assert len(html) < 5e6
     assert all(link.startswith("data:") for link in _Text(html).links), "opens offline"
 

@@ -111,7 +111,7 @@ def test_a_figure_that_is_not_finite_is_told_and_is_null(two: tuple[list[Arm], l
     def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} is no JSON")
 
-    outcomes = json.loads(as_json(found), parse_constant=refuse)["outcomes"]
+    outcomes = json.loads(as_json(found, []), parse_constant=refuse)["outcomes"]
     assert outcomes[1]["finals"] == [29, None, 29]
     assert outcomes[1]["iterations_to_first"] == [None, None, None]
     assert "not finite" in compare_page(found, arms, todo)

@@ -53,6 +53,8 @@ class MetricValue:
     """How the value was measured; values are comparable only under the same protocol."""
     exact: int = 0
     """Number of images that were reproduced exactly, whose infinite PSNR is left out of the mean."""
+    bicubic: float | None = None
+    """Value of the bicubic resize on the same images; None if unknown."""
 
 
 @dataclass(frozen=True)

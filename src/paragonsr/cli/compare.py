@@ -1,5 +1,7 @@
 """paragonsr compare A.yml B.yml"""
 
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -41,7 +43,8 @@ def compare(
     for note in said_once({arm.name: arm.notes for arm in arms}):
         typer.echo(note)
     try:
-        found = run(arms, range(first_seed, first_seed + seeds), out, typer.echo)
+        called = shlex.join(["paragonsr", *sys.argv[1:]])
+        found = run(arms, range(first_seed, first_seed + seeds), out, typer.echo, called)
     except KeyboardInterrupt:
         typer.echo("interrupted; run the same command to continue", err=True)
         raise typer.Exit(130) from None

@@ -5,13 +5,16 @@ from typing import Any
 
 import numpy as np
 
+from paragonsr.errors import UserError
 from paragonsr.evidence.arms import Arm
+from paragonsr.evidence.crops import crops_of_arms
 from paragonsr.evidence.curves import difference_curve, in_seconds, mean_curve
 from paragonsr.evidence.plots import Paired, intervals, shaded_curves
 from paragonsr.evidence.results import Results, measured, runs_of
 from paragonsr.evidence.runner import PlannedRun
 from paragonsr.evidence.runs import Run
-from paragonsr.evidence.tables import changes_of, cost_table, digits_of, no_interval, outcome_tables, seeds
+from paragonsr.evidence.tables import changes_of, cost_table, outcome_tables
+from paragonsr.evidence.verdict import comparison_verdicts, digits_of, few_seeds, seeds_in_words
 from paragonsr.html.charts import lines
 from paragonsr.html.page import Page
 
@@ -25,15 +28,19 @@ READING = (
 
 def compare_page(found: Results, arms: Sequence[Arm], planned_runs: Sequence[PlannedRun]) -> str:
     """Return the HTML."""
-    so_far = seeds(found.seeds) + (f" of {found.of} so far" if found.seeds < found.of else "")
+    so_far = seeds_in_words(found.seeds) + (f" of {found.of} so far" if found.seeds < found.of else "")
     page = Page("Comparison", f"{len(found.arms)} arms, {so_far} each, the same for all arms")
+    for sentence in comparison_verdicts(found):
+        page.text(sentence)
+    page.table(("", "the same for all arms"), list(found.setting.items()))
+    _crops(page, arms, runs_of(arms, planned_runs))
     page.heading("What differs")
     page.table(
         ("arm", "keys of the first arm, and differences of the others"),
         [(arm, "\n".join(changes)) for arm, changes in zip(found.arms, changes_of(found), strict=True)],
     )
     page.heading("Results")
-    for sentence in no_interval(found):
+    for sentence in few_seeds(found):
         page.text(f"{sentence[0].upper()}{sentence[1:]}.")
     page.text(READING)
     runs, tables = runs_of(arms, planned_runs), outcome_tables(found)
@@ -49,6 +56,21 @@ def compare_page(found: Results, arms: Sequence[Arm], planned_runs: Sequence[Pla
     page.heading("Protocols")
     page.table(("metric", "protocol"), list(found.protocols.items()))
     return page.html()
+
+
+def _crops(page: Page, arms: Sequence[Arm], runs: Mapping[str, Sequence[Run]]) -> None:
+    """The same tiles of every arm, by the best weights of its first seed."""
+    weights = {name: of_arm[0].folder / "models" / "best.safetensors" for name, of_arm in runs.items()}
+    if not all(file.is_file() for file in weights.values()):
+        return
+    try:
+        picture = crops_of_arms(arms[0].config, weights)
+    except UserError as error:
+        page.text(f"The validation images cannot be read: {error.what}.")
+        return
+    if picture is not None:
+        page.heading("Pictures", "Tiles in which the arms differ most; first seed, best weights.")
+        page.picture(picture, "The same tiles of every arm, with their PSNR over R, G and B.")
 
 
 def _plots(found: Results, runs: Mapping[str, Sequence[Run]], set_name: str, metric: str) -> list[Any]:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from paragonsr.data.lock import claim
@@ -13,11 +14,14 @@ from paragonsr.evidence.planning import planned
 from paragonsr.evidence.progress import Progress
 from paragonsr.evidence.results import Results, as_json, results
 from paragonsr.evidence.runner import PlannedRun, planned_runs, run_arm
+from paragonsr.evidence.verdict import comparison_verdicts
 from paragonsr.files import write_atomically
 from paragonsr.training.reporting.record import LOCK
 
 
-def compare(arms: Sequence[Arm], seeds: Sequence[int], folder: Path, say: Callable[[str], None]) -> Results:
+def compare(
+    arms: Sequence[Arm], seeds: Sequence[int], folder: Path, say: Callable[[str], None], command: str = ""
+) -> Results:
     """Train every arm with every seed, or resume it, and write compare.json and compare.html.
 
     Both are updated whenever all arms have finished another seed.
@@ -27,6 +31,7 @@ def compare(arms: Sequence[Arm], seeds: Sequence[int], folder: Path, say: Callab
         seeds: seeds of the runs.
         folder: folder of the comparison.
         say: receives messages about the plan.
+        command: how the user has called it, for the page.
 
     Raises:
         UserError: a run failed, the folder contains another comparison, or another process is working in it.
@@ -46,16 +51,27 @@ def compare(arms: Sequence[Arm], seeds: Sequence[int], folder: Path, say: Callab
                     run_arm(run, arms[0], progress.tell)
             ended += of_seed
             if waiting and seed != seeds[-1]:
-                _write(results(arms, ended, differing, len(seeds)), arms, ended, folder)
+                so_far = results(arms, ended, differing, len(seeds))
+                _write(replace(so_far, setting=_setting(arms[0], command)), arms, ended, folder)
                 progress.say(f"{len(ended) // len(arms)} of {len(seeds)} seeds done: see {folder / 'compare.html'}")
-        found = results(arms, todo, differing, len(seeds))
+        found = replace(results(arms, todo, differing, len(seeds)), setting=_setting(arms[0], command))
         _write(found, arms, todo, folder)
         return found
 
 
 def _write(found: Results, arms: Sequence[Arm], ended: Sequence[PlannedRun], folder: Path) -> None:
-    write_atomically(folder / "compare.json", as_json(found).encode())
+    write_atomically(folder / "compare.json", as_json(found, comparison_verdicts(found)).encode())
     write_atomically(folder / "compare.html", compare_page(found, arms, ended).encode())
+
+
+def _setting(first: Arm, command: str) -> dict[str, str]:
+    """Budget and images, which all arms share unless the user has allowed otherwise, and the command."""
+    config = first.config
+    roots = {
+        phase: ", ".join(map(str, options.hr_roots)) for phase, options in config.datasets.items() if options.hr_roots
+    }
+    given = {f"images for {phase}": shown for phase, shown in roots.items()}
+    return {"budget": f"{config.train.total_iter:,} iterations for each run", **given, "command": command}
 
 
 @contextmanager

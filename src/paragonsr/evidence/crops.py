@@ -1,6 +1,7 @@
-"""Tiles of the validation images with the largest gain over bicubic, and with the largest loss."""
+"""Tiles of the validation images: with the largest gain over bicubic and the largest loss, and where arms differ."""
 
 import io
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,11 +30,16 @@ class Tile:
 
     image: str
     gain: float
-    """PSNR over R, G, B of the best weights minus that of bicubic, dB."""
+    """PSNR over R, G, B of the last network minus that of bicubic, dB."""
     panels: list[np.ndarray]
-    """LR, bicubic, SR first, SR best, HR."""
+    """LR, bicubic, SR by each network, HR."""
     values: list[float]
-    """PSNR of bicubic, SR first and SR best in this tile, dB."""
+    """PSNR of bicubic and of each network in this tile, dB."""
+
+    @property
+    def spread(self) -> float:
+        """Difference between the best and the worst network, dB."""
+        return max(self.values[1:]) - min(self.values[1:])
 
 
 def crops(config: Config, models: Path) -> tuple[bytes, bytes, int] | None:
@@ -58,7 +64,7 @@ def crops(config: Config, models: Path) -> tuple[bytes, bytes, int] | None:
     tiles: list[Tile] = []
     for pair in pairs:
         hr, lr = load_pair(pair, config.scale)
-        tiles += _tiles(pair.name, hr, lr, config.scale, first, best)
+        tiles += _tiles(pair.name, hr, lr, config.scale, [first, best])
         # Only the extremes are kept, because a set may have thousands of tiles.
         tiles.sort(key=lambda tile: tile.gain)
         tiles = tiles[:SHOWN] + tiles[max(SHOWN, len(tiles) - SHOWN) :]
@@ -66,11 +72,37 @@ def crops(config: Config, models: Path) -> tuple[bytes, bytes, int] | None:
         return None
     gains = sorted(tiles, key=lambda tile: -tile.gain)[:SHOWN]
     losses = sorted(tiles, key=lambda tile: tile.gain)[:SHOWN]
-    return _drawn(gains), _drawn(losses), len(pairs)
+    titles = ["SR, first validation", "SR, best"]
+    return _drawn(gains, titles), _drawn(losses, titles), len(pairs)
 
 
-def _tiles(name: str, hr: np.ndarray, lr: np.ndarray, scale: int, first: Upscaler, best: Upscaler) -> list[Tile]:
-    versions = [resize.upscale(lr, scale), first.upscale(lr), best.upscale(lr)]
+def crops_of_arms(config: Config, weights: Mapping[str, Path]) -> bytes | None:
+    """Draw the tiles in which the networks of several arms differ most, the same for each arm.
+
+    Args:
+        config: a configuration whose first validation set is used.
+        weights: arm -> file of weights.
+
+    Returns:
+        PNG; None if there is no validation set, or no image is as large as a tile.
+
+    Raises:
+        UserError: the validation images or the weights no longer exist.
+    """
+    if not config.val_sets:
+        return None
+    phase, options = next(iter(config.val_sets.items()))
+    networks = [load(file, device="cpu") for file in weights.values()]
+    tiles: list[Tile] = []
+    for pair in find_pairs(options, phase)[:IMAGES]:
+        hr, lr = load_pair(pair, config.scale)
+        tiles += _tiles(pair.name, hr, lr, config.scale, networks)
+        tiles = sorted(tiles, key=lambda tile: -tile.spread)[:SHOWN]
+    return _drawn(tiles, list(weights)) if tiles else None
+
+
+def _tiles(name: str, hr: np.ndarray, lr: np.ndarray, scale: int, networks: Sequence[Upscaler]) -> list[Tile]:
+    versions = [resize.upscale(lr, scale), *(network.upscale(lr) for network in networks)]
     found = []
     for top in range(0, hr.shape[0] - TILE + 1, TILE):
         for left in range(0, hr.shape[1] - TILE + 1, TILE):
@@ -78,17 +110,17 @@ def _tiles(name: str, hr: np.ndarray, lr: np.ndarray, scale: int, first: Upscale
             small = np.s_[top // scale : (top + TILE) // scale, left // scale : (left + TILE) // scale]
             values = [min(psnr(version[here], hr[here]), 99.0) for version in versions]
             panels = [lr[small], *(version[here] for version in versions), hr[here]]
-            found.append(Tile(name, values[2] - values[0], [panel.copy() for panel in panels], values))
+            found.append(Tile(name, values[-1] - values[0], [panel.copy() for panel in panels], values))
     return found
 
 
-def _drawn(tiles: list[Tile]) -> bytes:
+def _drawn(tiles: list[Tile], names: list[str]) -> bytes:
     rows = []
     for tile in tiles:
-        bicubic, first, best = tile.values
-        labels = [tile.image, f"{bicubic:.2f} dB", f"{first:.2f} dB", f"{best:.2f} dB ({best - bicubic:+.2f})", ""]
-        rows.append((tile.panels, labels))
+        bicubic, *others = tile.values
+        gains = [f"{value:.2f} dB ({value - bicubic:+.2f})" for value in others]
+        rows.append((tile.panels, [tile.image, f"{bicubic:.2f} dB", *gains, ""]))
     content = io.BytesIO()
-    picture = sheet(rows, ["LR", "bicubic", "SR, first validation", "SR, best", "HR"])
+    picture = sheet(rows, ["LR", "bicubic", *names, "HR"])
     Image.fromarray(picture).save(content, format="PNG", optimize=True)
     return content.getvalue()

@@ -12,6 +12,8 @@ from paragonsr.html.charts import MARKED, QUIET, blank, figure, lines, models
 
 POINTS = "points"
 """Tag of the data source with the name of each point, and its height again in `height`."""
+BOTTOM = "bottom"
+"""Name of a second y axis from 0 to 1, invisible, on which marks stand at the bottom whatever the values are."""
 FINE = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
 """Mantissas of the ticks on an axis of less than a decade."""
 MEDIUM = (1.0, 2.0, 5.0)
@@ -63,7 +65,6 @@ def shaded_curves(
     points: dict[str, list[Any]] = {"x": [], "y": [], "name": [], "shown": [], "colour": []}
     # Many overlapping intervals would hide the curves.
     alpha = 0.18 if len(curves) <= 3 else 0.08
-    heights = np.full(len(marks), np.nan)
     for (colour, dash), (name, curve) in zip(lines(len(curves)), curves.items(), strict=True):
         if curve is None:
             plot.add_layout(
@@ -82,12 +83,11 @@ def shaded_curves(
             column.extend(values)
         named = {"legend_label": name} if legend else {}
         plot.line(curve.x, curve.y, color=colour, line_width=2, line_dash=dash, name=name, **named)
-        heights = np.where(np.isnan(heights), np.interp([mark.iteration for mark in marks], curve.x, curve.y), heights)
     # All points in one source, so that the tooltips of nearby points are listed below each other.
     source = models.ColumnDataSource(points | {"height": points["y"]}, tags=[POINTS])
     dots = plot.scatter("x", "y", source=source, color="colour", size=4)
     plot.add_tools(models.HoverTool(renderers=[dots], tooltips=[("", "@name"), (x, "@x{0,0}"), (y, "@shown")]))
-    _marked(plot, marks, heights)
+    _marked(plot, marks)
     return _with_legend(plot, len(curves))
 
 
@@ -143,15 +143,13 @@ def step_curves(
     _spread_ticks(plot, np.concatenate([*(curve for _, curve in drawn.values()), np.empty(0)]), log=log)
     if format is not None:
         plot.yaxis.formatter = models.PrintfTickFormatter(format=format)
-    heights = np.full(len(marks), np.nan)
     for (colour, _), (name, (ends, curve)) in zip(lines(len(curves)), drawn.items(), strict=True):
         x = iterations[ends - 1]
         if noisy:
             plot.line(x, curve, color=colour, line_alpha=0.25, legend_label=name)
             curve = smoothed(curve)
         plot.line(x, curve, color=colour, line_width=2, legend_label=name)
-        heights = np.where(np.isnan(heights), np.interp([mark.iteration for mark in marks], x, curve), heights)
-    _marked(plot, marks, heights)
+    _marked(plot, marks)
     return _with_legend(plot, len(curves))
 
 
@@ -192,14 +190,15 @@ def smoothed(values: np.ndarray, share: float = 0.03) -> np.ndarray:
     return np.divide(totals[high] - totals[low], count, out=np.full(len(values), np.nan), where=count > 0)
 
 
-def _marked(plot: figure, marks: Sequence[Mark], heights: np.ndarray) -> None:
-    """Draw a dashed line at each decision, and a point on the first curve with a tooltip."""
+def _marked(plot: figure, marks: Sequence[Mark]) -> None:
+    """Draw a thin dashed line at each decision, and a triangle at the bottom, below the curves, with a tooltip."""
     if marks:
         what, why = [mark.what for mark in marks], [mark.why for mark in marks]
-        source = models.ColumnDataSource(
-            {"x": [mark.iteration for mark in marks], "y": heights, "what": what, "why": why}
+        source = models.ColumnDataSource({"x": [mark.iteration for mark in marks], "what": what, "why": why})
+        plot.vspan(x="x", source=source, line_color=QUIET, line_alpha=0.3, line_dash="dashed", level="underlay")
+        plot.extra_y_ranges = {BOTTOM: models.Range1d(0, 1)}
+        points = plot.scatter(
+            "x", y=0.03, source=source, marker="triangle", size=9, color=MARKED, line_color=None, y_range_name=BOTTOM
         )
-        plot.vspan(x="x", source=source, line_color=QUIET, line_alpha=0.5, line_dash="dashed")
-        points = plot.scatter("x", "y", source=source, marker="diamond", size=11, fill_color=MARKED, line_color=None)
         tips = [("iteration", "@x{0,0}"), ("decision", "@what"), ("why", "@why")]
         plot.add_tools(models.HoverTool(renderers=[points], tooltips=tips))

@@ -1,10 +1,12 @@
 """HTML page of one run, whether running, crashed or finished."""
 
+import io
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
 import numpy as np
+from PIL import Image
 from pydantic import BaseModel
 
 from paragonsr.automation.protocol import Decay
@@ -14,18 +16,19 @@ from paragonsr.evidence.crops import crops
 from paragonsr.evidence.curves import Shaded
 from paragonsr.evidence.plots import Mark, shaded_curves, step_curves
 from paragonsr.evidence.runs import Run
+from paragonsr.evidence.verdict import run_verdict
 from paragonsr.html.page import Page
 from paragonsr.training.checkpoint.run_folder import flat
 from paragonsr.training.reporting.loggers import shown
+from paragonsr.training.reporting.pictures import sheet
 from paragonsr.training.reporting.record import read_forecasts
+from paragonsr.training.reporting.through_time import kept_crops
 
 
 def report_page(run: Run) -> str:
     """Return the HTML."""
     size = run.description["parameters"]
     lead = f"{run.state} at iteration {run.iteration} of {run.total}; {run.arch}, {size} parameters"
-    if run.best:
-        lead += f"; best {run.best.metric} {run.best.value:.4f} at iteration {run.best.iteration}"
     page = Page(run.name, lead)
     if run.state == "crashed":
         page.text(f"The run crashed: {run.description['cause']}")
@@ -40,6 +43,10 @@ def report_page(run: Run) -> str:
         )
         for e in entries
     ]
+    if said := run_verdict(run):
+        page.text(said)
+    _crops(page, run)
+    _through_time(page, run)
     _validation(page, run, marks)
     if run.iteration:
         _training(page, run, marks)
@@ -49,7 +56,6 @@ def report_page(run: Run) -> str:
         page.table(header, [[e[key] for key in header] for e in entries])
     else:
         page.text("No automation has changed a setting.")
-    _crops(page, run)
     _configuration(page, run)
     return page.html()
 
@@ -96,7 +102,7 @@ def _training(page: Page, run: Run, marks: list[Mark]) -> None:
     took = timedelta(seconds=round(float(run.seconds[-1])))
     page.text(
         f"{took} of training. Pale: as measured; strong: smoothed. "
-        "Dashed lines are decisions; hover over a mark to see the reason."
+        "Dashed lines are decisions; hover over a triangle at the bottom to see the reason."
     )
     steps, at = run.steps, run.steps["iteration"]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -117,7 +123,7 @@ def _training(page: Page, run: Run, marks: list[Mark]) -> None:
 
 
 def _crops(page: Page, run: Run) -> None:
-    page.heading("Largest gains and losses")
+    page.heading("Pictures")
     try:
         pictures = crops(Config.model_validate(run.config), run.folder / "models")
     except UserError as error:
@@ -129,6 +135,15 @@ def _crops(page: Page, run: Run) -> None:
     gains, losses, count = pictures
     page.picture(gains, f"Tiles with the largest gain over bicubic, from {count} images of the first validation set.")
     page.picture(losses, "Tiles with the smallest gain or the largest loss.")
+
+
+def _through_time(page: Page, run: Run) -> None:
+    kept = kept_crops(run.folder, most=4)
+    if kept:
+        titles, panels = zip(*kept, strict=True)
+        content = io.BytesIO()
+        Image.fromarray(sheet([(list(panels), [""] * len(panels))], list(titles))).save(content, "PNG", optimize=True)
+        page.picture(content.getvalue(), "One crop while training went on.")
 
 
 def _configuration(page: Page, run: Run) -> None:

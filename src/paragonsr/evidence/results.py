@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,8 @@ class Results:
     protocols: dict[str, str]
     outcomes: tuple[TrainResult, ...]
     costs: tuple[Cost, ...]
+    setting: dict[str, str] = field(default_factory=dict)
+    """What all arms share, for the head of the page: budget, images, command."""
 
 
 def results(
@@ -152,8 +154,11 @@ def _cost(name: str, runs: Sequence[Run]) -> Cost:
     )
 
 
-def as_json(found: Results) -> str:
-    """Content of compare.json; values that are not finite become null, because JSON has no such numbers."""
+def as_json(found: Results, verdicts: Sequence[str]) -> str:
+    """Content of compare.json, with its verdicts in words.
+
+    Values that are not finite become null, because JSON has no such numbers.
+    """
     outcomes = [
         vars(outcome)
         | {
@@ -163,6 +168,8 @@ def as_json(found: Results) -> str:
         for outcome in found.outcomes
     ]
     content = {
+        "verdicts": verdicts,
+        **found.setting,
         "arms": list(found.arms),
         "seeds": found.seeds,
         "of": found.of,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from paragonsr.evidence.results import Results, TrainResult
-from paragonsr.evidence.statistics import FEWEST
+from paragonsr.evidence.verdict import comparison_verdicts, digits_of, few_seeds
 
 Rows = list[tuple[str, ...]]
 """A header and the rows below it."""
@@ -13,25 +13,13 @@ Rows = list[tuple[str, ...]]
 
 def lines(found: Results) -> list[str]:
     """All results, for a terminal."""
-    text = ["what differs:"]
+    text = [*comparison_verdicts(found), "", "what differs:"]
     for arm, changes in zip(found.arms, changes_of(found), strict=True):
         text += [f"  {arm}", *(f"    {change}" for change in changes)]
     for (set_name, metric), rows in outcome_tables(found).items():
         text += ["", f"{set_name}: {metric}  ({found.protocols[metric]})", *_aligned(rows)]
-    text += ["", *no_interval(found), *_aligned(cost_table(found))]
+    text += ["", *few_seeds(found), *_aligned(cost_table(found))]
     return text
-
-
-def no_interval(found: Results) -> list[str]:
-    """A sentence if there are too few seeds for intervals."""
-    if found.seeds >= FEWEST:
-        return []
-    return [f"no interval with {seeds(found.seeds)}: repeat with --seeds {FEWEST} or more"]
-
-
-def seeds(count: int) -> str:
-    """Number of seeds, as text."""
-    return f"{count} seed{'s' * (count > 1)}"
 
 
 def changes_of(found: Results) -> list[list[str]]:
@@ -68,11 +56,6 @@ def cost_table(found: Results) -> Rows:
             for c in found.costs
         ),
     ]
-
-
-def digits_of(protocol: str) -> int:
-    """Number of digits to show of a value."""
-    return 4 if "ssim" in protocol else 3
 
 
 def _row(outcome: TrainResult, found: Results) -> tuple[str, ...]:

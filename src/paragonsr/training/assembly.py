@@ -49,6 +49,7 @@ from paragonsr.training.reporting.console import Console
 from paragonsr.training.reporting.loggers import LoggerGroup
 from paragonsr.training.reporting.record import MetricsRecord, truncate
 from paragonsr.training.reporting.recorded_stats import RecordedSystemStats
+from paragonsr.training.reporting.through_time import ThroughTime
 from paragonsr.training.run_data import Data, validation_sets
 from paragonsr.training.start import first_measurements, pretrain, pretrain_learned, run_optimiser
 
@@ -102,7 +103,7 @@ def assemble(
     meter = Meter(objective.labels, system_stats, device_context.mean, learners)
     journal = DecisionJournal(folder.path / "journal.jsonl" if device_context.is_main_process else None)
     stack.callback(journal.close)
-    loggers = LoggerGroup(_loggers(config, folder, meter, device_context, resumed is not None), console)
+    loggers = LoggerGroup(_loggers(config, folder, meter, device_context, data, resumed is not None), console)
     stack.callback(loggers.close)
     rate = learning_rate(config)
     controller, size_probe = _controller(config, device_context, folder, journal)
@@ -128,8 +129,6 @@ def assemble(
         console.say(f"resuming after iteration {state.iteration}", "green")
         loggers.resume(state.best)
     validator = _validator(config, device_context, data, folder, loggers, console)
-    if device_context.is_main_process:
-        loggers.show_beside(lambda: validator.bicubic)
     return Trainer(
         calendar=_calendar(config),
         reference_batch=config.batch * device_context.world,
@@ -174,13 +173,14 @@ def _system_stats(config: Config, device_context: DeviceContext, batches: Prefet
 
 
 def _loggers(
-    config: Config, folder: RunFolder, meter: Meter, device_context: DeviceContext, resumed: bool
+    config: Config, folder: RunFolder, meter: Meter, device_context: DeviceContext, data: Data, resumed: bool
 ) -> list[Logger]:
     if not device_context.is_main_process:
         return []
     run = LoggedRun(config.name, folder.path, config.model_dump(), resumed)
     sinks = config.logger.sinks(loss_shares=config.train.dynamic_loss_scheduling.enable_monitoring)
-    return [MetricsRecord(folder.path, meter.columns), *(sink.build(run) for sink in sinks)]
+    through_time = [ThroughTime(folder.path, first, config.scale) for first in list(data.validation.values())[:1]]
+    return [MetricsRecord(folder.path, meter.columns), *through_time, *(sink.build(run) for sink in sinks)]
 
 
 def _controller(

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
@@ -73,8 +73,8 @@ class Validator:
                 done += self.device_context.world
                 self.progress(min(done, total), total)
             values[validation_set.name] = self._mean(self._gather(per_image))
-        if self.device_context.is_main_process:
-            _ = self.bicubic  # measured here, so that the time counts as validation and not as training
+        if self.device_context.is_main_process:  # only there are values recorded and shown
+            values = {name: self._beside_bicubic(name, metrics) for name, metrics in values.items()}
         network.train(was_training)
         return Validation(iteration, values)
 
@@ -89,6 +89,10 @@ class Validator:
                 values.append(self._values(validation_set, index, resize(np.array(store.lq(index)), (height, width))))
             found[validation_set.name] = {name: value.value for name, value in self._mean(values).items()}
         return found
+
+    def _beside_bicubic(self, name: str, metrics: Mapping[str, MetricValue]) -> dict[str, MetricValue]:
+        bicubic = self.bicubic[name]
+        return {metric: replace(value, bicubic=bicubic[metric]) for metric, value in metrics.items()}
 
     def rehearse(self, network: nn.Module) -> None:
         """Upscale and measure the largest image of each set, so that a failing validation fails before training."""

@@ -1,6 +1,6 @@
 """Distribution of observations and decisions to the record, the console and all configured loggers."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -25,12 +25,7 @@ class LoggerGroup:
 
     def __init__(self, loggers: Sequence[Logger], console: Console) -> None:
         self._loggers, self._console = list(loggers), console
-        self._bicubic: Callable[[], Mapping[str, Mapping[str, float]]] = dict
         self._shown: dict[str, str] = {}
-
-    def show_beside(self, bicubic: Callable[[], Mapping[str, Mapping[str, float]]]) -> None:
-        """Show what the bicubic resize reaches, set -> metric -> value, beside each validation."""
-        self._bicubic = bicubic
 
     def advance(self, iteration: int, total: int) -> None:
         """Move the bar to `iteration` of `total`."""
@@ -59,8 +54,7 @@ class LoggerGroup:
 
     def _show_validation(self, validation: Validation, best: Best | None) -> None:
         for name, metrics in validation.metrics.items():
-            bicubic = self._bicubic().get(name, {})
-            shown = "  ".join(_metric(metric, value, bicubic.get(metric)) for metric, value in metrics.items())
+            shown = "  ".join(_metric(metric, value) for metric, value in metrics.items())
             self._console.say(f"iter {validation.iteration}  {name}: {shown}", "cyan")
         if best is not None:
             self._shown["val"] = f"{best.metric} {validation.deciding(best.metric).value:.3f}"
@@ -120,8 +114,8 @@ def _best(best: Best) -> str:
     return f"{best.value:.3f} @ {best.iteration}"
 
 
-def _metric(name: str, measured: MetricValue, bicubic: float | None) -> str:
-    beside = "" if bicubic is None else f" (bicubic {bicubic:.4f})"
+def _metric(name: str, measured: MetricValue) -> str:
+    beside = "" if measured.bicubic is None else f" (bicubic {measured.bicubic:.4f})"
     left_out = f" ({measured.exact} reproduced exactly, left out)" if measured.exact else ""
     return f"{name} {measured.value:.4f}{beside}{left_out}"
 

@@ -38,7 +38,7 @@ def comparison_picture(validator: Validator, network: nn.Module, path: Path) -> 
         lr, hr = np.array(store.lq(index)), np.array(store.hr(index))
         bicubic = resize.upscale(lr, scale)
         sr = validator.upscale(network, lr)
-        y, x = _busiest(bicubic, hr, scale)
+        y, x = busiest(bicubic, hr, scale)
         crop = np.s_[y : y + CROP, x : x + CROP]
         small = np.s_[y // scale : (y + CROP) // scale, x // scale : (x + CROP) // scale]
         values = [psnr(image, hr, shave=scale, luma=True) for image in (bicubic, sr)]
@@ -54,7 +54,7 @@ def comparison_picture(validator: Validator, network: nn.Module, path: Path) -> 
     return path
 
 
-def _busiest(bicubic: np.ndarray, hr: np.ndarray, scale: int) -> tuple[int, int]:
+def busiest(bicubic: np.ndarray, hr: np.ndarray, scale: int) -> tuple[int, int]:
     """Top left corner, a multiple of the scale, of the crop with the largest bicubic error."""
     error = np.abs(bicubic.astype(np.int64) - hr).sum(axis=2)
     area = np.pad(error.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
