@@ -113,27 +113,26 @@ def plot(ours: Sequence[Row], literature: Sequence[Row], given: str = "Set14") -
     parts.append(f'<text x="{WIDTH / 2}" y="{HEIGHT - 10}" text-anchor="middle">parameters</text>')
     parts.append(f'<text x="12" y="{HEIGHT / 2}" transform="rotate(-90 12 {HEIGHT / 2})" text-anchor="middle">')
     parts.append(f"PSNR-Y on {given} x2, dB</text>")
-    taken: list[tuple[float, float]] = []
-    for row in [*ours, *literature]:  # ours get their labels first
+    points = [(x(math.log10(row["parameters"])), y(row["psnr_y"][given]), row) for row in [*ours, *literature]]
+    taken = [(at - 6, level - 6, at + 6, level + 6) for at, level, _ in points]
+    for at, level, row in points:  # ours get their labels first
         own = "source" not in row
-        at, level = x(math.log10(row["parameters"])), y(row["psnr_y"][given])
         colour = "#0b62c4" if own else "#777"
         parts.append(
             f'<circle cx="{at:.1f}" cy="{level:.1f}" r="{5 if own else 4}" stroke="{colour}" '
             f'fill="{colour if own else "white"}"/>'
         )
-        place = next(
-            (
-                (at + 8, level + shift)
-                for shift in (4, -8, 16, -20, 28)
-                if all(abs(at + 8 - a) > 95 or abs(level + shift - b) > 11 for a, b in taken)
-            ),
-            None,
-        )
-        if place is not None:
-            taken.append(place)
-            weight = ' font-weight="bold"' if own else ""
-            parts.append(f'<text x="{place[0]:.1f}" y="{place[1]:.1f}" fill="{colour}"{weight}>{row["name"]}</text>')
+        long = (7.2 if own else 6.4) * len(row["name"])
+        beside, before, above = at + 7, at - 9 - long, at - long / 2
+        places = [(beside + 2, level - 7), (beside, level - 20), (beside, level + 6), (before, level - 7)]
+        for left, top in [*places, (above, level - 36), (above, level - 52), (beside, level + 24)]:
+            box = (left, top, left + long, top + 13)
+            free = all(box[2] < a or box[0] > c or box[3] < b or box[1] > d for a, b, c, d in taken)
+            if free and left > MARGIN and box[2] < WIDTH - 4:
+                taken.append(box)
+                weight = ' font-weight="bold"' if own else ""
+                parts.append(f'<text x="{left:.1f}" y="{top + 11:.1f}" fill="{colour}"{weight}>{row["name"]}</text>')
+                break
     return "\n".join([*parts, "</svg>\n"])
 
 
