@@ -20,7 +20,7 @@ from paragonsr.errors import UserError
 from paragonsr.inference.model import Upscaler
 from paragonsr.models import names
 from paragonsr.serve.models import Models
-from paragonsr.serve.server import Server
+from paragonsr.serve.server import Limits, Server
 
 
 def request(
@@ -51,12 +51,83 @@ def test_the_page_and_the_models(server: Server) -> None:
     status, headers, page = request(server, "GET", "/")
     assert status == 200
     assert headers["Content-Type"].startswith("text/html")
-    assert b"Drop an image here" in page
+    assert b"Drop images here" in page
     assert b"http" not in page.replace(b"http-equiv", b""), "nothing is fetched from elsewhere"
     status, _, content = request(server, "GET", "/models")
     answer = json.loads(content)
-    assert answer["models"] == ["run/models/best.safetensors", "x3.safetensors", *names()]
+    assert [entry["name"] for entry in answer["models"]] == ["run/models/best.safetensors", "x3.safetensors", *names()]
+    assert [entry["title"] for entry in answer["models"]] == ["run", "x3.safetensors", *names()]
     assert answer["limits"] == {"upload": 200_000, "pixels": 40_000}
+
+
+def test_a_run_is_one_entry_and_its_other_weights_are_behind_more(folder: Path) -> None:
+    for name in ("run/models/first.safetensors", "run/models/run_100.safetensors", "x3.onnx", "alone.onnx"):
+        (folder / name).write_bytes(b"")
+    entries = [(entry.title, entry.more) for entry in Models(folder).entries()]
+    assert entries == [
+        ("alone.onnx", False),
+        ("run", False),
+        ("x3.safetensors", False),
+        *((name, False) for name in names()),
+        ("run/models/first.safetensors", True),
+        ("run/models/run_100.safetensors", True),
+        ("x3.onnx", True),
+    ]
+    assert next(entry.title for entry in Models(folder / "run").entries()) == "run", "the folder itself is the run"
+
+
+def test_an_original_that_browsers_do_not_show(server: Server) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "TIFF")
+    status, headers, shown = request(server, "POST", "/preview", content.getvalue())
+    assert (status, headers["Content-Type"]) == (200, "image/png")
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(shown))), pixels)
+    assert request(server, "POST", "/preview", b"no image")[0] == 400
+    assert request(server, "POST", "/preview", png(201, 200))[0] == 413
+
+
+@pytest.mark.parametrize("name", ["png", "webp", "jpeg", "tiff", "bmp"])
+def test_a_result_in_another_format(server: Server, name: str) -> None:
+    upload = png(30, 40)
+    status, headers, made = request(server, "POST", f"/convert?format={name}", upload)
+    assert (status, headers["Content-Type"]) == (200, f"image/{name}")
+    image = Image.open(io.BytesIO(made))
+    assert (image.format, image.size) == (name.upper(), (40, 30))
+    if name in ("png", "tiff", "bmp"):
+        np.testing.assert_array_equal(np.asarray(image), np.asarray(Image.open(io.BytesIO(upload))))
+
+
+@pytest.mark.parametrize(("path", "body"), [("/convert?format=exe", png(3, 3)), ("/convert?format=webp", b"no PNG")])
+def test_what_cannot_be_converted_is_told(server: Server, path: str, body: bytes) -> None:
+    status, _, content = request(server, "POST", path, body)
+    assert status == 400
+    assert json.loads(content)["error"]
+    still_works(server)
+
+
+def test_progress_is_told_while_an_image_is_computed(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[float | None] = []
+    into = Upscaler.upscale_into
+
+    def watched(self: Upscaler, *given: object, **named: object) -> None:
+        progress = named.pop("progress")
+
+        def follow(share: float) -> None:
+            progress(share)  # type: ignore[operator]
+            asked.append(json.loads(request(server, "GET", "/progress?job=mine")[2])["share"])
+
+        asked.append(json.loads(request(server, "GET", "/progress?job=another")[2])["share"])
+        into(self, *given, progress=follow, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Upscaler, "upscale_into", watched)
+    server.limits = Limits(tile=32, overlap=8, pixels=40_000)
+    assert request(server, "POST", "/upscale?model=x3.safetensors&job=mine", png(100, 40))[0] == 200
+    waiting, *shares = asked
+    assert waiting is None
+    assert len(shares) >= 2
+    assert shares == sorted(shares)  # type: ignore[type-var]
+    assert 0 < shares[0] < 1
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 7), (37, 53), (150, 200)])
@@ -130,7 +201,7 @@ def test_a_network_that_fails_is_told_and_harms_nothing(server: Server, monkeypa
         raise torch.OutOfMemoryError("no memory left")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Upscaler, "upscale", fails)
+        patched.setattr(Upscaler, "upscale_into", fails)
         status, _, content = request(server, "POST", "/upscale?model=x3.safetensors", png(5, 5))
     assert (status, "no memory left" in json.loads(content)["error"]) == (500, True)
     still_works(server)
@@ -138,14 +209,14 @@ def test_a_network_that_fails_is_told_and_harms_nothing(server: Server, monkeypa
 
 def test_as_many_wait_as_may(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     inside, go = threading.Semaphore(0), threading.Event()
-    upscale = Upscaler.upscale
+    upscale = Upscaler.upscale_into
 
     def slow(self: Upscaler, *given: object, **named: object) -> np.ndarray:
         inside.release()
         assert go.wait(30)
         return upscale(self, *given, **named)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Upscaler, "upscale", slow)
+    monkeypatch.setattr(Upscaler, "upscale_into", slow)
     found: list[int] = []
 
     def ask() -> None:

@@ -1,7 +1,9 @@
 """Models of a folder; the most recently used ones stay loaded."""
 
 from collections import OrderedDict
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
 from paragonsr import models
 from paragonsr.errors import UserError
@@ -12,6 +14,18 @@ SUFFIXES = (".safetensors", ".pth", ".onnx")
 
 FileState = tuple[int, int, int] | None
 """Inode, size and modification time of a file; None if there is no file, as for a bundled model."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model in the list of the page."""
+
+    name: str
+    """Name in `Models.names`."""
+    title: str
+    """What the list shows."""
+    more: bool
+    """Whether it is shown only on demand."""
 
 
 class Models:
@@ -35,6 +49,20 @@ class Models:
         files = (file for file in self.folder.rglob("*") if file.suffix in SUFFIXES and file.is_file())
         paths = (file.relative_to(self.folder) for file in files)
         return sorted(path.as_posix() for path in paths if "training_states" not in path.parts) + models.names()
+
+    def entries(self) -> list[Entry]:
+        """All current models for a list: the best weights of each run by the run's name, its others behind `more`."""
+        found = self.names()
+        runs = {str(PurePosixPath(name).parents[1]) for name in found if _is_best(name)}
+        entries = []
+        for name in found:
+            path = PurePosixPath(name)
+            of_run = path.parent.name == "models" and str(path.parents[1]) in runs
+            title = str(path.parents[1]) if of_run and _is_best(name) else name
+            entries.append(
+                Entry(name, self.folder.resolve().name if title == "." else title, _is_more(path, of_run, found))
+            )
+        return sorted(entries, key=lambda entry: entry.more)
 
     def get(self, name: str) -> Upscaler:
         """Return a model; it is loaded first if needed, or if its file has been replaced.
@@ -62,6 +90,18 @@ class Models:
     def loaded(self) -> list[str]:
         """Names of the loaded models; the most recently used one is last."""
         return list(self._loaded)
+
+
+def _is_best(name: str) -> bool:
+    path = PurePosixPath(name)
+    return path.name == "best.safetensors" and path.parent.name == "models"
+
+
+def _is_more(path: PurePosixPath, of_run: bool, names: Sequence[str]) -> bool:
+    """Whether a run has better weights, or the same network is there as safetensors."""
+    if of_run:
+        return not _is_best(str(path))
+    return path.suffix == ".onnx" and str(path.with_suffix(".safetensors")) in names
 
 
 def _state(file: Path) -> FileState:
