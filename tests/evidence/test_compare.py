@@ -52,8 +52,8 @@ def test_a_varied_loss_weight_end_to_end(
     page = (out / "compare.html").read_text()
     assert "12 iterations for each run" in page
     assert json.loads((out / "compare.json").read_text())["command"].startswith("paragonsr ")
-    assert "are too few for a verdict" in said
-    assert "are too few for a verdict" in page
+    assert "too few seeds for a verdict" in said
+    assert "too few seeds for a verdict" in page
 
     found = json.loads((out / "compare.json").read_text())
     outcome = next(o for o in found["outcomes"] if o["arm"] == "loss_weight=0")

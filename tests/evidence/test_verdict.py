@@ -38,7 +38,7 @@ def test_an_interval_with_zero_is_none() -> None:
 
 def test_two_seeds_are_too_few() -> None:
     (said,) = comparison_verdicts(_found("higher", [30.2, 30.1], [30.0, 30.0]))
-    assert said == "B ended 0.150 dB better than A (m on Set14); 2 seeds are too few for a verdict."
+    assert said == "B ended 0.150 dB better than A (m on Set14); too few seeds for a verdict (2)."
 
 
 def test_a_metric_without_a_unit_has_four_digits_where_it_is_ssim() -> None:

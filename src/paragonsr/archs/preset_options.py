@@ -146,7 +146,6 @@ PRESETS: dict[str, Preset] = {
     "hat": Preset("HAT", {}),
     "swinir": Preset("SwinIR", {}),
     "swin2sr": Preset("Swin2SR", {}),
-    "drunet": Preset("DRUNet", {}),
     "nafnet": Preset("NAFNet", {}),
 }
 """Name in lower case -> preset."""

@@ -37,7 +37,7 @@ def _compared(outcome: TrainResult, found: Results) -> str:
     gained = d.mean > 0 if outcome.better == "higher" else d.mean < 0
     if d.low is None or d.high is None:
         more = "better" if gained else "worse"
-        return f"{outcome.arm} ended {size} {more} than {first} ({where}); {seeds} are too few for a verdict."
+        return f"{outcome.arm} ended {size} {more} than {first} ({where}); too few seeds for a verdict ({found.seeds})."
     around = f"[{_signed(d.low, digits)}, {_signed(d.high, digits)}]"
     if d.low <= 0 <= d.high:
         return (
