@@ -44,10 +44,15 @@ def _nano(folder: Path, name: str = "nano.safetensors") -> Path:
 
 
 @pytest.mark.parametrize(
-    "flags", [["--auto_resume"], ["--launcher", "none", "--local_rank", "0"], ["--force_yml", "train:total_iter=3"]]
+    "flags",
+    [
+        ["--auto_resume"],
+        ["--launcher", "none", "--local_rank", "0"],
+        ["--force_yml", "logger:print_freq=1", "train:total_iter=3"],
+    ],
 )
 def test_flags_of_other_trainers_are_taken(flags: list[str], tiny_config: Configure) -> None:
-    path = tiny_config({"train.total_iter": 3})
+    path = tiny_config({"train.total_iter": 4 if "--force_yml" in flags else 3})
     root = Path(__file__).parents[2]
     command = [sys.executable, str(root / "train.py"), *flags, "-opt", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})

@@ -49,6 +49,10 @@ class NetworkOptions(Variant):
         """Options of the published network; values in `given` win."""
         return cls(**(cls.legacy | cls.current(given)))
 
+    def title(self) -> str:
+        """Name of the network for people."""
+        return self.tag()
+
     def given(self) -> dict[str, Any]:
         """Options that were set explicitly."""
         return self.model_dump(exclude_unset=True, exclude={"type"})

@@ -16,6 +16,10 @@ class SpandrelOptions(NetworkOptions):
     family = "spandrel"
     purpose = "any network that spandrel knows"
 
+    def title(self) -> str:
+        """Name of the class in spandrel."""
+        return self.network
+
     @classmethod
     def hint(cls, name: str) -> str:
         """How to configure a network of another project, if spandrel really has it."""

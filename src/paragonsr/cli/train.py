@@ -53,9 +53,11 @@ def train(
     from paragonsr.config import load_config
 
     del auto_resume, launcher, local_rank  # flags of other trainers that are not needed here
-    values = [*(overrides or []), *map(_as_override, force_yml or [])]
+    values = [*(overrides or []), *(force_yml or [])]
     if opt is not None and config is not None:
         values.insert(0, str(config))
+    if force_yml:  # it takes several values, of which only the first is the flag's own here
+        values = [_as_override(text) for text in values]
     path = opt or config
     if path is None:
         raise UserError("no configuration is given", fix="paragonsr train PHOTOS --scale 4, or paragonsr train CONFIG")

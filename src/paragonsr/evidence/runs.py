@@ -73,8 +73,9 @@ class Run:
 
     @property
     def arch(self) -> str:
-        """Name of the network."""
-        return str(self.config["network_g"]["type"])
+        """Name of the network; of one that spandrel has, its class there."""
+        network = self.config["network_g"]
+        return str(network["network"] if network["type"] == "spandrel" else network["type"])
 
     @property
     def total(self) -> int:

@@ -35,7 +35,7 @@ def explanation(config: Config) -> Iterator[str]:
         network = config.network.build(scale=config.scale)
         parameters = count_parameters(network)
         data = open_data(config, device_context)
-        yield f"{config.network.tag()} x{config.scale}: {parameters} parameters on {device_context.device}"
+        yield f"{config.network.title()} x{config.scale}: {parameters} parameters on {device_context.device}"
         yield f"training images: {len(data.train)}"
         context = run_context(config, parameters, device_context.world, smallest_micro_batch(network))
         if config.train.dynamic_loss_scheduling.enabled:

@@ -124,7 +124,7 @@ def _heading(config: Config, device_context: DeviceContext, data: Data, network:
     where = f"on {described(device_context.device)} in {precision}" + (
         f", {device_context.world} processes" if device_context.world > 1 else ""
     )
-    yield f"{config.network.tag()} x{config.scale}, {parameters} parameters, {where}"
+    yield f"{config.network.title()} x{config.scale}, {parameters} parameters, {where}"
     patches = f"{config.batch * device_context.world} patches of {config.patch} x {config.patch}"
     yield f"training on {len(data.train)} images, {patches} per step"
     for phase, packed in data.validation.items():
