@@ -2,7 +2,8 @@
 
 python benchmarks/engines.py [--side 1024] [--turns 3] [NETWORK...]
 
-NETWORK is weights, the name of a model that comes with the package, or of a network with random weights, paragonsr2_s.
+NETWORK is weights, the name of a model that comes with the package, or of a network with random weights: one of ours,
+paragonsr2_s, or a preset, superultracompact. Each network is upscaled x2.
 Tiles are of 256 x 256. It prints MP of output per second of CPU time: the median of the turns, the smallest and largest
 ratio to torch in one turn, and the size of the file.
 """
@@ -17,7 +18,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from paragonsr.archs.options import NETWORKS
+from paragonsr.archs.options import NETWORKS, NetworkOptions
+from paragonsr.archs.preset_options import built_preset, find_preset
+from paragonsr.archs.spandrel_options import SpandrelOptions
 from paragonsr.archs.weights import save_metadata, save_weights
 from paragonsr.export.convert import convert_for_spandrel
 from paragonsr.export.engines import use_engine
@@ -44,6 +47,8 @@ def engines(weights: Path, folder: Path) -> dict[str, tuple[Upscale, int]]:
         found[name] = use_engine(load(weights, device="cpu"), name, weights).upscale, size
     param, _ = export_ncnn(source, folder / "net.param")
     found["ncnn"] = _ncnn(param, source), param.stat().st_size + param.with_suffix(".bin").stat().st_size
+    if source.metadata["arch"] == "spandrel":
+        return found
     converted = convert_for_spandrel(source, folder / "spandrel.safetensors").path
     if (load(converted, device="cpu").network.options.tag()) == "spandrel":  # type: ignore[union-attr]
         found["spandrel's Compact"] = load(converted, device="cpu").upscale, converted.stat().st_size
@@ -96,9 +101,16 @@ def measure(weights: Path, side: int, turns: int) -> None:
             )
 
 
+def _options(name: str) -> NetworkOptions:
+    if name in NETWORKS:
+        return NETWORKS[name]()
+    preset = built_preset(name, 2, {})
+    return SpandrelOptions(network=preset.network, arguments=dict(preset.arguments))
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("networks", nargs="*", default=["nano", "paragonsr2_s"])
+    parser.add_argument("networks", nargs="*", default=["nano", "paragonsr2_s", "superultracompact"])
     parser.add_argument("--side", type=int, default=1024)
     parser.add_argument("--turns", type=int, default=3)
     given = parser.parse_args()
@@ -107,8 +119,8 @@ if __name__ == "__main__":
     for name in given.networks:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(name)
-            if name in NETWORKS:
+            if name in NETWORKS or find_preset(name):
                 path = Path(folder) / f"{name}.safetensors"
-                options = NETWORKS[name]()
+                options = _options(name)
                 save_weights(path, options.build(scale=2).state_dict(), save_metadata(options, 2))
             measure(path, given.side, given.turns)

@@ -136,6 +136,11 @@ optimiser_spandrel() {
         --set network_g.arguments.num_feat=24 --set network_g.arguments.num_conv=8 --set train.optim_g.lr=1e-3 \
         --arm "SOAP: $(with SOAP 3e-3 '[0.95,0.95]')" "$@"
 }
+# The same parameters in the form that plain spandrel loads, trained so from the start.
+compact_form() {
+    frontier --seeds 3 --budget 3000it "${soap[@]}" --arm "Compact: network_g.type=spandrel; network_g.network=Compact;\
+ network_g.arguments.num_feat=16; network_g.arguments.num_conv=3" "$@"
+}
 luma_body() {
     frontier --seeds 5 --budget 3000it "${soap[@]}" --arm "luma loss: train.losses.0.type=lumaloss" \
         --arm "luma body: $luma_body" "$@"
@@ -162,7 +167,7 @@ base() {
         --arm "bicubic: network_g.base=bicubic; network_g.upsampler_alpha=0" "$@"
 }
 
-for name in "${@:-nano_structure s_structure s_attention s_norm s_layer_scale s_content_gain msssim lr automations choose choose_longer annealing lr_auto longer curation curation_thresholds optimiser_nano optimiser_tiny optimiser_s optimiser_spandrel luma_body teacher_nano teacher_tiny branches branches_soap depth base}"; do
+for name in "${@:-nano_structure s_structure s_attention s_norm s_layer_scale s_content_gain msssim lr automations choose choose_longer annealing lr_auto longer curation curation_thresholds optimiser_nano optimiser_tiny optimiser_s optimiser_spandrel compact_form luma_body teacher_nano teacher_tiny branches branches_soap depth base}"; do
     for experiment in $name; do
         "$experiment" --out "$OUT/$experiment"
     done
