@@ -105,7 +105,7 @@ def browser(tmp_path: Path, server: Server) -> Iterator[Browser]:
     running = Browser(tmp_path / "profile")
     try:
         running.do("Page.navigate", url=server.url)
-        running.until("document.getElementById('model') && document.getElementById('model').options.length == 3")
+        running.until("document.getElementById('model') && document.getElementById('model').options.length == 4")
         yield running
     finally:
         running.close()
