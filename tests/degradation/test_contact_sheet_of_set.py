@@ -20,8 +20,8 @@ def test_check_writes_one(tiny_config: Configure, capsys: pytest.CaptureFixture[
     with pytest.raises(SystemExit) as ended:
         main(["check", str(path), "--no-measure"])
     assert not ended.value.code
-    assert "contact sheet of the degradation in experiments/tiny_degradation.png" in capsys.readouterr().out
-    with Image.open("experiments/tiny_degradation.png") as sheet:
+    assert "/experiments/tiny_degradation.png" in capsys.readouterr().out
+    with Image.open(path.parent / "experiments" / "tiny_degradation.png") as sheet:
         assert sheet.width == 4 * 300 + 12
 
 
