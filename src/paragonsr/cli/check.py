@@ -56,7 +56,7 @@ def _data(config: "Config") -> list[str]:
         problems += [str(problem) for problem in report.problems]
         if phase != "train":
             problems += validation_problems(config, phase, report.shapes)
-            shared = shared_images(reports["train"].digests, report.digests)
+            shared = shared_images(reports["train"].digests, report.digests, list(report.shapes))
             if shared:
                 typer.echo(f"note: {shared_note(phase, shared, report.images)}")
         if report.oriented:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from paragonsr.archs.branches import merged
 from paragonsr.archs.complexity import count_parameters
 from paragonsr.archs.weights import load_into
 from paragonsr.config import Config
+from paragonsr.data.listing import looked_at
 from paragonsr.degradation.codec_versions import changed_codecs, codec_versions
 from paragonsr.devices import described
 from paragonsr.errors import UserError
@@ -83,6 +85,8 @@ def train(config: Config, *, fresh: bool = False, notes: tuple[str, ...] = (), c
             console.say(note, "yellow")
         for line in _heading(config, device_context, data, network):
             console.say(line)
+        if device_context.is_main_process:
+            stack.enter_context(looked_at(data.listings(), partial(console.say, style="yellow")))
         training = assemble(config, device_context, network, data, folder, console, stack)
         total = training.controller.settings.total_iter
         if training.state.iteration >= total:
@@ -111,10 +115,10 @@ def _before_the_first_step(config: Config, device_context: DeviceContext, data: 
     """
     notes = []
     for phase, packed in data.validation.items():
-        problems = validation_problems(config, phase, dict(zip(packed.names, packed.shapes, strict=True)))
+        problems = validation_problems(config, phase, dict(zip(packed.names, packed.shapes.tolist(), strict=True)))
         if problems:
             raise UserError("\n  ".join(problems), where="validation")
-        shared = shared_images(data.train.digests(), packed.digests())
+        shared = shared_images(data.train.digests, packed.digests, packed.names)
         if shared:
             notes.append(shared_note(phase, shared, len(packed)))
     sets = validation_sets(config, data)

@@ -8,6 +8,7 @@ from pathlib import Path
 from paragonsr.automation.loss_balance import STATISTICS
 from paragonsr.automation.protocol import Measurements
 from paragonsr.config import Config
+from paragonsr.data.listing import Listing
 from paragonsr.data.packed import PackedDataset
 from paragonsr.data.statistics import statistics
 from paragonsr.training.engine.device_context import DeviceContext
@@ -22,6 +23,10 @@ class Data:
 
     train: PackedDataset
     validation: dict[str, PackedDataset] = field(default_factory=dict)
+
+    def listings(self) -> dict[str, Listing | None]:
+        """Phase -> listing by which the set was found, if any."""
+        return {name: packed.listing for name, packed in ({"train": self.train} | self.validation).items()}
 
     def fingerprints(self) -> dict[str, str]:
         """Phase -> hash of the decoded images; <phase>_manifests -> hashes of the manifests that selected them."""
