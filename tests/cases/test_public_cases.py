@@ -198,7 +198,7 @@ def test_its_neutral_value_is_taken_in_silence(change: dict[str, Any], tiny_conf
 
 
 def test_all_problems_come_at_once_also_with_a_refused_section(tiny_config: Configure) -> None:
-    changes = {"network_d": {"type": "unet"}, "datasets.train.color": "y", "train.total_itr": 5}
+    changes = {"network_d": {"type": "metagan2"}, "datasets.train.color": "y", "train.total_itr": 5}
     with pytest.raises(UserError) as caught:
         load_config(tiny_config(changes))
     for part in ("network_d", "datasets.train.color", "did you mean 'total_iter'?"):
@@ -301,7 +301,7 @@ def test_merge_keys_give_way_to_a_mappings_own(tiny_config: Configure) -> None:
     [
         ({"network_g.type": "paragonsr2_ultimate"}, "unknown type", "did you mean"),
         ({"network_g.type": "paragonsr2_nan"}, "did you mean 'paragonsr2_nano'?", "bug"),
-        ({"train.losses": [{"type": "ganloss"}]}, "discriminator is not built yet", "did you mean"),
+        ({"train.losses": [{"type": "multiscaleganloss"}]}, "use ganloss", "did you mean"),
         ({"network_g.type": "MMRealSR"}, "`network: MMRealSR`", "did you mean"),
         ({"network_g.type": "kbnet_s"}, "`network: KBNet_s`", "did you mean"),
         ({"network_g.type": "no_network_at_all"}, "unknown type", "type: spandrel"),

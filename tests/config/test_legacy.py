@@ -275,7 +275,7 @@ def test_a_loss_section_that_is_no_loss_is_not_swallowed(tmp_path: Path) -> None
 
 
 def test_what_would_train_something_else_is_refused(tmp_path: Path) -> None:
-    text = OLD_STYLE + "network_d: {type: unet}\n"
+    text = OLD_STYLE + "network_d: {type: metagan2}\n"
     said = _complaint(tmp_path, text)
     assert "not built" in said
     assert f"old.yml:{len(text.splitlines())}: " in said

@@ -14,6 +14,7 @@ from paragonsr.config.degradation_keys import SWITCH, two_stage_keys
 from paragonsr.config.schema import Config
 from paragonsr.config.sections import LoggerOptions, PathOptions, TrainOptions, ValOptions
 from paragonsr.data.options import IGNORED_KEYS, PairedOptions, SingleOptions
+from paragonsr.discriminators.options import DiscriminatorOptions
 from paragonsr.errors import UserError
 from paragonsr.losses.options import LossOptions
 from paragonsr.optim.options import CosinePeriodsOptions, CosineRestartsOptions, LibraryOptions
@@ -61,7 +62,7 @@ def _load(tmp_path: Path, *overrides: str, **change: Any) -> Any:
 def test_every_key_of_redux_is_known(section: str) -> None:
     options, ignored, at = OURS[section]
     known = options | set(ignored) | set(upstream.REFUSED) | upstream.SILENT | set(upstream.RENAMED.get(at, {}))
-    known |= two_stage_keys() | {SWITCH, "lq_resize_mode"}
+    known |= two_stage_keys() | {SWITCH, "lq_resize_mode"} | {"network_d", "optim_d"}
     of_losses = {key for key in REDUX["keys"][section] if section == "train" and key.endswith("_opt")}
     unknown = {
         key for key in REDUX["keys"][section] if key not in known and not key.startswith(upstream.DEGRADATION_PREFIXES)
@@ -78,17 +79,27 @@ def test_every_type_of_redux_is_built_or_refused_by_name(kind: str, find: Callab
 
 
 @pytest.mark.parametrize("name", REDUX["types"]["network_d"])
-def test_a_discriminator_is_refused_in_one_line_with_its_loss(name: str, tmp_path: Path) -> None:
-    train = BASE["train"] | {"losses": [{"type": "l1loss"}, {"type": "ganloss"}], "net_d_iters": 2}
+def test_a_discriminator_is_built_or_refused_by_name(name: str, tmp_path: Path) -> None:
+    train = BASE["train"] | {"losses": [{"type": "l1loss"}, {"type": "ganloss"}]}
+    if DiscriminatorOptions.choose(name) is not None:
+        gan = _load(tmp_path, network_d={"type": name}, train=train).config.train.losses[1]
+        assert isinstance(gan.network_d, DiscriminatorOptions.choose(name))  # type: ignore[arg-type]
+        return
     with pytest.raises(UserError) as told:
         _load(tmp_path, network_d={"type": name}, train=train)
     assert str(told.value).count("\n") == 0
-    assert "train.losses.1 ganloss, network_d, train.net_d_iters: training with a discriminator" in str(told.value)
+    assert f"network_d {name}: this discriminator is not built; there are" in str(told.value)
+
+
+def test_a_discriminator_that_learns_less_often_is_refused(tmp_path: Path) -> None:
+    train = BASE["train"] | {"losses": [{"type": "l1loss"}, {"type": "ganloss"}], "net_d_iters": 2}
+    with pytest.raises(UserError, match=r"train\.net_d_iters: the discriminator learns at every step"):
+        _load(tmp_path, network_d={"type": "dunet"}, train=train)
 
 
 def test_all_that_is_missing_comes_at_once_with_what_is_wrong(tmp_path: Path) -> None:
     train = BASE["train"] | {
-        "losses": [{"type": "perceptualloss"}, {"type": "mseloss", "loss_wieght": 2}, {"type": "distsloss"}],
+        "losses": [{"type": "ldlloss"}, {"type": "mseloss", "loss_wieght": 2}, {"type": "distsloss"}],
         "scheduler": {"type": "KneeLR"},
     }
     val = {"metrics": {"topiq": {"type": "calculate_topiq"}}}
@@ -98,7 +109,7 @@ def test_all_that_is_missing_comes_at_once_with_what_is_wrong(tmp_path: Path) ->
     lines = str(told.value).splitlines()
     assert len(lines) == 6
     for said in (
-        "train.losses.0 perceptualloss, train.losses.2 distsloss: perceptual losses",
+        "train.losses.0 ldlloss, train.losses.2 distsloss: this perceptual loss is not built",
         "train.losses.0.loss_wieght: unknown key; did you mean 'loss_weight'",
         "train.scheduler KneeLR: this schedule is not built",
         "val.metrics.topiq calculate_topiq: this metric",

@@ -9,11 +9,12 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "paragonsr"
 
-GROUND = ("archs", "losses", "metrics", "optim", "degradation")
+GROUND = ("archs", "metrics", "optim", "degradation", "discriminators", "features")
 """Packages that do not import each other."""
-BELOW_TRAINING = set(GROUND) | {"models", "data", "automation", "loggers", "inference", "config"}
+BELOW_TRAINING = set(GROUND) | {"losses", "models", "data", "automation", "loggers", "inference", "config"}
 MAY_USE = {
     **{package: set[str]() for package in GROUND},
+    "losses": {"optim", "discriminators", "features"},
     "models": set(),
     "html": set(),
     "archs": {"models"},
@@ -24,7 +25,7 @@ MAY_USE = {
     "export": {"archs", "data", "inference", "models"},
     "serve": {"archs", "data", "export", "inference", "models"},
     "curation": {"data", "degradation", "html"},
-    "config": set(GROUND) | {"data", "automation", "loggers"},
+    "config": set(GROUND) | {"losses", "data", "automation", "loggers"},
     "training": BELOW_TRAINING,
     "evidence": BELOW_TRAINING | {"html", "training"},
     "cli": BELOW_TRAINING | {"training", "evidence", "export", "serve", "curation"},

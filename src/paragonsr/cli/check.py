@@ -36,6 +36,7 @@ def check(
     if problems:
         typer.echo("error: " + "\n  ".join(problems), err=True)
         raise typer.Exit(2)
+    _degradation(loaded.config)
     if measure:
         _estimate(loaded.config)
     typer.echo("ready to train")
@@ -61,6 +62,18 @@ def _data(config: "Config") -> list[str]:
         if report.oriented:
             typer.echo(f"note: {len(report.oriented)} HR images have an EXIF orientation, which is applied")
     return problems
+
+
+def _degradation(config: "Config") -> None:
+    """Write a contact sheet of what the degradation makes of a training image."""
+    from paragonsr.data.contact_sheet import sheet_of_set
+    from paragonsr.data.images import write_png
+
+    sheet = sheet_of_set(config.datasets["train"], config.scale, "train", config.manual_seed)
+    if sheet is not None:
+        file = Path(config.path.experiments_root) / f"{config.name}_degradation.png"
+        write_png(file, sheet)
+        typer.echo(f"contact sheet of the degradation in {file}")
 
 
 def _learning_rate(config: "Config") -> None:

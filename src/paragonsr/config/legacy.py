@@ -1,7 +1,7 @@
 """Configurations of other trainers: their keys and names are rewritten into those of today.
 
 Renamed keys are carried over; keys without a meaning are dropped, each named once in a warning; what would make the run
-something else than its owner asked for (a discriminator) is refused. The tables stand in
+something else than its owner asked for (training on video) is refused. The tables stand in
 `paragonsr.config.upstream`.
 """
 
@@ -17,6 +17,8 @@ from paragonsr.config.refusals import Refusals
 from paragonsr.config.tree import Tree, carry_lines, dotted, mappings, parent, plain, sections
 from paragonsr.config.yaml import Key
 from paragonsr.data.options import IGNORED_KEYS as IGNORED_DATA
+from paragonsr.losses.adversarial_options import GANOptions
+from paragonsr.losses.options import LossOptions
 from paragonsr.optim.options import LibraryOptions, OptimiserOptions
 
 
@@ -139,15 +141,37 @@ class Legacy:
         losses = train.get("losses")
         for index, loss in enumerate(losses if isinstance(losses, list) else []):
             if isinstance(loss, dict):
-                if loss.get("reduction") == "mean":
-                    del loss["reduction"]  # every loss here is a mean
+                for key in [k for k in loss if k in upstream.NEUTRAL_LOSS and loss[k] in upstream.NEUTRAL_LOSS[k]]:
+                    del loss[key]
                 self._drop(loss, upstream.IGNORED_LOSS, ("train", "losses", index))
+        self._discriminator(train)
         if isinstance(train.get("dynamic_loss_scheduling"), dict):
             measured = dict.fromkeys(("training_config", "architecture_type"), "the training images are measured")
             self._drop(train["dynamic_loss_scheduling"], measured, ("train", "dynamic_loss_scheduling"))
         if isinstance(train.get("training_automations"), dict):
             train["training_automations"] = self._automations(train["training_automations"])
         self._deciding_metric(train)
+
+    def _discriminator(self, train: Tree) -> None:
+        """Move the discriminator and its optimiser to the adversarial loss that uses them; drop them if none does."""
+        losses = train.get("losses") if isinstance(train.get("losses"), list) else []
+        assert isinstance(losses, list)
+        chosen = [
+            index
+            for index, loss in enumerate(losses)
+            if isinstance(loss, dict) and LossOptions.choose(str(loss.get("type"))) is GANOptions
+        ]
+        self._optimiser(train.get("optim_d"))
+        for home, at, key in ((self.tree, (), "network_d"), (train, ("train",), "optim_d")):
+            if home.get(key) is None:
+                home.pop(key, None)
+            elif chosen:
+                place = ("train", "losses", chosen[0], key)
+                losses[chosen[0]].setdefault(key, home.pop(key))
+                self.warnings.append(f"{dotted((*at, key))}{self._where([(*at, key)])} was moved to {dotted(place)}")
+                carry_lines(self.lines, (*at, key), place)
+            else:
+                self._drop(home, {key: "no adversarial loss uses it"}, at)
 
     def _optimiser(self, section: Any) -> None:
         """Name an optimiser of the pytorch-optimizer library by its own type, as others do."""

@@ -8,6 +8,7 @@ from paragonsr.config import upstream
 from paragonsr.config.tree import Tree, carry_lines, dotted, mappings, sections
 from paragonsr.config.yaml import Key, place
 from paragonsr.data.options import DatasetOptions
+from paragonsr.discriminators.options import DiscriminatorOptions
 from paragonsr.losses.options import LossOptions
 from paragonsr.metrics.options import MetricOptions
 from paragonsr.optim.options import SchedulerOptions
@@ -15,6 +16,7 @@ from paragonsr.options import Variant
 
 KINDS: dict[str, type[Variant]] = {
     "network_g": NetworkOptions,
+    "network_d": DiscriminatorOptions,
     "losses": LossOptions,
     "metrics": MetricOptions,
     "datasets": DatasetOptions,
@@ -76,13 +78,18 @@ class Refusals:
                 section.setdefault("dataroot_lq", section.get("dataroot_gt"))
         if self._is_not_built("network_g", self._tree.get("network_g"), ("network_g",)):
             self._tree["network_g"] = {"type": "paragonsr2_nano"}
+        if self._is_not_built("network_d", self._tree.get("network_d"), ("network_d",)):
+            del self._tree["network_d"]
         train, val = self._tree.get("train"), self._tree.get("val")
         if isinstance(train, dict):
             if self._is_not_built("scheduler", train.get("scheduler"), ("train", "scheduler")):
                 del train["scheduler"]
             self._refuse_losses(train)
+        off = isinstance(val, dict) and val.get("val_enabled") is False
         for name, metric in mappings(val.get("metrics") if isinstance(val, dict) else None):
-            if self._is_not_built("metrics", metric, ("val", "metrics", name)):
+            if off and upstream.why_not_built("metrics", str(metric.get("type"))):
+                del val["metrics"][name]  # type: ignore[index]  # nothing is measured
+            elif self._is_not_built("metrics", metric, ("val", "metrics", name)):
                 del val["metrics"][name]  # type: ignore[index]
 
     def _refuse_losses(self, train: Tree) -> None:
@@ -96,6 +103,8 @@ class Refusals:
         for index, loss in enumerate(losses):
             if isinstance(loss, dict):
                 unbuilt = upstream.why_not_built("losses", str(loss.get("type")))
+                if _weightless(loss) and str(loss.get("type")).lower() in upstream.WEIGHTLESS:
+                    continue
                 if unbuilt and (_weightless(loss) or self._is_not_built("losses", loss, ("train", "losses", index))):
                     continue
             carry_lines(self._lines, ("train", "losses", index), ("train", "losses", len(kept)))

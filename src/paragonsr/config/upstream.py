@@ -17,8 +17,10 @@ RENAMED: dict[tuple[str, ...], dict[str, str]] = {
 MIXED = "pairs and degraded HR images are not mixed in one set; use one of them"
 STEP_INSTEAD = "add it as a step of datasets.train.degradation, {type: pipeline, steps: [...]}, or set it to 0"
 QUEUE = "each sample has its own degradation, so none waits in a queue"
-DISCRIMINATOR = "training with a discriminator is not built yet; remove it"
-PERCEPTUAL = "perceptual losses are not built yet; remove it"
+DISCRIMINATOR = "this discriminator is not built; there are unetdiscriminatorsn, dunet and patchgan"
+MULTISCALE = "several discriminators at once are not built; use ganloss"
+EVERY_STEP = "the discriminator learns at every step; remove it"
+PERCEPTUAL = "this perceptual loss is not built; there is perceptualloss"
 UNBUILT_LOSS = "this loss is not built; remove it, or add it with `plugins`"
 UNBUILT_METRIC = "this metric is not built; remove it, or add it with `plugins`"
 UNBUILT_SCHEDULER = "this schedule is not built; there are MultiStepLR, CosineAnnealingLR, WSD and others"
@@ -29,6 +31,8 @@ UNBUILT_NETWORK = "this network is neither built here nor known to spandrel"
 MOA = "augmentations that mix images are not built; set it to false"
 LIST_OF_IMAGES = "a list of images is not read; use a folder of these images, or a manifest of paragonsr data select"
 
+WEIGHTLESS = frozenset("ganloss gan perceptualloss perceptual".split())
+"""Losses with a network, which is not even made if their weight is 0."""
 NOT_BUILT: dict[str, dict[str, str]] = {
     "network_g": dict.fromkeys(
         """artcnn artcnn_r16f96 artcnn_r3f24 artcnn_r5f48 artcnn_r8f24 artcnn_r8f48 artcnn_r8f64 cascadedgaze
@@ -44,14 +48,18 @@ NOT_BUILT: dict[str, dict[str, str]] = {
     )
     | dict.fromkeys("temporalspan temporalspanv2 tfdat tscunet".split(), VIDEO)
     | dict.fromkeys("autoencoder".split(), AUTOENCODER),
-    "losses": dict.fromkeys("ganloss multiscaleganloss".split(), DISCRIMINATOR)
+    "network_d": dict.fromkeys(
+        "metagan metagan2 metagan3 vggstylediscriminator multiscalepatchgandiscriminatorsn".split(),
+        DISCRIMINATOR,
+    ),
+    "losses": dict.fromkeys("multiscaleganloss".split(), MULTISCALE)
     | dict.fromkeys(
         """adistsloss aesoploss contextualloss distsloss fliploss ldlloss linedistillerloss perceptualanimeloss
-        perceptualfp16loss perceptualloss topiqloss hrinversionloss pdloss fdloss patchloss""".split(),
+        perceptualfp16loss topiqloss hrinversionloss pdloss fdloss patchloss""".split(),
         PERCEPTUAL,
     )
     | dict.fromkeys(
-        """averageloss bicubicloss hsluvloss bcewithlogitsdiceloss cosimloss gradientvarianceloss msssiml1loss nccloss
+        """averageloss bicubicloss bcewithlogitsdiceloss cosimloss gradientvarianceloss msssiml1loss nccloss
         sobeledgeloss structuretextureloss consistencyloss chcloss wganloss weightedtvloss""".split(),
         UNBUILT_LOSS,
     ),
@@ -82,7 +90,6 @@ def why_not_built(kind: str, name: str) -> str | None:
 
 
 REFUSED: dict[str, tuple[tuple[Any, ...], str]] = {
-    "network_d": ((), DISCRIMINATOR),
     "network_ae": ((), AUTOENCODER),
     "input_pixel_format": (("RGB", "rgb"), "networks here take RGB"),
     "output_pixel_format": (("RGB", "rgb"), "networks here give RGB"),
@@ -99,8 +106,8 @@ REFUSED: dict[str, tuple[tuple[Any, ...], str]] = {
     "match_lq": ((), "colours are not matched to the LR image; remove it"),
     "match_lq_colors": ((), "colours are not matched to the LR image; remove it"),
     "augmentation": (([],), MOA),
-    "net_d_iters": ((1,), DISCRIMINATOR),
-    "net_d_init_iters": ((0,), DISCRIMINATOR),
+    "net_d_iters": ((1,), EVERY_STEP),
+    "net_d_init_iters": ((0,), EVERY_STEP),
     "pretrain_network_g_ema": ((), "the average starts from pretrain_network_g; remove it"),
 }
 """Keys that would change what is trained: neutral values, and the message about the others. A section with
@@ -131,14 +138,13 @@ IGNORED_TOP = {
 }
 IGNORED_TRAIN = {
     "ema_update_after_step": "ema_power already lets the average start fast",
-    "adaptive_d": "there is no discriminator",
-    "adaptive_d_ema_decay": "there is no discriminator",
-    "adaptive_d_threshold": "there is no discriminator",
+    "adaptive_d": "the discriminator learns at every step",
+    "adaptive_d_ema_decay": "the discriminator learns at every step",
+    "adaptive_d_threshold": "the discriminator learns at every step",
     "moa_augs": "augmentations that mix images are not built",
     "moa_probs": "augmentations that mix images are not built",
     "moa_debug": "augmentations that mix images are not built",
     "moa_debug_limit": "augmentations that mix images are not built",
-    "optim_d": "there is no discriminator",
     "optim_ae": "there is no autoencoder",
 }
 IGNORED_LOSS = {
@@ -147,6 +153,14 @@ IGNORED_LOSS = {
     "inflection": "a ramp is target_iter and target_weight",
     "warn_on_unused": "unknown keys are errors",
 }
+NEUTRAL_LOSS: dict[str, tuple[Any, ...]] = {
+    "reduction": ("mean",),
+    "vgg_type": ("vgg19",),
+    "use_input_norm": (True,),
+    "range_norm": (False,),
+    "style_weight": (0, 0.0),
+}
+"""Keys of losses -> values that say what is done here anyway."""
 IGNORED_PATH = (
     dict.fromkeys(
         "models resume_models training_states log visualization results_root".split(), "a run's folders are fixed"

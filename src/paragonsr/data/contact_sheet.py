@@ -7,7 +7,10 @@ import numpy as np
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
+from paragonsr.data.decoding import load_hr
+from paragonsr.data.options import DatasetOptions
 from paragonsr.data.packed import degraded
+from paragonsr.data.pairing import find_pairs
 from paragonsr.degradation.base import AnyDegradation, Degradation, Image, Parameters
 
 PANEL = 288
@@ -43,6 +46,26 @@ def contact_sheet(hr: Image, degradation: AnyDegradation, scale: int, count: int
         panels.append(lq)
         captions.append([f"sample {sample}", *described(parameters)])
     return _drawn(panels, [_wrapped(caption) for caption in captions])
+
+
+def sheet_of_set(options: DatasetOptions, scale: int, phase: str, seed: int, count: int = 7) -> Image | None:
+    """Contact sheet of a set's degradation, of its first HR image; None if it has none.
+
+    Args:
+        options: `datasets.<phase>`.
+        scale: HR side / LR side.
+        phase: for messages.
+        seed: seed of the run.
+        count: number of samples.
+
+    Raises:
+        UserError: there are no images, the first cannot be read, or something that the degradation needs is missing.
+    """
+    chosen = options.degrades()
+    if chosen is None:
+        return None
+    hr = load_hr(find_pairs(options, phase)[0], scale)
+    return contact_sheet(np.array(hr), chosen.build(scale=scale, seed=seed), scale, count)
 
 
 def described(parameters: Parameters) -> list[str]:

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from paragonsr.automation.protocol import Decay
 from paragonsr.config import Config
+from paragonsr.data.contact_sheet import sheet_of_set
 from paragonsr.errors import UserError
 from paragonsr.evidence.crops import crops
 from paragonsr.evidence.curves import Shaded
@@ -56,6 +57,7 @@ def report_page(run: Run) -> str:
         page.table(header, [[e[key] for key in header] for e in entries])
     else:
         page.text("No automation has changed a setting.")
+    _degradation(page, run)
     _configuration(page, run)
     return page.html()
 
@@ -141,9 +143,26 @@ def _through_time(page: Page, run: Run) -> None:
     kept = kept_crops(run.folder, most=4)
     if kept:
         titles, panels = zip(*kept, strict=True)
-        content = io.BytesIO()
-        Image.fromarray(sheet([(list(panels), [""] * len(panels))], list(titles))).save(content, "PNG", optimize=True)
-        page.picture(content.getvalue(), "One crop while training went on.")
+        drawn = sheet([(list(panels), [""] * len(panels))], list(titles))
+        page.picture(_png(drawn), "One crop while training went on.")
+
+
+def _degradation(page: Page, run: Run) -> None:
+    config = Config.model_validate(run.config)
+    try:
+        sheet = sheet_of_set(config.datasets["train"], config.scale, "train", config.manual_seed)
+    except UserError as error:
+        page.text(f"The degradation cannot be shown: {error.what}.")
+        return
+    if sheet is not None:
+        page.heading("Degradation")
+        page.picture(_png(sheet), "What it makes of the first training image, with the parameters of each sample.")
+
+
+def _png(picture: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(picture).save(content, "PNG", optimize=True)
+    return content.getvalue()
 
 
 def _configuration(page: Page, run: Run) -> None:

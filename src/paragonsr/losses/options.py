@@ -180,3 +180,17 @@ class ColorOptions(LossOptions):
 
     type: Literal["colorloss"] = "colorloss"
     aliases = ("colourloss",)
+
+
+class HSLuvOptions(LossOptions):
+    """Difference of hue (around the circle), saturation and lightness in HSLuv, each in [0, 1], as in traiNNer-redux:
+    greys and nearly black or white pixels have no hue, and saturation counts more at middle lightness."""
+
+    type: Literal["hsluvloss"] = "hsluvloss"
+    aliases = ("hsluv",)
+    target = "paragonsr.losses.hsluv:HSLuvLoss"
+    hue_weight: float = Field(1 / 3, ge=0)
+    saturation_weight: float = Field(1 / 3, ge=0)
+    lightness_weight: float = Field(1 / 3, ge=0)
+    criterion: Literal["l1", "l2", "charbonnier"] = "l1"
+    """Distance of saturation and lightness; that of hue is absolute."""

@@ -15,6 +15,7 @@ from paragonsr.archs.branches import merged
 from paragonsr.archs.complexity import count_parameters
 from paragonsr.archs.weights import load_into
 from paragonsr.config import Config
+from paragonsr.degradation.codec_versions import changed_codecs, codec_versions
 from paragonsr.devices import described
 from paragonsr.errors import UserError
 from paragonsr.training.assembly import assemble
@@ -88,6 +89,10 @@ def train(config: Config, *, fresh: bool = False, notes: tuple[str, ...] = (), c
             console.say("this run is complete: a larger train.total_iter extends it, --fresh starts over", "yellow")
         console.begin(training.state.iteration, total)
         description = _description(config, data, network)
+        if "codecs" in description and training.state.iteration and (earlier := folder.read()) is not None:
+            description["codecs"] = earlier.get("codecs", description["codecs"])
+            if changed := changed_codecs(description["codecs"]):
+                console.say(changed, "yellow")
         description["earlier"] = folder.earlier(config, training.state.iteration)
         outcome = _train(training, folder, description)
         if device_context.is_main_process and outcome.reason != "interrupted" and training.validator.sets:
@@ -135,10 +140,12 @@ def _heading(config: Config, device_context: DeviceContext, data: Data, network:
 
 
 def _description(config: Config, data: Data, network: nn.Module) -> dict[str, Any]:
+    degrades = any(options.degrades() is not None for options in config.datasets.values())
     return {
         "name": config.name,
         "config": config.model_dump(),
         "environment": environment(),
+        **({"codecs": codec_versions()} if degrades else {}),
         "data": data.fingerprints(),
         "metric": config.deciding_metric,
         "parameters": count_parameters(merged(network)),

