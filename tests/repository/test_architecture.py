@@ -25,6 +25,7 @@ MAY_USE = {
     "export": {"archs", "data", "inference", "models"},
     "serve": {"archs", "data", "export", "inference", "models"},
     "curation": {"data", "degradation", "html"},
+    "calibration": {"curation", "data", "degradation", "html"},
     "config": set(GROUND) | {"losses", "data", "automation", "loggers"},
     "training": BELOW_TRAINING,
     "evidence": BELOW_TRAINING | {"html", "training"},

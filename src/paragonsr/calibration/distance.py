@@ -1,8 +1,9 @@
 """Energy distance between two samples of traits.
 
-With X, X' drawn from one distribution and Y, Y' from the other, all independent, it is 2 E|X - Y| - E|X - X'| - E|Y - Y'|
-(Szekely and Rizzo 2013, "Energy statistics: a class of statistics based on distances"): 0 if and only if both
-distributions are equal. |.| is the Euclidean norm, so that the joint distribution of all traits is compared.
+With X, X' drawn from one distribution and Y, Y' from the other, all independent, it is
+2 E|X - Y| - E|X - X'| - E|Y - Y'| (Szekely and Rizzo 2013, "Energy statistics: a class of statistics
+based on distances"): 0 if and only if both distributions are equal. |.| is the Euclidean norm, so that the joint
+distribution of all traits is compared.
 """
 
 import numpy as np

@@ -20,8 +20,9 @@ _CLEAR = 0.25
 """Fit above which a quality counts."""
 
 LUMA_TABLE = np.array(
-    """16 11 10 16 24 40 51 61 12 12 14 19 26 58 60 55 14 13 16 24 40 57 69 56 14 17 22 29 51 87 80 62
-    18 22 37 56 68 109 103 77 24 35 55 64 81 104 113 92 49 64 78 87 103 121 120 101 72 92 95 98 112 100 103 99""".split(),
+    """16 11 10 16 24 40 51 61 12 12 14 19 26 58 60 55 14 13 16 24 40 57 69 56 14 17 22 29 51 87 80
+    62 18 22 37 56 68 109 103 77 24 35 55 64 81 104 113 92 49 64 78 87 103 121 120 101 72 92 95 98 112 100
+    103 99""".split(),
     np.float64,
 ).reshape(8, 8)
 """Quantisation of luma at quality 50: ITU-T T.81, table K.1."""
@@ -74,7 +75,7 @@ def blocks(plane: Plane) -> Plane:
 
 
 def _best(luma: Plane) -> tuple[float, float]:
-    places, steps = _looked_at()
+    places, _steps = _looked_at()
     values = luma.reshape(len(luma), 64)[:, places]
     # Histograms in tenths of a level make the sum over coefficients independent of their number.
     whole = np.clip(np.rint(np.abs(values) * 5), 0, _BINS - 1).astype(np.intp)

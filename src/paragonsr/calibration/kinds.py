@@ -55,7 +55,7 @@ def kinds(scale: int) -> tuple[Kind, ...]:
     """
     return (
         Kind("blur", "blur", "sigma", 0.2 * scale, 2.0 * scale, 0.0, unit="HR pixels"),
-        Kind("rescaling", "resize", "factor", 0.35, 0.9, 1.0, unit="of the LR size", doubt=3.0),
+        Kind("rescaling", "resize", "factor", 0.35, 0.9, 1.0, unit="of the LR size", doubt=6.0),
         Kind("sharpening", "sharpen", "amount", 0.2, 2.0, 0.0),
         Kind("noise", "one_of", "sigma", 0.5, 25.0, 0.0, ("gray", "poisson"), "levels at mid-grey"),
         Kind("banding", "quantise", "levels", 8, 64, 128, unit="levels", digits=0),

@@ -1,6 +1,6 @@
 """Weights of simulations under which their estimated parameters are distributed like those of the folder."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +18,8 @@ _ITERATIONS = 200
 _RATE = 4.0
 """Step of the weights' logarithms, relative to the largest gradient."""
 _EDGE = 0.1
-"""Quantile of a parameter that stands for the lower end of its range, which lies an eighth of the middle 80% further."""
+"""Quantile of a parameter that stands for the lower end of its range, which lies an eighth of the middle 80%
+further."""
 _FEWEST = 25
 """Simulations without which nothing is said about what is left."""
 
@@ -28,8 +29,9 @@ class Matching:
 
     The traits of both are mapped to estimates of the parameters, by a regression on the simulations: that leaves what
     tells about degradations, and drops most of what tells about the pictures (semi-automatic approximate Bayesian
-    computation, Fearnhead and Prangle 2012). Each estimate counts by how reliable it is. The weights minimise the energy
-    distance between both sets of estimates, a convex problem, by exponentiated gradients (Kivinen and Warmuth 1997).
+    computation, Fearnhead and Prangle 2012). Each estimate counts by how reliable it is. The weights minimise the
+    energy distance between both sets of estimates, a convex problem, by exponentiated gradients (Kivinen and Warmuth
+    1997).
 
     Args:
         bank: the simulations.
@@ -70,22 +72,25 @@ class Matching:
         found[left] = weights
         return found
 
-    def simplest(self, worth: float, without: Sequence[str] = ()) -> tuple[Floats, float, list[str]]:
-        """Weights with as few kinds as possible: a kind that brings the distance down by less than it is worth is left
-        out, the least useful one first.
+    def simplest(self, worth: float, keep: Container[str] = ()) -> tuple[Floats, float, list[str]]:
+        """Weights with as few kinds as possible: a kind that brings the distance down by less than it must is left out,
+        the least useful one first.
+
+        Args:
+            worth: by how much a kind must bring down the distance.
+            keep: names of kinds that are not left out.
 
         Returns:
             weights, distance, and the names of the kinds that are left out.
         """
-        left_out, weights = list(without), self.weights(without)
-        if weights is None:
-            left_out, weights = [], self.weights()
-            assert weights is not None
+        left_out: list[str] = []
+        weights = self.weights()
+        assert weights is not None
         best = self.distance(weights)
         while True:
             tried: list[tuple[float, str, Floats]] = []
             for kind in self.kinds:
-                if kind.name in left_out:
+                if kind.name in left_out or kind.name in keep:
                     continue
                 found = self.weights([*left_out, kind.name])
                 if found is not None:

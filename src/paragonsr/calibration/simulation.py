@@ -28,14 +28,12 @@ class Bank:
         values: N x kinds, the parameters; neutral where a kind does not occur.
         flags: name -> N, False where the kind does not occur.
         traits: N x traits.
-        log_density: N, of the distribution they were drawn from.
     """
 
     present: Bools
     values: Floats
     flags: dict[str, Bools]
     traits: Floats
-    log_density: Floats
 
 
 def flag_name(kind: Kind, flag: str) -> str:
@@ -44,7 +42,13 @@ def flag_name(kind: Kind, flag: str) -> str:
 
 
 def simulate(
-    hr: Sequence[Image], spans: Spans, scale: int, count: int, seed: int, progress: Callable[[int, int], None]
+    hr: Sequence[Image],
+    spans: Spans,
+    scale: int,
+    count: int,
+    seed: int,
+    progress: Callable[[int, int], None],
+    tilts: Sequence[float] = TILTS,
 ) -> Bank:
     """Degrade crops and measure them.
 
@@ -55,6 +59,7 @@ def simulate(
         count: number of simulations; crop n modulo the number of crops is used.
         seed: determines everything.
         progress: called with the number of simulations done and their total.
+        tilts: factors of the odds.
     """
     all_kinds = kinds(scale)
     present = np.zeros((count, len(all_kinds)), bool)
@@ -63,7 +68,7 @@ def simulate(
     traits = []
     for number in range(count):
         draws = Draws(seed, number)
-        tilt = TILTS[int(draws.uniform() * len(TILTS))]
+        tilt = tilts[int(draws.uniform() * len(tilts))]
         chosen: dict[str, Span] = {}
         for column, kind in enumerate(all_kinds):
             span, own = spans[kind.name], draws.child(column)
@@ -80,50 +85,10 @@ def simulate(
         assert lq.shape[0] == SIDE
         traits.append(measure(lq))
         progress(number + 1, count)
-    log_density = density(spans, present, values, flags, scale, TILTS)
-    return Bank(present, values, flags, np.array(traits), log_density)
+    return Bank(present, values, flags, np.array(traits))
 
 
 def tilted(share: float, tilt: float) -> float:
     """Share whose odds are multiplied by a factor."""
     odds = share * tilt
     return odds / (1 - share + odds) if odds else 0.0
-
-
-def density(
-    spans: Spans,
-    present: Bools,
-    values: Floats,
-    flags: dict[str, Bools],
-    scale: int,
-    tilts: Sequence[float] = (1.0,),
-) -> Floats:
-    """Logarithm of the density of each simulation under a distribution; -inf where it is 0."""
-    inside = np.zeros(len(present))
-    shares = []
-    with np.errstate(divide="ignore"):
-        for column, kind in enumerate(kinds(scale)):
-            span, here = spans[kind.name], present[:, column]
-            shares.append(span.share)
-            if kind.parameter:
-                within = (values[:, column] >= span.low - 1e-9) & (values[:, column] <= span.high + 1e-9)
-                width = max(span.high - span.low, 1e-9)
-                inside += np.where(here, np.where(within, -np.log(width), -np.inf), 0.0)
-            for flag in kind.flags:
-                share = span.flags.get(flag, 0.5)
-                coin = flags[flag_name(kind, flag)]
-                inside += np.where(here, np.where(coin, np.log(share), np.log(1 - share)), 0.0)
-        by_tilt = np.stack(
-            [
-                sum(
-                    np.where(present[:, column], np.log(tilted(share, tilt)), np.log(1 - tilted(share, tilt)))
-                    for column, share in enumerate(shares)
-                )
-                for tilt in tilts
-            ]
-        )
-        top = by_tilt.max(axis=0)
-        safe = np.where(np.isfinite(top), top, 0.0)
-        mixed = np.log(np.exp(by_tilt - safe).mean(axis=0)) + safe
-    found: Floats = mixed + inside
-    return found

@@ -4,6 +4,7 @@ Traits are measured on crops of one size, whose top left corner lies on a multip
 codec that saw the whole image begin at the crop's corner.
 """
 
+import itertools
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -48,7 +49,7 @@ class Trait:
 TRAITS = (
     *(
         Trait(f"spectrum {low:g}-{high:g}", f"power of the luma from {low:g} to {high:g} cycles/pixel", "log10")
-        for low, high in zip(_BANDS[:-1], _BANDS[1:], strict=True)
+        for low, high in itertools.pairwise(_BANDS)
     ),
     Trait("cut-off", "frequency at which the power is a tenth of that of a natural spectrum", "cycles/pixel"),
     Trait("edge sharpness", "share of an edge's step that lies between two pixels"),
@@ -147,7 +148,8 @@ def _edges(luma: Plane) -> tuple[float, float]:
         strength = np.abs(plane[:, 9:-4] - plane[:, 4:-9])
         count = max(int(_STRONGEST * strength.size), 1)
         # Only the steepest place of each edge.
-        steepest = np.abs(step) == np.max([np.abs(plane[:, 7 + k : k - 6 or None] - plane[:, 6 + k : k - 7]) for k in range(-2, 3)], axis=0)
+        near = [np.abs(plane[:, 7 + k : k - 6] - plane[:, 6 + k : k - 7]) for k in range(-2, 3)]
+        steepest = np.abs(step) == np.max(near, axis=0)
         strength = np.where(steepest, strength, 0)
         places = np.argpartition(strength, -count, axis=None)[-count:]
         rows, columns = np.unravel_index(np.sort(places), strength.shape)
@@ -184,7 +186,8 @@ def _noise(planes: Plane, luma: Plane, chroma: Plane) -> tuple[float, ...]:
     fine = np.abs(residual[pixels]).mean()
     red, green, blue = (_residual(plane)[pixels] for plane in planes)
     grain = float((coarse + 0.1) / (fine + 0.1))
-    return everywhere, where(mean < _DARK), where(mean > _BRIGHT), float(of_chroma), grain, _correlation(red, green, blue)
+    dark, bright = where(mean < _DARK), where(mean > _BRIGHT)
+    return everywhere, dark, bright, float(of_chroma), grain, _correlation(red, green, blue)
 
 
 def _correlation(red: Plane, green: Plane, blue: Plane) -> float:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from paragonsr.degradation.codec_versions import changed_codecs, codec_versions
 from paragonsr.devices import described
 from paragonsr.errors import UserError
 from paragonsr.training.assembly import assemble
+from paragonsr.training.calibrated import calibrated
 from paragonsr.training.checkpoint.run_folder import RunFolder, environment
 from paragonsr.training.engine.batch_norm import require_samples, smallest_micro_batch
 from paragonsr.training.engine.device_context import DeviceContext, open_device_context
@@ -67,6 +69,8 @@ def train(config: Config, *, fresh: bool = False, notes: tuple[str, ...] = (), c
     with ExitStack() as stack:
         device_context = stack.enter_context(open_device_context(config))
         config, beginning = with_start_options(config)
+        with device_context.main_process_first(), Console(None) as bar:
+            config, fitted = calibrated(config, partial(bar.side_task, "fitting the degradation"), fresh=fresh)
         torch.manual_seed(config.manual_seed)
         network = build_network(config, device_context)
         require_samples(network, config.micro_batch)
@@ -83,7 +87,7 @@ def train(config: Config, *, fresh: bool = False, notes: tuple[str, ...] = (), c
             console.say(note, "yellow")
         for line in _heading(config, device_context, data, network):
             console.say(line)
-        training = assemble(config, device_context, network, data, folder, console, stack)
+        training = assemble(config, device_context, network, data, folder, console, stack, fitted)
         total = training.controller.settings.total_iter
         if training.state.iteration >= total:
             console.say("this run is complete: a larger train.total_iter extends it, --fresh starts over", "yellow")

@@ -5,6 +5,7 @@ from itertools import zip_longest
 
 from paragonsr.automation.calibration import table
 from paragonsr.automation.context import RunContext
+from paragonsr.automation.degradation_calibration import DegradationCalibration
 from paragonsr.automation.divergence import DivergenceGuard
 from paragonsr.automation.dry_run import DryRun
 from paragonsr.automation.memory_guard import MemoryGuard
@@ -55,6 +56,8 @@ def make_automations(config: Config, context: RunContext) -> list[Automation]:
     if tries_rates(config):
         chosen.append(rate_choice(config))
     chosen += [_built(options, context) for options in sections if options.enabled]
+    if any(getattr(options.degrades(), "fitted_to", "") for options in config.datasets.values()):
+        chosen.append(DegradationCalibration())
     return [*_guards(config, context), *chosen]
 
 
