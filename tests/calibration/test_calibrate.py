@@ -28,7 +28,7 @@ def picture(number: int, side: int = 512) -> Image:
     y, x = np.mgrid[:side, :side].astype(np.float64)
     image = np.stack([128 + 60 * np.sin((x * a + y * b) / 90) for a, b in random.uniform(-1, 1, (3, 2))], axis=-1)
     for _ in range(60):
-        cy, cx, radius = random.uniform(0, side, 2).tolist() + [random.uniform(5, 70)]
+        cy, cx, radius = (*random.uniform(0, side, 2).tolist(), random.uniform(5, 70))
         inside = (y - cy) ** 2 + (x - cx) ** 2 < radius**2
         wave = 1 + 0.3 * np.sin(x * random.uniform(0.2, 1.5) + y * random.uniform(0.2, 1.5))
         image[inside] = (random.uniform(20, 235, 3) * wave[..., None])[inside]
