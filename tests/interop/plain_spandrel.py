@@ -19,7 +19,7 @@ except RuntimeError as error:
     for operator in ("nms", "qnms"):
         library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
-import spandrel  # noqa: E402
+import spandrel
 
 weights, images, out = sys.argv[1:]
 model = spandrel.ModelLoader(device="cpu").load_from_file(weights)
