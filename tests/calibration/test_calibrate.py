@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.calibration.conftest import TO_LR, degraded, picture, write_folders
 
 from paragonsr.calibration import calibrate as module
 from paragonsr.calibration.calibrate import Calibration, calibrate
@@ -17,26 +18,6 @@ from paragonsr.data.decoding import unheard
 from paragonsr.data.images import write_png
 from paragonsr.degradation.base import Image
 from paragonsr.degradation.image_codecs import jpeg_bytes
-from paragonsr.degradation.pipeline import PipelineOptions
-
-TO_LR: dict[str, Any] = {"type": "to_lr", "filters": {"bicubic": 1.0}}
-
-
-def picture(number: int, side: int = 512) -> Image:
-    """Shapes with sharp edges on gradients and texture."""
-    random = np.random.default_rng(number)
-    y, x = np.mgrid[:side, :side].astype(np.float64)
-    image = np.stack([128 + 60 * np.sin((x * a + y * b) / 90) for a, b in random.uniform(-1, 1, (3, 2))], axis=-1)
-    for _ in range(60):
-        cy, cx, radius = (*random.uniform(0, side, 2).tolist(), random.uniform(5, 70))
-        inside = (y - cy) ** 2 + (x - cx) ** 2 < radius**2
-        wave = 1 + 0.3 * np.sin(x * random.uniform(0.2, 1.5) + y * random.uniform(0.2, 1.5))
-        image[inside] = (random.uniform(20, 235, 3) * wave[..., None])[inside]
-    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
-
-
-def degraded(steps: list[dict[str, Any]], image: Image, sample: int = 0) -> Image:
-    return PipelineOptions.model_validate({"steps": steps}).build(scale=2, seed=5).degrade(image, sample)  # type: ignore[return-value,union-attr]
 
 
 def trait(image: Image, name: str) -> float:
@@ -79,10 +60,8 @@ def test_the_header_of_a_jpeg_tells_quality_and_subsampling(tmp_path: Path) -> N
 
 
 def fitted(tmp_path: Path, steps: list[dict[str, Any]]) -> Calibration:
-    for number in range(40):
-        write_png(tmp_path / "bad" / f"{number:02}.png", degraded(steps, picture(100 + number), number))
-        write_png(tmp_path / "hr" / f"{number:02}.png", picture(number))
-    return calibrate(tmp_path / "bad", [tmp_path / "hr"], 2, 0, unheard, tmp_path / "cache")
+    bad, hr = write_folders(tmp_path, steps, 40)
+    return calibrate(bad, [hr], 2, 0, unheard, tmp_path / "cache")
 
 
 @pytest.fixture(autouse=True)

@@ -38,6 +38,8 @@ class DegradationCalibration:
 
 def _described(values: Mapping[str, float]) -> str:
     """Such as "blur 98% 1.00 to 2.13, jpeg 100% 40 to 71"."""
-    names = [name.removesuffix("/share") for name in values if name.endswith("/share")]
-    shown = [f"{n} {values[f'{n}/share']:.0%} {values[f'{n}/low']:.3g} to {values[f'{n}/high']:.3g}" for n in names]
+    shown = []
+    for name in (key.removesuffix("/share") for key in values if key.endswith("/share")):
+        span = [f"{values[f'{name}/{end}']:.3g}" for end in ("low", "high") if f"{name}/{end}" in values]
+        shown.append(" ".join([name, f"{values[f'{name}/share']:.0%}", " to ".join(span)]).strip())
     return ", ".join(shown) or "clean"

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paragonsr.calibration.distance import energy_distance
-from paragonsr.calibration.images import Folder, Jpeg, read_folder, read_hr, shrunk_folder
+from paragonsr.calibration.images import Folder, Jpeg, files_of, read_folder, read_hr, shrunk_folder
 from paragonsr.calibration.kinds import Span, kinds, pipeline
 from paragonsr.calibration.matching import Matching, widened
 from paragonsr.calibration.simulation import simulate
@@ -93,9 +93,12 @@ class Calibration:
         """What the journal holds: size of the folder, distances, and the fitted distributions."""
         found = {"images": float(self.images), "crops": float(self.crops)}
         found |= {"distance": self.distance, "floor": self.floor, "bicubic": self.bicubic}
-        for name, span in self.spans.items():
+        for kind in kinds(self.scale):
+            span = self.spans[kind.name]
             if span.share:
-                found |= {f"{name}/share": span.share, f"{name}/low": span.low, f"{name}/high": span.high}
+                found[f"{kind.name}/share"] = span.share
+            if span.share and kind.parameter:
+                found |= {f"{kind.name}/low": span.low, f"{kind.name}/high": span.high}
         return found
 
 
@@ -105,8 +108,8 @@ def calibrate(
     """Fit a pipeline to a folder; the same files give the same result.
 
     Args:
-        like: folder of bad images.
-        hr: folders of clean HR images; none takes the folder's own images, downscaled.
+        like: folder, or manifest, of bad images.
+        hr: folders or manifests of clean HR images; none takes the folder's own images, downscaled.
         scale: HR side / LR side.
         seed: of the simulations.
         progress: called with the number of simulations done and their total.
@@ -210,11 +213,9 @@ def _shifted(progress: Progress, before: int, total: int) -> Progress:
 
 
 def _key(like: Path, hr: Sequence[Path], scale: int, seed: int) -> str:
-    content = [VERSION, scale, seed]
-    for root in (like, *hr):
-        files = sorted(file for file in root.rglob("*") if file.is_file()) if root.is_dir() else [root]
-        content.append([[str(f), f.stat().st_size, f.stat().st_mtime_ns] for f in files if f.exists()])  # type: ignore[arg-type]
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:24]
+    files = [[file for root in roots for file in files_of(root)] for roots in ([like], hr)]
+    stats = [[(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in some if f.exists()] for some in files]
+    return hashlib.sha256(json.dumps([VERSION, scale, seed, *stats]).encode()).hexdigest()[:24]
 
 
 def _loaded(content: dict[str, Any]) -> Calibration:

@@ -11,6 +11,7 @@ from PIL import Image as PillowImage
 from paragonsr.calibration.jpeg_traces import LUMA_TABLE, scaled
 from paragonsr.calibration.traits import SIDE
 from paragonsr.data.images import read_image
+from paragonsr.data.manifest import image_paths, is_manifest
 from paragonsr.data.walk import image_files
 from paragonsr.degradation.base import Image
 from paragonsr.errors import UserError
@@ -56,7 +57,7 @@ def read_folder(folder: Path) -> Folder:
     Raises:
         UserError: there are too few of at least SIDE pixels a side, or one cannot be read.
     """
-    files = sorted(image_files(folder))
+    files = files_of(folder)
     if len(files) < FEWEST:
         raise UserError(
             f"has {len(files)} images, and a calibration needs at least {FEWEST}",
@@ -67,13 +68,13 @@ def read_folder(folder: Path) -> Folder:
     owners: list[int] = []
     jpegs: list[Jpeg] = []
     formats: dict[str, int] = {}
-    for number, name in enumerate(_spread(files, MOST)):
-        found = cut(read_image(folder / name), SIDE, CROPS)
+    for number, file in enumerate(_spread(files, MOST)):
+        found = cut(read_image(file), SIDE, CROPS)
         if not found:
             continue
         crops += found
         owners += [number] * len(found)
-        kind, jpeg = header(folder / name)
+        kind, jpeg = header(file)
         formats[kind] = formats.get(kind, 0) + 1
         jpegs += [jpeg] if jpeg else []
     images = len(set(owners))
@@ -86,13 +87,22 @@ def read_folder(folder: Path) -> Folder:
     return Folder(images, tuple(crops), tuple(owners), tuple(jpegs), formats)
 
 
+def files_of(root: Path) -> list[Path]:
+    """Images of a folder, or of a manifest.
+
+    Raises:
+        UserError: there is no such folder, or the manifest is not valid.
+    """
+    return sorted(image_paths(root) if is_manifest(root) else (root / name for name in image_files(root)))
+
+
 def read_hr(roots: Sequence[Path], scale: int) -> list[Image]:
     """Crops of HR images, from all images in turns.
 
     Raises:
         UserError: none is large enough.
     """
-    files = [root / name for root in roots for name in sorted(image_files(root))]
+    files = [file for root in roots for file in files_of(root)]
     of_images = [cut(read_image(file), scale * SIDE, CROPS) for file in _spread(files, MOST_HR)]
     return _in_turns(of_images, f"no HR image has {scale * SIDE} x {scale * SIDE} pixels", str(roots[0]))
 
@@ -104,8 +114,8 @@ def shrunk_folder(folder: Path, scale: int) -> list[Image]:
         UserError: none is large enough.
     """
     of_images = []
-    for name in _spread(sorted(image_files(folder)), MOST):
-        image = read_image(folder / name)
+    for file in _spread(files_of(folder), MOST):
+        image = read_image(file)
         height, width = (side // SHRUNK for side in image.shape[:2])
         if min(height, width) >= scale * SIDE:
             of_images.append(cut(resize(image, (height, width)), scale * SIDE, CROPS))

@@ -70,14 +70,14 @@ def blocks(plane: Plane) -> Plane:
     """DCT coefficients of all 8 x 8 blocks, N x 8 x 8."""
     rows, columns = plane.shape[0] // 8, plane.shape[1] // 8
     cut = plane.reshape(rows, 8, columns, 8).transpose(0, 2, 1, 3).reshape(-1, 8, 8)
-    found: Plane = _dct() @ cut @ _dct().T
+    found: Plane = (_dct() @ cut @ _dct().T).astype(np.float32)
     return found
 
 
 def _best(luma: Plane) -> tuple[float, float]:
     places, _steps = _looked_at()
     values = luma.reshape(len(luma), 64)[:, places]
-    # Histograms in tenths of a level make the sum over coefficients independent of their number.
+    # Histograms in fifths of a level make the sum over coefficients independent of their number.
     whole = np.clip(np.rint(np.abs(values) * 5), 0, _BINS - 1).astype(np.intp)
     counts = np.stack([np.bincount(column, minlength=_BINS) for column in whole.T]).astype(np.float32)
     sums = np.einsum("kb,qkb->q", counts, _waves())
@@ -91,6 +91,7 @@ def _best(luma: Plane) -> tuple[float, float]:
 
 
 _BINS = 1200
+"""Bins of a fifth of a level."""
 
 
 @lru_cache(maxsize=1)
@@ -121,7 +122,7 @@ def _waves() -> Plane:
 def _dct() -> Plane:
     """Orthonormal DCT-II of 8 samples."""
     k, n = np.arange(8)[:, None], np.arange(8)[None]
-    basis = np.sqrt(2 / 8) * np.cos((2 * n + 1) * k * np.pi / 16)
+    basis: NDArray[np.float64] = np.sqrt(2 / 8) * np.cos((2 * n + 1) * k * np.pi / 16)
     basis[0] /= np.sqrt(2)
     return basis.astype(np.float32)
 

@@ -58,7 +58,8 @@ class Matching:
     def weights(self, without: Iterable[str] = ()) -> Floats | None:
         """Weights of the simulations that do not have some kinds; None if these are too few."""
         names = [kind.name for kind in self.kinds]
-        left = ~self.bank.present[:, [names.index(name) for name in without]].any(axis=1)
+        excluded = self.bank.present[:, [names.index(name) for name in without]]
+        left = excluded.sum(axis=1) == 0
         if left.sum() < _FEWEST:
             return None
         across, within = self.across[left], self.within[np.ix_(left, left)]
@@ -68,7 +69,7 @@ class Matching:
             gradient -= weights @ gradient
             weights *= np.exp(-_RATE / (1 + iteration / 20) * gradient / (np.abs(gradient).max() + 0.05))
             weights /= weights.sum()
-        found = np.zeros(len(left))
+        found: Floats = np.zeros(len(left))
         found[left] = weights
         return found
 

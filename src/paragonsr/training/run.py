@@ -30,7 +30,7 @@ from paragonsr.training.loop import Trainer
 from paragonsr.training.readiness import shared_images, shared_note, validation_problems, with_start_options
 from paragonsr.training.reporting.console import Console
 from paragonsr.training.reporting.pictures import comparison_picture
-from paragonsr.training.run_data import Data, open_data, validation_sets
+from paragonsr.training.run_data import Data, open_data, preparing, validation_sets
 from paragonsr.training.time_plan import planned
 
 
@@ -69,8 +69,8 @@ def train(config: Config, *, fresh: bool = False, notes: tuple[str, ...] = (), c
     with ExitStack() as stack:
         device_context = stack.enter_context(open_device_context(config))
         config, beginning = with_start_options(config)
-        with device_context.main_process_first(), Console(None) as bar:
-            config, fitted = calibrated(config, partial(bar.side_task, "fitting the degradation"), fresh=fresh)
+        with preparing(device_context) as before:
+            config, fitted = calibrated(config, partial(before.side_task, "fitting the degradation"), fresh=fresh)
         torch.manual_seed(config.manual_seed)
         network = build_network(config, device_context)
         require_samples(network, config.micro_batch)
