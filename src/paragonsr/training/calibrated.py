@@ -9,6 +9,7 @@ from paragonsr.automation.protocol import Measurements
 from paragonsr.calibration.calibrate import calibrate
 from paragonsr.config import Config
 from paragonsr.degradation.like import LikeOptions
+from paragonsr.degradation.pipeline import PipelineOptions
 from paragonsr.run_description import has_description, read_description
 
 Progress = Callable[[int, int], None]
@@ -46,14 +47,14 @@ def calibrated(config: Config, progress: Progress, *, fresh: bool = False) -> tu
     return config.model_copy(update={"datasets": sets}), measured
 
 
-def _earlier(config: Config, phase: str, folder: str) -> object | None:
+def _earlier(config: Config, phase: str, folder: str) -> PipelineOptions | None:
     """Pipeline that the run in the folder was fitted with, if it has saved anything."""
     run = Path(config.path.experiments_root) / config.name
     if not has_description(run) or not any(run.glob("training_states/*")):
         return None
     before = Config.model_validate(read_description(run)["config"]).datasets.get(phase)
     pipeline = None if before is None else before.degrades()
-    return pipeline if getattr(pipeline, "fitted_to", None) == folder else None
+    return pipeline if isinstance(pipeline, PipelineOptions) and pipeline.fitted_to == folder else None
 
 
 def _cache(config: Config) -> Path:
