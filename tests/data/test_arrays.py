@@ -41,7 +41,7 @@ def test_a_file_of_arrays(tmp_path: Path) -> None:
         write_arrays(out, {"a": 1}, {"x": np.arange(5), "y": np.empty((0, 2))})
     header, found = read_arrays(file, ("x",))
     assert (header, list(found), found["x"].tolist()) == ({"a": 1}, ["x"], [0, 1, 2, 3, 4])
-    with pytest.raises(ValueError, match="some.npz is damaged"):
+    with pytest.raises(ValueError, match=r"some\.npz is damaged"):
         read_arrays(file, ("z",))
     with pytest.raises(FileNotFoundError):
         read_arrays(tmp_path / "none.npz", ())

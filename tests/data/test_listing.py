@@ -272,7 +272,7 @@ def test_other_options_have_another_listing(hr: Path, single: Single, images: Wr
     assert four.lr_shapes.tolist() == [[2, 2]] * 4
     assert None not in (alone.listing, pairs.listing, both.listing, four.listing)
     (lr / "b.png").unlink()
-    with pytest.raises(UserError, match="1 HR image without LR image: b.bmp"):
+    with pytest.raises(UserError, match=r"1 HR image without LR image: b\.bmp"):
         _open(paired(hr, lr))
 
 

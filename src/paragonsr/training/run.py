@@ -21,6 +21,7 @@ from paragonsr.degradation.codec_versions import changed_codecs, codec_versions
 from paragonsr.devices import described
 from paragonsr.errors import UserError
 from paragonsr.training.assembly import assemble
+from paragonsr.training.calibrated import calibrated
 from paragonsr.training.checkpoint.run_folder import RunFolder, environment
 from paragonsr.training.engine.batch_norm import require_samples, smallest_micro_batch
 from paragonsr.training.engine.device_context import DeviceContext, open_device_context
@@ -30,7 +31,7 @@ from paragonsr.training.loop import Trainer
 from paragonsr.training.readiness import shared_images, shared_note, validation_problems, with_start_options
 from paragonsr.training.reporting.console import Console
 from paragonsr.training.reporting.pictures import comparison_picture
-from paragonsr.training.run_data import Data, open_data, validation_sets
+from paragonsr.training.run_data import Data, open_data, preparing, validation_sets
 from paragonsr.training.time_plan import planned
 
 
@@ -69,6 +70,8 @@ def train(config: Config, *, fresh: bool = False, notes: tuple[str, ...] = (), c
     with ExitStack() as stack:
         device_context = stack.enter_context(open_device_context(config))
         config, beginning = with_start_options(config)
+        with preparing(device_context) as before:
+            config, fitted = calibrated(config, partial(before.side_task, "fitting the degradation"), fresh=fresh)
         torch.manual_seed(config.manual_seed)
         network = build_network(config, device_context)
         require_samples(network, config.micro_batch)
@@ -87,7 +90,7 @@ def train(config: Config, *, fresh: bool = False, notes: tuple[str, ...] = (), c
             console.say(line)
         if device_context.is_main_process:
             stack.enter_context(looked_at(data.listings(), partial(console.say, style="yellow")))
-        training = assemble(config, device_context, network, data, folder, console, stack)
+        training = assemble(config, device_context, network, data, folder, console, stack, fitted)
         total = training.controller.settings.total_iter
         if training.state.iteration >= total:
             console.say("this run is complete: a larger train.total_iter extends it, --fresh starts over", "yellow")
