@@ -181,7 +181,6 @@ def test_a_file_changed_in_place_is_said_and_packed_at_the_next_start(
         file.write(b"other")
     os.utime(hr / "deep/c.bmp", ns=(10**18, 10**18))
     assert (hr / "deep/c.bmp").stat().st_size == size
-    _aged(hr)
     second = _open(single(hr))
     _same(first, second)
     said: list[str] = []
@@ -259,12 +258,15 @@ def test_a_listing_without_its_store_is_not_used(hr: Path, single: Single, walks
     assert len(walks) == 2
 
 
-def test_other_options_have_another_listing(hr: Path, single: Single, images: WriteImages, paired: Paired) -> None:
+def test_other_options_have_another_listing(
+    hr: Path, single: Single, images: WriteImages, paired: Paired, cache: Path
+) -> None:
     lr = _aged(
         images("lr", {f"{name}.png": _noise(i)[:4, :4] for i, name in enumerate(("a", "b", "deep/c", "deep/d"))})
     )
+    two = SingleOptions(dataroot_gt=[str(hr), str(lr)], store_root=str(cache))
     for _ in range(2):
-        alone, pairs, both = _open(single(hr)), _open(paired(hr, lr)), _open(single([str(hr), str(lr)]))
+        alone, pairs, both = _open(single(hr)), _open(paired(hr, lr)), _open(two)
         four = open_packed(single(hr), 4, "train")
     assert (len(alone), len(pairs), len(both), len(four)) == (4, 4, 8, 4)
     np.testing.assert_array_equal(pairs.lq(1), _noise(1)[:4, :4])
