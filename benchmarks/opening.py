@@ -4,8 +4,8 @@ python -m benchmarks.opening WORK [COUNT...]
 
 WORK receives folders of COUNT empty files (100 000 and 1 000 000 unless told) and stores of as many images of 2 x 2
 pixels, which are made once: the opening looks at names, sizes and times, and not into the images. Printed are CPU
-seconds and the growth of the peak of resident memory (Linux), without the imports: the start that walks over the folders and writes the
-listing, the starts after it, and the look at all files that runs beside the training.
+seconds and the growth of the peak of resident memory (Linux), without the imports: the start that walks over the
+folders and writes the listing, the starts after it, and the look at all files that runs beside the training.
 """
 
 import os
