@@ -2,10 +2,9 @@
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-Work = Callable[[], object]
+from paragonsr.timing import Work, in_turns
 
 
 @dataclass(frozen=True)
@@ -21,21 +20,9 @@ class Timed:
         return sorted(theirs / own for own, theirs in zip(self.ours, self.reference, strict=True))
 
 
-def take_turns(sides: Mapping[str, Work], turns: int, warm: int = 2) -> dict[str, list[float]]:
-    """CPU seconds of each turn of each side, after warm-up turns."""
-    found: dict[str, list[float]] = {name: [] for name in sides}
-    for turn in range(warm + turns):
-        for name, work in sides.items():
-            begun = time.process_time()
-            work()
-            if turn >= warm:
-                found[name].append(time.process_time() - begun)
-    return found
-
-
 def compared(ours: Work, reference: Work, turns: int) -> Timed:
     """Time ours and a reference."""
-    found = take_turns({"ours": ours, "reference": reference}, turns)
+    found = in_turns({"ours": ours, "reference": reference}, turns, clock=time.process_time, warm_up=2)
     return Timed(found["ours"], found["reference"])
 
 

@@ -120,7 +120,7 @@ def test_compiling_is_checked_before_use(
 ) -> None:
     monkeypatch.setattr(torch, "compile", fake)
     monkeypatch.setattr(
-        compiling, "_in_turns", lambda variants, *given: {v.name: seconds.get(v.name, 1.0) for v in variants}
+        compiling, "_in_turns", lambda variants, *given: {v.name: [seconds.get(v.name, 1.0)] for v in variants}
     )
     network = nn.Sequential(nn.Conv2d(3, 12, 3, padding=1), nn.BatchNorm2d(12), nn.PixelShuffle(2))
     objective = Objective([L1Options(), MSEOptions()], CPU)

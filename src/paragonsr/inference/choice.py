@@ -1,12 +1,12 @@
 """Choice of a bundled model by the speed of this machine, if the user names none."""
 
-import time
-
 import numpy as np
+import torch
 
 from paragonsr import models
 from paragonsr.errors import UserError
 from paragonsr.inference.model import Upscaler, load
+from paragonsr.timing import clock_for, in_turns
 
 SIDE = 96
 """Side of the LR image on which speed is measured, in pixels."""
@@ -44,9 +44,6 @@ def best_model(scale: int = 2, device: str | None = None, precision: str = "fp32
 def megapixels_per_second(upscaler: Upscaler) -> float:
     """Speed of a model on a small image: the better of two runs after a warm-up."""
     image = np.zeros((SIDE, SIDE, 3), np.uint8)
-    seconds = []
-    for _ in range(3):
-        begun = time.perf_counter()
-        upscaler.upscale(image)  # returns on the CPU, so the device has finished
-        seconds.append(time.perf_counter() - begun)
-    return (SIDE * upscaler.scale) ** 2 / 1e6 / min(seconds[1:])
+    clock = clock_for(upscaler.device, torch.get_num_threads())
+    seconds = in_turns({"": lambda: upscaler.upscale(image)}, 2, clock=clock, warm_up=1)[""]
+    return (SIDE * upscaler.scale) ** 2 / 1e6 / min(seconds)

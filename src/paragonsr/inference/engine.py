@@ -1,14 +1,15 @@
 """A network that other engines may compute, chosen by measurement on the image that is being processed."""
 
 import logging
-import statistics
-import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from paragonsr.timing import clock_for, in_turns, times_as_fast
 
 log = logging.getLogger(__name__)
 
@@ -78,18 +79,12 @@ class EngineNetwork(nn.Module):
             return self.own_name
         if self.forced:
             return next(iter(able))
-        seconds: dict[str, list[float]] = {name: [] for name in (self.own_name, *able)}
-        for _ in range(TURNS):
-            for name, taken in seconds.items():
-                begun = time.perf_counter()
-                if name == self.own_name:
-                    self._own(image)
-                else:
-                    able[name](_array(image))
-                taken.append(time.perf_counter() - begun)
-        typical = {name: statistics.median(taken) for name, taken in seconds.items()}
-        quickest = min(able, key=typical.__getitem__)
-        ratio = typical[self.own_name] / typical[quickest]
+        clock = clock_for(torch.device("cpu"), torch.get_num_threads())
+        works = {name: partial(_on, engine, image) for name, engine in able.items()}
+        seconds = in_turns({self.own_name: partial(self._own, image), **works}, TURNS, clock=clock)
+        ratios = {name: times_as_fast(seconds, self.own_name, name) for name in able}
+        quickest = max(able, key=ratios.__getitem__)
+        ratio = ratios[quickest]
         log.info("%s is %.2f times as fast as %s", quickest, ratio, self.own_name)
         return quickest if ratio >= MARGIN else self.own_name
 
@@ -104,6 +99,10 @@ class EngineNetwork(nn.Module):
         if not worst <= EQUAL:
             log.warning("%s differs from the network by %.1e; continuing with %s", name, worst, self.own_name)
         return worst <= EQUAL
+
+
+def _on(engine: Engine, image: Tensor) -> np.ndarray:
+    return engine(_array(image))
 
 
 def _array(image: Tensor) -> np.ndarray:

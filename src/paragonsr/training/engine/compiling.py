@@ -1,13 +1,14 @@
 """torch.compile of the network and the losses, used only if a measurement shows the same result in less time."""
 
 import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from paragonsr.timing import clock_for, in_turns, times_as_fast
 from paragonsr.training.engine.batch_norm import RunningStatistics
 from paragonsr.training.engine.device_context import DeviceContext
 from paragonsr.training.engine.objective import Objective
@@ -62,7 +63,7 @@ def compiled_if_it_pays(
     statistics_of_norms.keep()
     try:
         expected = _gradients(eager, images, device_context)
-        seconds = _in_turns([eager], images, device_context)["eager"]
+        seconds = statistics.median(_in_turns([eager], images, device_context)["eager"])
         if seconds * iterations < WORTH_SECONDS:
             say(f"use_compile: the run takes about {seconds * iterations:.0f} s, too short to repay compiling")
             return network, objective
@@ -81,8 +82,9 @@ def compiled_if_it_pays(
         worst = min(differences.values())
         say(f"use_compile: the result of a compiled step differs by {worst:.1e}: training in eager mode")
         return network, objective
-    best = min(same, key=lambda variant: times[variant.name])
-    ratio = times["eager"] / times[best.name]
+    ratios = {variant.name: times_as_fast(times, "eager", variant.name) for variant in same}
+    best = max(same, key=lambda variant: ratios[variant.name])
+    ratio = ratios[best.name]
     said = f"{best.name} compiled, a step is {ratio:.2f} times as fast"
     if ratio < MARGIN:
         say(f"use_compile: with {said}, {MARGIN} times are required: training in eager mode")
@@ -117,20 +119,10 @@ def _difference(expected: tuple[Tensor, Tensor], got: tuple[Tensor, Tensor]) -> 
 
 def _in_turns(
     variants: list[Variant], images: tuple[Tensor, Tensor], device_context: DeviceContext
-) -> dict[str, float]:
-    """Median seconds of forward and backward of each variant, after two warm-up rounds."""
-    seconds: dict[str, list[float]] = {variant.name: [] for variant in variants}
-    for _ in range(2 + ROUNDS):
-        for variant in variants:
-            began = _now(device_context)
-            _gradients(variant, images, device_context)
-            seconds[variant.name].append(_now(device_context) - began)
-    return {name: statistics.median(times[2:]) for name, times in seconds.items()}
+) -> dict[str, list[float]]:
+    """Seconds of forward and backward of each variant in each turn, after two turns of warm-up.
 
-
-def _now(device_context: DeviceContext) -> float:
-    """Seconds: of the GPU once its queue is empty, of this process on a CPU."""
-    if device_context.device.type == "cuda":
-        torch.cuda.synchronize(device_context.device)
-        return time.perf_counter()
-    return time.process_time()
+    On a CPU they are of this process, whose threads are the same in all variants.
+    """
+    sides = {variant.name: partial(_gradients, variant, images, device_context) for variant in variants}
+    return in_turns(sides, ROUNDS, clock=clock_for(device_context.device), warm_up=2)
