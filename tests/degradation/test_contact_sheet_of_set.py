@@ -21,7 +21,7 @@ def test_check_writes_one(tiny_config: Configure, capsys: pytest.CaptureFixture[
         main(["check", str(path), "--no-measure"])
     assert not ended.value.code
     assert "/experiments/tiny_degradation.png" in capsys.readouterr().out
-    with Image.open("experiments/tiny_degradation.png") as sheet:
+    with Image.open(path.parent / "experiments" / "tiny_degradation.png") as sheet:
         assert sheet.width == 4 * 300 + 12
 
 

@@ -51,7 +51,7 @@ def test_a_varied_loss_weight_end_to_end(
 
     page = (out / "compare.html").read_text()
     assert "12 iterations for each run" in page
-    assert json.loads((out / "compare.json").read_text())["command"].startswith("paragonsr ")
+    assert json.loads((out / "compare.json").read_text())["command"].startswith("paragonsr")
     assert "too few seeds for a verdict" in said
     assert "too few seeds for a verdict" in page
 

@@ -105,7 +105,7 @@ def browser(tmp_path: Path, server: Server) -> Iterator[Browser]:
     running = Browser(tmp_path / "profile")
     try:
         running.do("Page.navigate", url=server.url)
-        running.until("document.getElementById('model') && document.getElementById('model').options.length == 3")
+        running.until("document.getElementById('model') && document.getElementById('model').options.length == 4")
         yield running
     finally:
         running.close()
@@ -288,3 +288,13 @@ def test_the_page_is_light_and_dark(browser: Browser) -> None:
         means[scheme] = browser.shot().mean()
     assert means["light"] > 200
     assert means["dark"] < 60
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 900), (390, 844), (844, 390), (320, 700)])
+def test_the_page_fits_the_window(browser: Browser, tmp_path: Path, width: int, height: int) -> None:
+    browser.do("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=True)
+    browser.upload(photo(tmp_path / "a photograph with a rather long name.png", 180, 220))
+    browser.until("!document.getElementById('stage').hidden")
+    assert browser.run("(e => [e.scrollWidth, e.scrollHeight])(document.documentElement)") == [width, height]
+    left, right = browser.run("(b => [b.left, b.right])(document.getElementById('download').getBoundingClientRect())")
+    assert 0 <= left < right <= width
