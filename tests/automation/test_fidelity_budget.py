@@ -141,9 +141,9 @@ def test_the_weights_start_at_the_ratio_whatever_is_configured(make_steps: Make)
         assert not automation.observe(_window(make_steps, 100, weight, decision.value)), "it is where it should be"
 
 
-def _window(make_steps: Make, end: int, norm: float, factor: Any, **more: Any) -> Any:
+def _window(make_steps: Make, end: int, norm: float, factor: Any, count: int = 50, **more: Any) -> Any:
     values = {"loss_weight/l1": 1.0, "loss_grad/l1": 1.0, "loss_weight/gan": factor, "loss_grad/gan": norm}
-    return make_steps(end, 50, **values, **more)
+    return make_steps(end, count, **values, **more)
 
 
 def _after_start(make_steps: Make, **options: Any) -> FidelityBudget:
@@ -177,6 +177,18 @@ def test_over_the_budget_the_weights_are_cut_and_below_it_raised(make_steps: Mak
     (cut,) = _after_start(make_steps).observe(validation(100, 31.4, 0.19))
     assert float(raised.value) > 0.02 > 2 * float(cut.value)  # type: ignore[arg-type]
     assert "PSNR is 0.600 dB below the start" in cut.reason
+
+
+def test_frequent_validations_do_not_keep_it_from_measuring(make_steps: Make) -> None:
+    """D22 had the like: a history that was thrown away before it was long enough."""
+    automation = made()
+    automation.observe(validation(0, 32.0, 0.2))
+    decided = []
+    for number in range(1, 6):
+        decided += automation.observe(_window(make_steps, 5 * number, 100.0, FIRST_FACTOR, count=5))
+        decided += automation.observe(validation(5 * number, 31.999, 0.2))
+    assert decided[0].value == pytest.approx(0.02 / 100)
+    assert "not the wanted 0.02" in decided[0].reason
 
 
 def test_gradients_that_grow_are_corrected_between_validations(make_steps: Make) -> None:

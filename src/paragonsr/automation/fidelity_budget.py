@@ -21,6 +21,8 @@ FEWEST_STEPS = 20
 """Minimum number of steps that a ratio is measured on."""
 DRIFT = 0.2
 """Logarithm by which the measured ratio may be off the wanted one without a correction."""
+SMOOTHING = 0.3
+"""Weight of the last window in the smoothed ratio, unless it is off by more than DRIFT."""
 LOWEST, HIGHEST = 1e-5, 20.0
 """Bounds of the wanted ratio."""
 GAIN = 0.8
@@ -52,8 +54,11 @@ class _State:
     ratio: float = 0.0
     """Logarithm of the wanted gradient ratio."""
     total: float = 0.0
-    """Sum of the logarithm of the measured ratio over the steps since the last change of the factor."""
+    """Sum of the logarithm of the ratio that a factor of 1 would give, over the steps since the last comparison."""
     count: int = 0
+    base: float | None = None
+    """Logarithm of the ratio that a factor of 1 gives, smoothed over windows; until it is known, the ratio is not
+    raised."""
     losses: list[float] = field(default_factory=list)
     """PSNR lost at the last validations, in dB."""
     best: float | None = None
@@ -117,18 +122,22 @@ class FidelityBudget:
         state = self.state
         sharp, other = (self._gradient(steps, labels) for labels in (self._sharpening, self._others))
         measured = (sharp > 0) & (other > 0) & np.isfinite(sharp) & np.isfinite(other)
-        state.total += float(np.log(sharp[measured] / other[measured]).sum())
-        state.count += int(measured.sum())
+        logs = np.log(sharp[measured] / other[measured]) - math.log(state.factor)
+        state.total, state.count = state.total + float(logs.sum()), state.count + len(logs)
         if state.start is None or state.count < FEWEST_STEPS:
             return ()
-        off = state.ratio - state.total / state.count
-        if abs(off) <= DRIFT:
+        first, found = state.base is None, state.total / state.count
+        if state.base is None or abs(found - state.base) > DRIFT:
+            state.base = found
+        state.base += SMOOTHING * (found - state.base)
+        state.total, state.count = 0.0, 0
+        found = state.base + math.log(state.factor)
+        if abs(state.ratio - found) <= DRIFT:
             return ()
-        first = state.factor == FIRST_FACTOR
-        found = math.exp(state.total / state.count)
-        reason = f"gradients of adversarial and perceptual losses are {found:.2g} of the others, not the wanted "
-        reason += f"{math.exp(state.ratio):.2g}"
-        return self._weights(off, reason, {"ratio": found, "wanted": math.exp(state.ratio)}, minor=not first)
+        values = {"ratio": math.exp(found), "wanted": math.exp(state.ratio)}
+        reason = f"gradients of adversarial and perceptual losses are {values['ratio']:.2g} of the others, not the "
+        reason += f"wanted {values['wanted']:.2g}"
+        return self._weights(state.ratio - found, reason, values, minor=not first)
 
     def _gradient(self, steps: Steps, labels: Sequence[str]) -> np.ndarray:
         """Weighted sum of the norms of some losses, for each step; losses that were not computed count nothing."""
@@ -141,7 +150,6 @@ class FidelityBudget:
         """Multiply the factor on the weights by e^change."""
         state, before = self.state, self.state.factor
         state.factor = min(max(before * math.exp(change), SMALLEST_FACTOR), LARGEST_FACTOR)
-        state.total, state.count = 0.0, 0
         if change and state.factor == before:
             return []
         return [
@@ -204,12 +212,11 @@ class FidelityBudget:
             change = min(change, 0.0)
         low, high = math.log(LOWEST), math.log(HIGHEST)
         change = min(max(state.ratio + change, low), high) - state.ratio
-        if abs(change) < SMALLEST:
+        if abs(change) < SMALLEST or state.base is None:
             return ()
         state.ratio += change
-        correction = state.ratio - change - state.total / state.count if state.count >= FEWEST_STEPS else 0.0
         values = {"lost": lost, "expected": expected, "target": target, "ratio": math.exp(state.ratio)}
-        return self._weights(change + correction, what, values)
+        return self._weights(state.ratio - state.base - math.log(state.factor), what, values)
 
     def _trend(self) -> float:
         """Change of the lost PSNR per validation, in dB: over the last two, or less for want of more."""
