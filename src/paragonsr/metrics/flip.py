@@ -41,5 +41,5 @@ class FLIP(Metric):
         import flip_evaluator
 
         ours, theirs = (image.astype(np.float32) / 255 for image in cropped(sr, hr, shave=self._shave))
-        _, mean, _ = flip_evaluator.evaluate(theirs, ours, "LDR", applyMagma=False, parameters={"ppd": 67.0})
+        _, mean, _ = flip_evaluator.evaluate(theirs, ours, "LDR", applyMagma=False)
         return float(mean)
