@@ -33,7 +33,7 @@ class Finish:
         random = self.random = np.random.default_rng(seed)
         self.make_steps, self.validations = make_steps, validations
         self.budget = float(random.choice([0.1, 0.25, 0.5, 1.0]))
-        self.scale, self.power = float(np.exp(random.uniform(np.log(0.1), np.log(5)))), random.uniform(0.6, 1.2)
+        self.scale, self.power = float(np.exp(random.uniform(np.log(1e-3), np.log(5)))), random.uniform(0.6, 1.2)
         self.lag, self.noise = random.uniform(1, 6), random.uniform(0, 0.02)
         self.weight = float(np.exp(random.uniform(np.log(1e-3), np.log(1e2))))
         self.drift = random.uniform(-0.03, 0.06)

@@ -23,12 +23,14 @@ DRIFT = 0.2
 """Logarithm by which the measured ratio may be off the wanted one without a correction."""
 SMOOTHING = 0.3
 """Weight of the last window in the smoothed ratio, unless it is off by more than DRIFT."""
-LOWEST, HIGHEST = 1e-5, 20.0
+LOWEST, HIGHEST = 1e-5, 1e5
 """Bounds of the wanted ratio."""
 GAIN = 0.8
 """Change of the ratio's logarithm, per validation, for a distance from the target as large as the budget."""
 RAISE, CUT = 0.4, 1.5
 """Largest changes of the ratio's logarithm at one validation."""
+FAR, LEAP = 0.1, 1.0
+"""Share of the target below which PSNR has hardly been touched yet, and the largest raise there."""
 OVER = 0.7
 """Smallest cut of the ratio's logarithm while PSNR is below the budget."""
 LOOK_AHEAD = 2.0
@@ -199,6 +201,8 @@ class FidelityBudget:
         state, budget = self.state, self.options.budget
         target, expected = budget - self._margin(), lost + LOOK_AHEAD * self._trend()
         change = min(max(GAIN * (target - expected) / budget, -CUT), RAISE)
+        if max(expected, *state.losses) < FAR * target:
+            change = LEAP
         if lost > budget:
             change = min(change, -OVER)
         what = f"PSNR is {lost:.3f} dB below the start, {expected:.3f} dB are expected, the target is {target:.3f} dB"

