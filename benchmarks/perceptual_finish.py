@@ -1,10 +1,12 @@
 """PSNR against a perceptual metric: finishes within a budget, and interpolation of weights.
 
-From the bundled nano, one run per budget and seed with `fidelity_budget`, and one without it. The latter's weights are interpolated with those of nano, which is the usual remedy. All are measured on
-images that take part in neither training nor validation, with metrics that neither trains nor decides.
+From the bundled nano, one run per budget and seed with `fidelity_budget`, and one without it. The latter's weights are
+interpolated with those of nano, which is the usual remedy. All are measured on images that take part in neither
+training nor validation, with metrics that neither trains nor decides.
 
     python benchmarks/perceptual_finish.py --photos FOLDER [FOLDER ...] --validation FOLDER --test FOLDER
-        [--budgets 0.1 0.25 0.5 1] [--seeds 1] [--iterations 300] [--out results/perceptual_finish] [--json docs/evidence/perceptual_finish.json]
+        [--budgets 0.1 0.25 0.5 1] [--seeds 1] [--iterations 300] [--out results/perceptual_finish]
+        [--json docs/evidence/perceptual_finish.json]
 
 Resumable: run the same command again; what is finished is only measured. The result is written after each run.
 """
