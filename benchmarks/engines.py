@@ -1,18 +1,17 @@
 """Size and speed of a network in every engine, in turns, by CPU time on one thread.
 
-python benchmarks/engines.py [--side 1024] [--turns 3] [NETWORK...]
+python benchmarks/engines.py [--side 1024] [--turns 3] [--hr FOLDER] [NETWORK...]
 
 NETWORK is weights, the name of a model that comes with the package, or of a network with random weights: one of ours,
 paragonsr2_s, or a preset, superultracompact. Each network is upscaled x2.
 Tiles are of 256 x 256. It prints MP of output per second of CPU time: the median of the turns, the smallest and largest
-ratio to torch in one turn, and the size of the file.
+ratio to torch in one turn, and the size of the file; with --hr, also PSNR-Y in dB on that folder of HR images.
 """
 
 import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -28,34 +27,31 @@ from paragonsr.export.ncnn import export_ncnn
 from paragonsr.export.onnx import export_onnx
 from paragonsr.export.openvino import export_openvino
 from paragonsr.export.source import Source, open_source
+from paragonsr.inference.benchmark import benchmark
 from paragonsr.inference.model import Upscaler, load
 from paragonsr.models import located
 
-Upscale = Callable[[np.ndarray], np.ndarray]
 
-
-def engines(weights: Path, folder: Path) -> dict[str, tuple[Upscale, int]]:
-    """Engine -> function from an image to its SR image, and bytes of its files."""
+def engines(weights: Path, folder: Path) -> dict[str, tuple[Upscaler, int]]:
+    """Engine -> network that runs in it, and bytes of its files."""
     source = open_source(weights)
-    found: dict[str, tuple[Upscale, int]] = {
-        "torch": (load(weights, device="cpu").upscale, located(weights).stat().st_size)
-    }
+    found: dict[str, tuple[Upscaler, int]] = {"torch": (load(weights, device="cpu"), located(weights).stat().st_size)}
     onnx = export_onnx(source, folder / "net.onnx").path
     for name in ("onnxruntime", "openvino"):
         path = onnx if name == "onnxruntime" else export_openvino(source, folder / "net.xml")[0]
         size = sum(file.stat().st_size for file in {path, path.with_suffix(".bin")} if file.is_file())
-        found[name] = use_engine(load(weights, device="cpu"), name, weights).upscale, size
+        found[name] = use_engine(load(weights, device="cpu"), name, weights), size
     param, _ = export_ncnn(source, folder / "net.param")
     found["ncnn"] = _ncnn(param, source), param.stat().st_size + param.with_suffix(".bin").stat().st_size
     if source.metadata["arch"] == "spandrel":
         return found
     converted = convert_for_spandrel(source, folder / "spandrel.safetensors").path
     if (load(converted, device="cpu").network.options.tag()) == "spandrel":  # type: ignore[union-attr]
-        found["spandrel's Compact"] = load(converted, device="cpu").upscale, converted.stat().st_size
+        found["spandrel's Compact"] = load(converted, device="cpu"), converted.stat().st_size
     return found
 
 
-def _ncnn(param: Path, source: Source) -> Upscale:
+def _ncnn(param: Path, source: Source) -> Upscaler:
     import ncnn
 
     class Network(torch.nn.Module):
@@ -74,20 +70,20 @@ def _ncnn(param: Path, source: Source) -> Upscale:
             extractor.input("data", ncnn.Mat(given))
             return torch.from_numpy(np.array(extractor.extract("output")[1])[None])
 
-    return Upscaler(Network(), source.scale, torch.device("cpu")).upscale
+    return Upscaler(Network(), source.scale, torch.device("cpu"))
 
 
-def measure(weights: Path, side: int, turns: int) -> None:
+def measure(weights: Path, side: int, turns: int, hr: Path | None) -> None:
     """Print the table of one network."""
     image = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
     with tempfile.TemporaryDirectory() as folder:
         found = engines(weights, Path(folder))
         seconds: dict[str, list[float]] = {name: [] for name in found}
-        results = {name: run(image) for name, (run, _) in found.items()}  # warm
+        results = {name: network.upscale(image) for name, (network, _) in found.items()}  # warm
         for _ in range(turns):
-            for name, (run, _) in found.items():
+            for name, (network, _) in found.items():
                 begun = time.process_time()
-                run(image)
+                network.upscale(image)
                 seconds[name].append(time.process_time() - begun)
         megapixels = results["torch"].shape[0] * results["torch"].shape[1] / 1e6
         print(f"\n{weights.stem}, {side} x {side}, CPU time, one thread, {turns} turns")
@@ -99,6 +95,8 @@ def measure(weights: Path, side: int, turns: int) -> None:
                 f"  {statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f}) of torch"
                 f"  {differing} samples differ, by {np.abs(results[name].astype(int) - results['torch']).max()}"
             )
+        for name, (network, _) in found.items() if hr else ():
+            print(f"{name:20} {benchmark(network, hr).mean().network['psnr_y']:.4f} dB on {hr}")
 
 
 def _options(name: str) -> NetworkOptions:
@@ -113,6 +111,7 @@ if __name__ == "__main__":
     parser.add_argument("networks", nargs="*", default=["nano", "paragonsr2_s", "superultracompact"])
     parser.add_argument("--side", type=int, default=1024)
     parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--hr", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -123,4 +122,4 @@ if __name__ == "__main__":
                 path = Path(folder) / f"{name}.safetensors"
                 options = _options(name)
                 save_weights(path, options.build(scale=2).state_dict(), save_metadata(options, 2))
-            measure(path, given.side, given.turns)
+            measure(path, given.side, given.turns, given.hr)

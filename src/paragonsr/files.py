@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, Any
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -29,7 +30,7 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
+            sync(file)
         os.replace(temporary, path)
     except OSError as error:
         if error.filename is None or Path(error.filename) == temporary:
@@ -43,6 +44,12 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def sync(file: IO[Any]) -> None:
+    """Wait until everything written to an open file is on the disk."""
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def relative(path: Path, start: Path) -> str:

@@ -144,7 +144,7 @@ def test_folder_and_manifest_train_alike(finished: Path, tmp_path: Path, monkeyp
     alone = SingleOptions(dataroot_gt="made/train_hr.jsonl", **common)
     stores = [open_packed(options, 2, "train") for options in (folders, manifest, alone)]
     assert len({store.fingerprint for store in stores}) == 1
-    assert stores[0].names == stores[1].names == stores[2].names
+    assert stores[0].names[:] == stores[1].names[:] == stores[2].names[:]
     fingerprint = read_header(Path("made/train_hr.jsonl"))["fingerprint"]
     assert {store.manifests for store in stores} == {(fingerprint,)}, "also of the folder that was made from it"
 

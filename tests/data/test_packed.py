@@ -1,6 +1,5 @@
 """The packed store equals the files, is reused while they do not change, and is never wrong."""
 
-import json
 import os
 import time
 from collections.abc import Callable
@@ -10,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from paragonsr.data import packed as store_module
+from paragonsr.data import packing
+from paragonsr.data.arrays import read_arrays, write_arrays
 from paragonsr.data.options import PairedOptions, SingleOptions
 from paragonsr.data.packed import PackedDataset, open_packed
 from paragonsr.errors import UserError
@@ -52,12 +52,12 @@ def _folders(cache: Path) -> list[Path]:
 def test_hr_images_alone(images: WriteImages, single: Single, scale: int) -> None:
     content = _hr_images()
     store = open_packed(single(images("hr", content)), scale, "train")
-    assert store.names == tuple(content)
+    assert tuple(store.names) == tuple(content)
     assert len(store) == 4
     for i, image in enumerate(content.values()):
         height, width = (side // scale * scale for side in image.shape[:2])
-        assert store.shapes[i] == (height, width)
-        assert store.lr_shapes[i] == (height // scale, width // scale)
+        assert tuple(store.shapes[i]) == (height, width)
+        assert tuple(store.lr_shapes[i]) == (height // scale, width // scale)
         np.testing.assert_array_equal(store.hr(i), image[:height, :width])
         np.testing.assert_array_equal(store.lq(i), downscale(image[:height, :width], scale))
 
@@ -111,9 +111,9 @@ def test_an_edited_set_is_packed_anew(images: WriteImages, single: Single) -> No
     assert packed == 4
     np.testing.assert_array_equal(store.hr(1), edited[:12, :18])
     (hr / "3.png").unlink()
-    assert _packings(options)[0].names == ("0.png", "1.png", "2.png")
+    assert _packings(options)[0].names[:] == ("0.png", "1.png", "2.png")
     (hr / "2.png").rename(hr / "renamed.png")
-    assert _packings(options)[0].names == ("0.png", "1.png", "renamed.png")
+    assert _packings(options)[0].names[:] == ("0.png", "1.png", "renamed.png")
 
 
 def test_sets_that_differ_in_their_place_alone_are_told_apart(images: WriteImages, single: Single) -> None:
@@ -134,22 +134,42 @@ def _flip_a_bit(folder: Path) -> None:
     content[len(content) // 2] ^= 1
     (folder / "lr.bin").write_bytes(content)
     # File times are coarse: make sure that the change is later.
-    later = (folder / "index.json").stat().st_mtime_ns + 10**9
+    later = (folder / "index.npz").stat().st_mtime_ns + 10**9
     os.utime(folder / "lr.bin", ns=(later, later))
 
 
 def _break_the_index(folder: Path) -> None:
-    (folder / "index.json").write_text('{"names": [')
+    (folder / "index.npz").write_bytes((folder / "index.npz").read_bytes()[:100])
+
+
+def _flip_a_bit_of_the_index(folder: Path) -> None:
+    content = bytearray((folder / "index.npz").read_bytes())
+    content[content.index(b"3.png")] ^= 1
+    (folder / "index.npz").write_bytes(content)
+
+
+def _rewrite_the_index(folder: Path, without: tuple[str, ...] = (), shorter: tuple[str, ...] = ()) -> None:
+    header, arrays = read_arrays(folder / "index.npz", ("names", "ends", "lr_shapes", "digests"))
+    header = {key: value for key, value in header.items() if key not in without}
+    kept = {name: array[name in shorter :] for name, array in arrays.items() if name not in without}
+    with (folder / "index.npz").open("wb") as file:
+        write_arrays(file, header, kept)
+
+
+def _forget_an_array(folder: Path) -> None:
+    _rewrite_the_index(folder, without=("digests",))
 
 
 def _forget_a_key(folder: Path) -> None:
-    index = json.loads((folder / "index.json").read_text())
-    (folder / "index.json").write_text(json.dumps({k: v for k, v in index.items() if k != "digests"}))
+    _rewrite_the_index(folder, without=("content",))
 
 
 def _forget_an_image(folder: Path) -> None:
-    index = json.loads((folder / "index.json").read_text())
-    (folder / "index.json").write_text(json.dumps(index | {"digests": index["digests"][1:]}))
+    _rewrite_the_index(folder, shorter=("digests",))
+
+
+def _forget_a_name(folder: Path) -> None:
+    _rewrite_the_index(folder, shorter=("ends",))
 
 
 def _remove_a_file(folder: Path) -> None:
@@ -157,7 +177,18 @@ def _remove_a_file(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", [_truncate, _flip_a_bit, _break_the_index, _forget_a_key, _forget_an_image, _remove_a_file]
+    "damage",
+    [
+        _truncate,
+        _flip_a_bit,
+        _break_the_index,
+        _flip_a_bit_of_the_index,
+        _forget_an_array,
+        _forget_a_key,
+        _forget_an_image,
+        _forget_a_name,
+        _remove_a_file,
+    ],
 )
 def test_a_damaged_store_is_packed_anew(
     images: WriteImages, single: Single, cache: Path, damage: Callable[[Path], None]
@@ -179,7 +210,7 @@ def test_a_copied_store_is_checked_once_and_kept(
     options = single(images("hr", _hr_images()))
     open_packed(options, 2, "train")
     written = time.time_ns()
-    for name, age in (("index.json", 10), ("lr.bin", 5)):  # in seconds, because file times are coarse
+    for name, age in (("index.npz", 10), ("lr.bin", 5)):  # in seconds, because file times are coarse
         os.utime(_folders(cache)[0] / name, ns=(written - age * 10**9,) * 2)
     checked: list[int] = []
     monkeypatch.setattr(PackedDataset, "damaged", lambda self: checked.append(1) or [])
@@ -299,7 +330,7 @@ def test_a_full_disk_is_noticed_before_packing(
 
     def disk(free: int) -> None:
         usage = type("Usage", (), {"free": free})
-        monkeypatch.setattr(store_module.shutil, "disk_usage", lambda _: usage)
+        monkeypatch.setattr(packing.shutil, "disk_usage", lambda _: usage)
 
     disk(needed - 1)
     assert "packing needs" in _refused(single(hr))
@@ -315,7 +346,7 @@ def test_a_disk_that_fills_while_packing_leaves_nothing(
         raise OSError(28, "No space left on device")
 
     options = single(images("hr", _hr_images()))
-    monkeypatch.setattr(store_module._Writer, "write", full)
+    monkeypatch.setattr(packing._Writer, "write", full)
     assert "No space left on device" in _refused(options)
     assert _folders(cache) == []
 

@@ -45,8 +45,7 @@ def packed(images: Callable[[str, Images], Path], single: Callable[..., SingleOp
 def _open(
     root: Path, packed: PackedDataset, teacher: Teacher, digest: str = "d" * 64, share: float = 1.0
 ) -> TeacherTargets:
-    lr_images = [packed.lq(i) for i in range(len(packed))]
-    return open_targets(root, packed.content, lr_images, 2, digest, share, teacher.load)
+    return open_targets(root, packed, digest, share, teacher.load)
 
 
 def test_its_images_are_made_once(tmp_path: Path, packed: PackedDataset) -> None:
@@ -70,10 +69,7 @@ def test_an_interrupted_packing_continues(tmp_path: Path, packed: PackedDataset)
         _open(tmp_path, packed, Teacher(fails_at=3))
     rest = Teacher()
     told: list[tuple[int, int]] = []
-    lr_images = [packed.lq(i) for i in range(len(packed))]
-    targets = open_targets(
-        tmp_path, packed.content, lr_images, 2, "d" * 64, 1.0, rest.load, lambda done, total: told.append((done, total))
-    )
+    targets = open_targets(tmp_path, packed, "d" * 64, 1.0, rest.load, lambda done, total: told.append((done, total)))
     assert rest.made == 1
     assert told == [(3, 4), (4, 4)]
     for index in range(len(packed)):

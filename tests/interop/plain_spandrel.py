@@ -8,12 +8,18 @@ import sys
 import numpy as np
 import torch
 
-# torchvision's wheels lack these with a CPU build of torch; spandrel needs torchvision, but not these.
-library = torch.library.Library("torchvision", "DEF")
-for operator in ("nms", "qnms"):
-    library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+# torchvision's CUDA wheels lack these beside a CPU build of torch; spandrel needs torchvision, but not these. A wheel
+# that fits registers them itself, and a second registration ends the process.
+try:
+    import torchvision  # noqa: F401
+except RuntimeError as error:
+    if "torchvision::" not in str(error):
+        raise
+    library = torch.library.Library("torchvision", "DEF")
+    for operator in ("nms", "qnms"):
+        library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
-import spandrel  # noqa: E402
+import spandrel
 
 weights, images, out = sys.argv[1:]
 model = spandrel.ModelLoader(device="cpu").load_from_file(weights)

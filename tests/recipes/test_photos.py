@@ -51,6 +51,24 @@ def test_every_choice_loads_without_a_warning(size: str, scale: int, photos: Pat
     assert not [note for note in loaded.warnings if "budget" not in note]
 
 
+@pytest.mark.parametrize(
+    ("size", "scale", "start", "strict", "blocks"),
+    [
+        ("nano", 2, "nano", True, 4),
+        ("nano", 4, "nano_x4", True, 4),
+        ("nano", 3, "nano", False, 5),
+        ("s", 2, None, True, 0),
+    ],
+)
+def test_what_a_training_starts_from(
+    size: str, scale: int, start: str | None, strict: bool, blocks: int, photos: Path
+) -> None:
+    Recipe(photos, scale, size).write(Path("mine.yml"), [])
+    config = load_config("mine.yml").config
+    assert (config.path.pretrain_network_g, config.path.strict_load_g) == (start, strict)
+    assert not blocks or config.network.model_dump()["num_blocks"] == blocks
+
+
 def test_no_photograph_is_both_trained_on_and_held_out(photos: Path) -> None:
     for name in ("one.yml", "two.yml"):
         Recipe(photos).write(Path(name), [])

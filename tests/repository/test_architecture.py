@@ -26,10 +26,11 @@ MAY_USE = {
     "export": {"archs", "data", "inference", "models"},
     "serve": {"archs", "data", "export", "inference", "models"},
     "curation": {"data", "degradation", "html"},
+    "calibration": {"curation", "data", "degradation", "html"},
     "config": set(GROUND) | {"losses", "data", "automation", "loggers"},
-    "training": BELOW_TRAINING,
+    "training": BELOW_TRAINING | {"calibration"},
     "evidence": BELOW_TRAINING | {"html", "training"},
-    "cli": BELOW_TRAINING | {"training", "evidence", "export", "serve", "curation"},
+    "cli": BELOW_TRAINING | {"calibration", "training", "evidence", "export", "serve", "curation"},
 }
 TRAINING = ("control", "engine", "reporting", "checkpoint", "loop", "assembly", "run")
 """The parts of paragonsr.training from bottom to top; modules not listed here are above `checkpoint`."""

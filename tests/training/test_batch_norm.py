@@ -177,6 +177,7 @@ network[0](torch.full((2, 2, 4, 4), 10.0 * rank))
 RunningStatistics(network).average(DeviceContext(torch.device("cpu"), None, False, rank, 2))
 assert network[0].running_mean.tolist() == [0.5, 0.5], network[0].running_mean
 assert network[0].num_batches_tracked == 1
+dist.destroy_process_group()  # else gloo's threads may end the process with an abort
 """
 
 

@@ -64,3 +64,16 @@ def test_what_was_said_stays_above_a_bar_whose_height_changes(tmp_path: Path, mo
     assert sum("8/8" in line for line in shown) == 1, "one bar"
     assert not any("validating" in line for line in shown)
     assert max(map(len, shown)) <= 80
+
+
+def test_without_a_bar_a_long_side_task_says_how_far_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(consoles.time, "monotonic", lambda: now[0])
+    with Console(tmp_path / "log") as console:
+        for done in range(6):  # 12 s each: lines after 36 s and not before
+            console.side_task("packing train", done, 5)
+            now[0] += 12
+    assert capsys.readouterr().out.splitlines() == ["packing train: 3 of 5"]
+    assert "packing train: 3 of 5" in (tmp_path / "log").read_text()

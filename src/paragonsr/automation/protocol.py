@@ -81,8 +81,9 @@ class Measurements:
     """Values that are measured once, apart from steps and validations.
 
     Kinds: `training images` (statistics of a sample of the training images, before the first step); `learning rates`
-    (final loss of each rate in a short trial, keyed by the rate's `repr`); `interrupted size probe` (the sizes that a
-    process was trying when it was killed: batch_size, micro_batch).
+    (final loss of each rate in a short trial, keyed by the rate's `repr`); `degradation of <phase>` (the fit to a
+    folder of bad images); `interrupted size probe` (the sizes that a process was trying when it was killed: batch_size,
+    micro_batch).
     """
 
     iteration: int
@@ -128,10 +129,10 @@ class Decision:
 
     automation: str
     setting: str
-    """optimiser (before the first step), lr (the base rate), lr_factor/<owner> (a number or a Decay), micro_batch,
-    learner_lr/<label> (of a learned loss), loss_weight/<label>, metric_floor/<name> (weights with a lower value of that
-    metric are not kept as the best), batch_size, grad_clip, total_iter, rollback, stop or give_up (the run ends and has
-    failed)."""
+    """optimiser and degradation/<phase> (before the first step), lr (the base rate), lr_factor/<owner> (a number or a
+    Decay), micro_batch, learner_lr/<label> (of a learned loss), loss_weight/<label>, metric_floor/<name> (weights with
+    a lower value of that metric are not kept as the best), batch_size, grad_clip, total_iter, rollback, stop or give_up
+    (the run ends and has failed)."""
     value: SettingValue
     reason: str
     values: Mapping[str, float] = field(default_factory=dict)

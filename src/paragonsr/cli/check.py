@@ -23,22 +23,28 @@ def check(
 
         paragonsr check my.yml train.total_iter=20000 --no-measure
     """
+    from paragonsr.automation.degradation_calibration import DegradationCalibration
     from paragonsr.cli.train import idle
     from paragonsr.config import load_config
+    from paragonsr.data.decoding import unheard
+    from paragonsr.training.calibrated import calibrated
     from paragonsr.training.readiness import start_problems
 
     loaded = load_config(config, overrides or [])
     for note in (*loaded.warnings, *idle(loaded.config)):
         typer.echo(f"note: {note}")
-    problems = [*_data(loaded.config), *start_problems(loaded.config)]
-    _learning_rate(loaded.config)
-    _automations(loaded.config)
+    fitted, found = calibrated(loaded.config, unheard)
+    for measured in found:
+        typer.echo(f"{measured.kind}: " + "; ".join(d.reason for d in DegradationCalibration().observe(measured)))
+    problems = [*_data(fitted), *start_problems(fitted)]
+    _learning_rate(fitted)
+    _automations(fitted)
     if problems:
         typer.echo("error: " + "\n  ".join(problems), err=True)
         raise typer.Exit(2)
-    _degradation(loaded.config)
+    _degradation(fitted)
     if measure:
-        _estimate(loaded.config)
+        _estimate(fitted)
     typer.echo("ready to train")
 
 
@@ -56,7 +62,7 @@ def _data(config: "Config") -> list[str]:
         problems += [str(problem) for problem in report.problems]
         if phase != "train":
             problems += validation_problems(config, phase, report.shapes)
-            shared = shared_images(reports["train"].digests, report.digests)
+            shared = shared_images(reports["train"].digests, report.digests, list(report.shapes))
             if shared:
                 typer.echo(f"note: {shared_note(phase, shared, report.images)}")
         if report.oriented:

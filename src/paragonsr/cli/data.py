@@ -196,6 +196,44 @@ def degrade(
 
 
 @data.command()
+def calibrate(
+    folder: Annotated[Path, typer.Argument(help="Folder of bad images.")],
+    hr: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder of clean HR images; default: the images themselves, downscaled.", show_default=False),
+    ] = None,
+    scale: Annotated[int, typer.Option(min=1, max=8, help="HR side / LR side.")] = 2,
+    out: Annotated[Path | None, typer.Option(help="YAML to write; default: FOLDER.yml.", show_default=False)] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the simulations.")] = 0,
+) -> None:
+    """Fit a degradation to bad images: print measured against fitted, and write YAML and an HTML page.
+
+    Examples:
+
+        paragonsr data calibrate bad --hr photos/hr
+
+        paragonsr data calibrate bad --hr photos/hr --scale 4 --out bad.yml
+    """
+    from paragonsr.calibration.calibrate import calibrate as fit
+    from paragonsr.calibration.images import read_folder, read_hr, shrunk_folder
+    from paragonsr.calibration.report import as_yaml, lines, page
+    from paragonsr.curation.make import beside
+    from paragonsr.files import write_atomically
+
+    roots = hr or []
+    with _progress() as begin:
+        found = fit(folder, roots, scale, seed, begin("simulate"))
+    for line in lines(found):
+        typer.echo(line)
+    target = out or beside(folder, ".yml")
+    write_atomically(target, as_yaml(found).encode())
+    crops = list(read_folder(folder).crops)
+    html = page(found, crops, read_hr(roots, scale) if roots else shrunk_folder(folder, scale))
+    write_atomically(target.with_suffix(".html"), html.encode())
+    typer.echo(f"degradation in {target}, page in {target.with_suffix('.html')}")
+
+
+@data.command()
 def report(
     folder: Annotated[Path, typer.Argument(help="Folder of the tiles.")],
     where: Annotated[str, typer.Option(help="Expression whose thresholds are shown.")] = "complexity >= 0.5",

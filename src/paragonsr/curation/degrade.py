@@ -16,7 +16,7 @@ from paragonsr.curation.walk import image_files, require_apart, require_images
 from paragonsr.data.decoding import Progress
 from paragonsr.data.images import read_image, write_png
 from paragonsr.data.manifest import is_manifest, read_images, root_of
-from paragonsr.data.packed import degraded
+from paragonsr.data.recipe import degraded
 from paragonsr.degradation.base import AnyDegradation, Degradation, Parameters
 from paragonsr.degradation.options import DegradationOptions
 from paragonsr.errors import UserError

@@ -9,8 +9,8 @@ from PIL import ImageDraw, ImageFont
 
 from paragonsr.data.decoding import load_hr
 from paragonsr.data.options import DatasetOptions
-from paragonsr.data.packed import degraded
 from paragonsr.data.pairing import find_pairs
+from paragonsr.data.recipe import degraded
 from paragonsr.degradation.base import AnyDegradation, Degradation, Image, Parameters
 
 PANEL = 288

@@ -6,6 +6,9 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from paragonsr.data.images import image_size, read_image
 from paragonsr.data.pairing import Pair, listed
 from paragonsr.errors import UserError
@@ -124,21 +127,21 @@ def raise_problems(problems: Sequence[Problem], pairs: Sequence[Pair], phase: st
         )
 
 
-def require_patch(names: Sequence[str], lr_shapes: Sequence[tuple[int, int]], patch: int | None, phase: str) -> None:
-    """Check that a patch fits into every LR image.
+def require_patch(names: Sequence[str], lr_shapes: NDArray[np.int32], patch: int | None, phase: str) -> None:
+    """Check that a patch fits into every LR image (N x 2: height and width of each).
 
     Raises:
         UserError: some images are too small; the message names them.
     """
     if patch is None:
         return
-    small = [f"{name} ({w} x {h})" for name, (h, w) in zip(names, lr_shapes, strict=True) if min(h, w) < patch]
+    small = np.flatnonzero(lr_shapes.min(axis=1) < patch).tolist()
     if small:
-        least = min(min(shape) for shape in lr_shapes)
+        shown = [f"{names[i]} ({lr_shapes[i, 1]} x {lr_shapes[i, 0]})" for i in small]
         raise UserError(
-            f"lq_size {patch} is larger than {len(small)} of {len(names)} LR images: {listed(small)}",
+            f"lq_size {patch} is larger than {len(small)} of {len(names)} LR images: {listed(shown)}",
             where=f"datasets.{phase}",
-            fix=f"Set datasets.{phase}.lq_size={least} or less, or remove the small images.",
+            fix=f"Set datasets.{phase}.lq_size={lr_shapes.min()} or less, or remove the small images.",
         )
 
 

@@ -4,9 +4,11 @@ import hashlib
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from paragonsr.data.decoding import Problem, Progress, for_each_pair, load_pair
 from paragonsr.data.image_file import orientation
+from paragonsr.data.index import DIGEST_BYTES
 from paragonsr.data.manifest import read_weights
 from paragonsr.data.mismatch import mismatch
 from paragonsr.data.options import DatasetOptions
@@ -33,8 +35,8 @@ class Report:
     """Size of the packed store in bytes."""
     shapes: dict[str, tuple[int, int]]
     """Name -> height and width of the HR image."""
-    digests: dict[str, str]
-    """Name -> hash of the decoded HR image."""
+    digests: NDArray[np.uint8]
+    """Hash of each decoded HR image, in the order of `shapes`: N x 16."""
     oriented: list[str]
     """HR files with an EXIF orientation, which is applied."""
 
@@ -95,7 +97,7 @@ def check_dataset(options: DatasetOptions, scale: int, phase: str, progress: Pro
         hr_pixels=pixels,
         packed_bytes=3 * (pixels + pixels // scale**2),
         shapes={found.pairs[i].name: (h * scale, w * scale) for i, (h, w) in shapes.items()},
-        digests={found.pairs[i].name: look.digest for i, look in looks.items()},
+        digests=np.frombuffer(b"".join(look.digest for look in looks.values()), np.uint8).reshape(-1, DIGEST_BYTES),
         oriented=[found.pairs[i].name for i, look in sorted(looks.items()) if look.oriented],
     )
 
@@ -106,13 +108,13 @@ class _Look:
 
     shape: tuple[int, int]
     """Height and width of the LR image."""
-    digest: str
+    digest: bytes
     oriented: bool
     mismatch: str | None
 
 
 def _look(pair: Pair, scale: int) -> _Look:
     hr, lq = load_pair(pair, scale)
-    digest = hashlib.blake2b(repr(hr.shape).encode() + np.ascontiguousarray(hr).tobytes(), digest_size=16).hexdigest()
+    digest = hashlib.blake2b(repr(hr.shape).encode() + np.ascontiguousarray(hr).tobytes(), digest_size=DIGEST_BYTES)
     wrong = mismatch(hr, lq, scale) if pair.lq is not None else None
-    return _Look((lq.shape[0], lq.shape[1]), digest, orientation(pair.hr) != 1, wrong)
+    return _Look((lq.shape[0], lq.shape[1]), digest.digest(), orientation(pair.hr) != 1, wrong)

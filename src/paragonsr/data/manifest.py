@@ -11,6 +11,7 @@ every other line is one image, sorted by path:
 import hashlib
 import json
 import math
+import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -156,30 +157,29 @@ def root_of(path: Path) -> Path:
     return path.parent / read_header(path)["root"]
 
 
-def image_paths(path: Path) -> list[Path]:
-    """Files of a manifest.
+def image_names(path: Path) -> list[str]:
+    """Files of a manifest, relative to its root, with `/`.
 
     Raises:
         UserError: the manifest is not valid, or files are missing or have changed since they were scored.
     """
     root = root_of(path)
-    files, troubles = [], []
+    names, troubles = [], []
     for image in read_images(path):
-        file = root / image["path"]
         try:
-            if file.stat().st_size != image["bytes"]:
+            if os.stat(root / image["path"]).st_size != image["bytes"]:
                 troubles.append(f"{image['path']} has changed")
         except OSError:
             troubles.append(f"{image['path']} is missing")
-        files.append(file)
+        names.append(PurePosixPath(image["path"]).as_posix())
     if troubles:
         more = f" and {len(troubles) - 5} more" if len(troubles) > 5 else ""
         raise UserError(
-            f"{len(troubles)} of {len(files)} images are not what was selected: {', '.join(troubles[:5])}{more}",
+            f"{len(troubles)} of {len(names)} images are not what was selected: {', '.join(troubles[:5])}{more}",
             where=str(path),
             fix=f"The images belong in {root}; score and select them again if they were replaced.",
         )
-    return files
+    return names
 
 
 def read_weights(manifests: Sequence[str], name: str) -> NDArray[np.float64]:

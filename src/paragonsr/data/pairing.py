@@ -1,12 +1,13 @@
 """Matching of HR and LR files."""
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from paragonsr.data.image_file import ENDINGS
-from paragonsr.data.manifest import image_paths, is_manifest, root_of
+from paragonsr.data.manifest import image_names, is_manifest, root_of
 from paragonsr.data.options import DatasetOptions, PairedOptions
-from paragonsr.data.walk import image_files
+from paragonsr.data.walk import Watched, image_files, stamp
 from paragonsr.errors import UserError
 
 _SHOWN = 5
@@ -34,9 +35,16 @@ class Matching:
     """LR files without a matching HR file."""
     ambiguous: list[str]
     """Names shared by several files of one folder, which differ only in their extensions."""
+    watched: Watched = field(default_factory=dict, compare=False)
+    """What determines these names: as long as it stays the same, they do."""
 
 
 def find_pairs(options: DatasetOptions, phase: str) -> list[Pair]:
+    """All pairs of a set; see `find_all`."""
+    return find_all(options, phase).pairs
+
+
+def find_all(options: DatasetOptions, phase: str) -> Matching:
     """Find all pairs of a set, which must be complete.
 
     Args:
@@ -61,7 +69,7 @@ def find_pairs(options: DatasetOptions, phase: str) -> list[Pair]:
             fix="HR and LR files are matched by name without extension; add the missing files or remove the extra ones"
             + (", or set filename_tmpl ('{}x2' if LR files are called 0001x2.png)." if found.without_hr else "."),
         )
-    return found.pairs
+    return found
 
 
 def match(options: DatasetOptions, phase: str) -> Matching:
@@ -77,23 +85,27 @@ def match(options: DatasetOptions, phase: str) -> Matching:
     template = options.filename_tmpl if isinstance(options, PairedOptions) else "{}"
     for hr_root, lr_root in zip(options.hr_roots, lq_roots, strict=True):
         before = f"{hr_root}/" if len(options.hr_roots) > 1 else ""
-        chosen = image_paths(Path(hr_root)) if is_manifest(hr_root) else None
-        hr_images = _images(hr_root, options, phase, "dataroot_gt") if chosen is None else chosen
-        hr_root = hr_root if chosen is None else str(root_of(Path(hr_root)))
-        hr_files = _by_stem(hr_images, hr_root, found.ambiguous)
+        if is_manifest(hr_root):
+            found.watched[os.path.abspath(hr_root)] = stamp(hr_root)
+            hr_folder, hr_names = root_of(Path(hr_root)), image_names(Path(hr_root))
+        else:
+            hr_folder, hr_names = Path(hr_root), _images(hr_root, options, phase, "dataroot_gt", found.watched)
+        hr_files = _by_stem(hr_names, hr_folder, found.ambiguous)
         if lr_root is None:
-            found.pairs.extend(Pair(before + _relative(file, hr_root), file, None) for file in hr_files.values())
+            found.pairs.extend(Pair(before + name, hr_folder / name, None) for name in hr_files.values())
             continue
-        lr_files = _by_stem(_images(lr_root, options, phase, "dataroot_lq"), lr_root, found.ambiguous)
-        for stem, file in hr_files.items():
-            folder, slash, name = stem.rpartition("/")
-            partner = lr_files.pop(folder + slash + template.format(name), None)
+        lr_folder = Path(lr_root)
+        lr_names = _images(lr_root, options, phase, "dataroot_lq", found.watched)
+        lr_files = _by_stem(lr_names, lr_folder, found.ambiguous)
+        for stem, name in hr_files.items():
+            folder, slash, last = stem.rpartition("/")
+            partner = lr_files.pop(folder + slash + template.format(last), None)
             if partner is None:
-                found.without_lr.append(before + _relative(file, hr_root))
+                found.without_lr.append(before + name)
             else:
-                found.pairs.append(Pair(before + _relative(file, hr_root), file, partner))
-        if chosen is None:
-            found.without_hr.extend(str(file) for file in lr_files.values())
+                found.pairs.append(Pair(before + name, hr_folder / name, lr_folder / partner))
+        if not is_manifest(hr_root):
+            found.without_hr.extend(str(lr_folder / name) for name in lr_files.values())
     return found
 
 
@@ -107,36 +119,32 @@ def _count(names: list[str], noun: str) -> str:
     return f"{len(names)} {noun}{'' if len(names) == 1 else 's'}"
 
 
-def _by_stem(files: list[Path], root: str, ambiguous: list[str]) -> dict[str, Path]:
-    stems: dict[str, Path] = {}
-    for file in files:
-        stem = _relative(file, root)[: -len(file.suffix)]
+def _by_stem(names: list[str], folder: Path, ambiguous: list[str]) -> dict[str, str]:
+    stems: dict[str, str] = {}
+    for name in names:
+        stem = os.path.splitext(name)[0]
         if stem in stems:
-            ambiguous.append(f"{stems[stem]} / {file.name}")
-        stems[stem] = file
+            ambiguous.append(f"{folder / stems[stem]} / {name.rpartition('/')[2]}")
+        stems[stem] = name
     return stems
 
 
-def _relative(file: Path, root: str) -> str:
-    return file.relative_to(root).as_posix()
-
-
-def _images(root: str, options: DatasetOptions, phase: str, key: str) -> list[Path]:
+def _images(root: str, options: DatasetOptions, phase: str, key: str, watched: Watched) -> list[str]:
     folder = Path(root)
     elsewhere = f"or set another folder: datasets.{phase}.{key}=/path/to/images"
     where = f"datasets.{phase}.{key}"
     if not folder.is_dir():
         state = "is a file, not a folder" if folder.exists() else "does not exist"
         raise UserError(f"folder {root} {state}", where=where, fix=f"{_how_to_make(options, key)}, {elsewhere}.")
-    files = [folder / name for name in sorted(image_files(folder))]
-    if not files:
+    names = sorted(image_files(folder, watched=watched))
+    if not names:
         endings = " ".join(sorted(ENDINGS))
         raise UserError(
             f"folder {root} contains no images ({endings})",
             where=where,
             fix=f"{_how_to_make(options, key)}, {elsewhere}.",
         )
-    return files
+    return names
 
 
 def _how_to_make(options: DatasetOptions, key: str) -> str:

@@ -74,7 +74,7 @@ class Sampler:
         self.store, self.scale, self.patch = store, scale, patch
         self._hflip, self._rot = options.use_hflip, options.use_rot
         self._seed = seed
-        self._heights, self._widths = np.array(store.lr_shapes, np.uint64).T
+        self._heights, self._widths = store.lr_shapes.T.astype(np.uint64)
         self._ends = None if store.weights is None else np.cumsum(store.weights)
         chosen = options.degrades()
         self._degradation = chosen.build(scale=scale, seed=seed) if chosen else None

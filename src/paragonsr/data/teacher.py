@@ -9,17 +9,22 @@ on disk before the next one starts, so that an interrupted packing continues whe
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from paragonsr.data.decoding import Progress, unheard
+from paragonsr.data.index import offsets
 from paragonsr.data.lock import locked
 from paragonsr.errors import UserError
 from paragonsr.files import write_atomically
 from paragonsr.resize import Image
+
+if TYPE_CHECKING:
+    from paragonsr.data.packed import PackedDataset
 
 Upscale = Callable[[Image], Image]
 
@@ -29,13 +34,13 @@ class TeacherTargets:
 
     Args:
         file: sr.bin, complete.
-        shapes: height and width of each image.
+        shapes: height and width of each image, N x 2.
         digest: hash of the teacher.
         share: share of the teacher's image in the training target, in (0, 1]; the rest is the HR image.
     """
 
-    def __init__(self, file: Path, shapes: Sequence[tuple[int, int]], digest: str, share: float) -> None:
-        self._shapes, self._offsets = shapes, _offsets(shapes)
+    def __init__(self, file: Path, shapes: NDArray[np.int32], digest: str, share: float) -> None:
+        self._shapes, self._offsets = shapes, offsets(shapes)
         self._samples: Image = np.asarray(np.memmap(file, np.uint8, mode="r"))
         self.digest, self.share = digest, share
 
@@ -52,9 +57,7 @@ class TeacherTargets:
 
 def open_targets(
     root: Path,
-    content: str,
-    lr_images: Sequence[Image],
-    scale: int,
+    packed: "PackedDataset",
     digest: str,
     share: float,
     load: Callable[[], Upscale],
@@ -66,9 +69,7 @@ def open_targets(
 
     Args:
         root: folder of packed stores.
-        content: hash of the decoded images.
-        lr_images: each h x w x 3 uint8 RGB.
-        scale: HR side / LR side.
+        packed: the set.
         digest: hash of the teacher, part of the folder's name.
         share: see `TeacherTargets`.
         load: returns the teacher, (h x w x 3) to (scale h x scale w x 3), uint8 RGB; called only if images are missing.
@@ -77,33 +78,31 @@ def open_targets(
     Raises:
         UserError: the files cannot be written.
     """
-    shapes = [(image.shape[0] * scale, image.shape[1] * scale) for image in lr_images]
-    folder = root / f"{content}-{digest[:16]}"
+    folder = root / f"{packed.content}-{digest[:16]}"
     try:
         root.mkdir(parents=True, exist_ok=True)
         with locked(root / f"{folder.name}.lock"):
             folder.mkdir(exist_ok=True)
-            if _done(folder) < len(shapes):
-                _make(folder, lr_images, _offsets(shapes), load(), progress)
+            if _done(folder) < len(packed):
+                _make(folder, packed, load(), progress)
     except OSError as error:
         raise UserError(
             f"cannot write the teacher's images: {error.strerror}",
             where=str(folder),
             fix="Free some space, or choose another folder with datasets.train.store_root=/path.",
         ) from error
-    return TeacherTargets(folder / "sr.bin", shapes, digest, share)
+    return TeacherTargets(folder / "sr.bin", packed.shapes, digest, share)
 
 
-def _make(
-    folder: Path, lr_images: Sequence[Image], offsets: Sequence[int], upscale: Upscale, progress: Progress
-) -> None:
-    done, count = _done(folder), len(lr_images)
+def _make(folder: Path, packed: "PackedDataset", upscale: Upscale, progress: Progress) -> None:
+    done, count = _done(folder), len(packed)
+    begins = offsets(packed.shapes).tolist()
     with open(folder / "sr.bin", "r+b" if done else "w+b") as file:
-        file.truncate(offsets[-1])
+        file.truncate(begins[-1])
         for index in range(done, count):
             progress(index, count)
-            file.seek(offsets[index])
-            file.write(np.ascontiguousarray(upscale(lr_images[index])).data)
+            file.seek(begins[index])
+            file.write(np.ascontiguousarray(upscale(packed.lq(index))).data)
             file.flush()
             os.fsync(file.fileno())
             write_atomically(folder / "done.json", json.dumps({"images": index + 1}).encode())
@@ -116,8 +115,3 @@ def _done(folder: Path) -> int:
         return int(json.loads((folder / "done.json").read_text(encoding="utf-8"))["images"])
     except (FileNotFoundError, ValueError, KeyError):
         return 0
-
-
-def _offsets(shapes: Sequence[tuple[int, int]]) -> list[int]:
-    """Byte offset of each image, and of the end of the last one."""
-    return np.cumsum([0, *(3 * height * width for height, width in shapes)]).tolist()

@@ -1,7 +1,7 @@
 """Options of `datasets.<phase>.degradation`, and of the steps that a degradation may consist of."""
 
 import math
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -17,6 +17,13 @@ class DegradationOptions(Variant):
     """Base options of all degradations."""
 
     registry: ClassVar[Registry[type["DegradationOptions"]]] = Registry("paragonsr.degradation")
+
+    @classmethod
+    def _validated(cls, given: Any) -> Self:
+        """`{like: FOLDER}` needs no type."""
+        if isinstance(given, dict) and "like" in given and "type" not in given:
+            given = given | {"type": "like"}
+        return super()._validated(given)
 
     def build(self, *, scale: int, seed: int) -> "AnyDegradation":  # type: ignore[override]
         """Build the degradation.

@@ -24,6 +24,9 @@ class PipelineOptions(DegradationOptions):
     target = "paragonsr.degradation.pipeline:build"
     steps: list[StepOptions] = Field(default_factory=list)
     """Steps, each with a `type`."""
+    fitted_to: str = ""
+    """Folder of bad images that the steps were fitted to by `{like: FOLDER}` or `paragonsr data calibrate`; for the
+    record only."""
 
 
 def build(options: PipelineOptions, *, scale: int, seed: int) -> "Pipeline":

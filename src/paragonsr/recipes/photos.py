@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -14,6 +14,7 @@ from paragonsr.data.manifest import write_manifest
 from paragonsr.data.walk import image_files
 from paragonsr.errors import UserError
 from paragonsr.files import relative, write_atomically
+from paragonsr.models import card, names
 
 Size = Literal["nano", "tiny", "s"]
 Scale = Literal[2, 3, 4, 8]
@@ -63,14 +64,15 @@ class Recipe:
         _require(self.scale in SCALES, f"scale {self.scale} is not supported", "--scale", f"Choose one of {scales}.")
         trained, held_out = _split(self.photos)
         lists = {}
-        for phase, names in (("train", trained), ("val", held_out)):
+        for phase, photographs in (("train", trained), ("val", held_out)):
             lists[phase] = file.with_name(f"{file.stem}_{phase}.jsonl")
-            images = ({"path": name, "bytes": (self.photos / name).stat().st_size} for name in names)
+            images = ({"path": name, "bytes": (self.photos / name).stat().st_size} for name in photographs)
             write_manifest(lists[phase], self.photos.resolve(), images, {"held_out": phase == "val"})
         template = _templates().get_template("photos.yml.j2")
         text = template.render(
             size=self.size,
             scale=self.scale,
+            start=_start(f"paragonsr2_{self.size}", self.scale),
             time=self.time,
             name=_yaml(self.name),
             command=shlex.join(command),
@@ -79,6 +81,16 @@ class Recipe:
             val=_yaml(relative(lists["val"], Path())),
         )
         write_atomically(file, text.encode())
+
+
+def _start(network: str, scale: int) -> dict[str, Any] | None:
+    """Name and card of the bundled model that a training starts from: of this scale, else of x2; None without one."""
+    cards = {name: card(name) for name in names()}
+    for wanted in (scale, 2):
+        for name, content in cards.items():
+            if (content["network"], content["scale"]) == (network, wanted):
+                return {"name": name, **content}
+    return None
 
 
 def _split(photos: Path) -> tuple[list[str], list[str]]:

@@ -1,6 +1,6 @@
 """Build every part of a run from its configuration, once, and hand the parts to the training loop."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import lru_cache, partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from paragonsr.archs.complexity import count_parameters
 from paragonsr.archs.weights import save_metadata
 from paragonsr.automation.journal import DecisionJournal
+from paragonsr.automation.protocol import Measurements
 from paragonsr.config import Config
 from paragonsr.data.sampling import Prefetcher, Sampler
 from paragonsr.loggers.base import Logger
@@ -62,6 +63,7 @@ def assemble(
     folder: RunFolder,
     console: Console,
     stack: ExitStack,
+    fitted: Sequence[Measurements] = (),
 ) -> Trainer:
     """Build the parts of a run and, when resuming, restore the state that an earlier session saved.
 
@@ -73,6 +75,7 @@ def assemble(
         folder: the run's folder.
         console: receives the messages for the user.
         stack: closes files, processes and loggers at the end.
+        fitted: fits of the degradations, made for this session.
     """
     resumed = find_state(config, data.train.fingerprint, folder, device_context, console)
     if resumed is None:
@@ -91,7 +94,7 @@ def assemble(
     measurements = (
         interrupted(folder.path, resumed.iteration)
         if resumed
-        else first_measurements(config, device_context, network, objective, data, sampler, console)
+        else [*fitted, *first_measurements(config, device_context, network, objective, data, sampler, console)]
     )
     forward, objective = _forward(config, network, objective, device_context, sampler, console)
     optimiser = run_optimiser(config, resumed, measurements)

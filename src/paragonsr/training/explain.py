@@ -8,7 +8,9 @@ from paragonsr.archs.complexity import count_parameters
 from paragonsr.automation.options import AutomationOptions
 from paragonsr.automation.protocol import Measurements
 from paragonsr.config import Config
+from paragonsr.data.decoding import unheard
 from paragonsr.training.assembly import learning_rate
+from paragonsr.training.calibrated import calibrated
 from paragonsr.training.control.automations import calibration_table, make_automations, run_context
 from paragonsr.training.engine.batch_norm import smallest_micro_batch
 from paragonsr.training.engine.device_context import open_device_context
@@ -34,6 +36,7 @@ def explanation(config: Config) -> Iterator[str]:
     with open_device_context(config) as device_context:
         network = config.network.build(scale=config.scale)
         parameters = count_parameters(network)
+        config, _ = calibrated(config, unheard)
         data = open_data(config, device_context)
         yield f"{config.network.title()} x{config.scale}: {parameters} parameters on {device_context.device}"
         yield f"training images: {len(data.train)}"

@@ -1,10 +1,11 @@
 """Checks before the first step: what would stop a run, or make it train something else."""
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from paragonsr.archs.weights import load_into, read_weights, starting_options
 from paragonsr.config import Config
@@ -14,6 +15,8 @@ from paragonsr.training.checkpoint.files import CheckpointFiles, read_state
 from paragonsr.training.checkpoint.resume import require_format, require_own
 from paragonsr.training.engine.batch_norm import require_samples
 from paragonsr.training.time_plan import as_begun
+
+Digests = NDArray[np.uint8]
 
 SMALL = 128
 """Shorter side, in pixels, above which every metric can measure an image; smaller images are tried."""
@@ -113,14 +116,17 @@ def validation_problems(config: Config, phase: str, shapes: Mapping[str, tuple[i
     return problems
 
 
-def shared_images(train: Mapping[str, str], validation: Mapping[str, str]) -> list[str]:
+def shared_images(train: Digests, validation: Digests, names: Sequence[str]) -> list[str]:
     """Names of the validation images that are also training images.
 
     Args:
-        train, validation: name -> hash of the decoded image.
+        train, validation: hash of each decoded image, N x 16 uint8.
+        names: of the validation images.
     """
-    known = set(train.values())
-    return [name for name, digest in validation.items() if digest in known]
+    heads = [np.ascontiguousarray(digests).view(np.uint64)[:, 0] for digests in (train, validation)]
+    likely = np.isin(heads[0], heads[1])  # by the first half of each hash, because sorting numbers is fast
+    known = {digest.tobytes() for digest in train[likely]}
+    return [names[i] for i in np.flatnonzero(np.isin(heads[1], heads[0])).tolist() if validation[i].tobytes() in known]
 
 
 def shared_note(phase: str, shared: list[str], count: int) -> str:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ from paragonsr.archs.branches import merged
 from paragonsr.archs.complexity import count_parameters
 from paragonsr.archs.weights import load_into
 from paragonsr.config import Config
+from paragonsr.data.listing import looked_at
 from paragonsr.degradation.codec_versions import changed_codecs, codec_versions
 from paragonsr.devices import described
 from paragonsr.errors import UserError
 from paragonsr.training.assembly import assemble
+from paragonsr.training.calibrated import calibrated
 from paragonsr.training.checkpoint.run_folder import RunFolder, environment
 from paragonsr.training.engine.batch_norm import require_samples, smallest_micro_batch
 from paragonsr.training.engine.device_context import DeviceContext, open_device_context
@@ -28,7 +31,7 @@ from paragonsr.training.loop import Trainer
 from paragonsr.training.readiness import shared_images, shared_note, validation_problems, with_start_options
 from paragonsr.training.reporting.console import Console
 from paragonsr.training.reporting.pictures import comparison_picture
-from paragonsr.training.run_data import Data, open_data, validation_sets
+from paragonsr.training.run_data import Data, open_data, preparing, validation_sets
 from paragonsr.training.time_plan import planned
 
 
@@ -67,6 +70,8 @@ def train(config: Config, *, fresh: bool = False, notes: tuple[str, ...] = (), c
     with ExitStack() as stack:
         device_context = stack.enter_context(open_device_context(config))
         config, beginning = with_start_options(config)
+        with preparing(device_context) as before:
+            config, fitted = calibrated(config, partial(before.side_task, "fitting the degradation"), fresh=fresh)
         torch.manual_seed(config.manual_seed)
         network = build_network(config, device_context)
         require_samples(network, config.micro_batch)
@@ -83,7 +88,9 @@ def train(config: Config, *, fresh: bool = False, notes: tuple[str, ...] = (), c
             console.say(note, "yellow")
         for line in _heading(config, device_context, data, network):
             console.say(line)
-        training = assemble(config, device_context, network, data, folder, console, stack)
+        if device_context.is_main_process:
+            stack.enter_context(looked_at(data.listings(), partial(console.say, style="yellow")))
+        training = assemble(config, device_context, network, data, folder, console, stack, fitted)
         total = training.controller.settings.total_iter
         if training.state.iteration >= total:
             console.say("this run is complete: a larger train.total_iter extends it, --fresh starts over", "yellow")
@@ -111,10 +118,10 @@ def _before_the_first_step(config: Config, device_context: DeviceContext, data: 
     """
     notes = []
     for phase, packed in data.validation.items():
-        problems = validation_problems(config, phase, dict(zip(packed.names, packed.shapes, strict=True)))
+        problems = validation_problems(config, phase, dict(zip(packed.names, packed.shapes.tolist(), strict=True)))
         if problems:
             raise UserError("\n  ".join(problems), where="validation")
-        shared = shared_images(data.train.digests(), packed.digests())
+        shared = shared_images(data.train.digests, packed.digests, packed.names)
         if shared:
             notes.append(shared_note(phase, shared, len(packed)))
     sets = validation_sets(config, data)

@@ -1,6 +1,8 @@
 """Images of a run: all sets are opened together, and packed if they are new."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -8,6 +10,7 @@ from pathlib import Path
 from paragonsr.automation.loss_balance import STATISTICS
 from paragonsr.automation.protocol import Measurements
 from paragonsr.config import Config
+from paragonsr.data.listing import Listing
 from paragonsr.data.packed import PackedDataset
 from paragonsr.data.statistics import statistics
 from paragonsr.training.engine.device_context import DeviceContext
@@ -23,6 +26,10 @@ class Data:
     train: PackedDataset
     validation: dict[str, PackedDataset] = field(default_factory=dict)
 
+    def listings(self) -> dict[str, Listing | None]:
+        """Phase -> listing by which the set was found, if any."""
+        return {name: packed.listing for name, packed in ({"train": self.train} | self.validation).items()}
+
     def fingerprints(self) -> dict[str, str]:
         """Phase -> hash of the decoded images; <phase>_manifests -> hashes of the manifests that selected them."""
         sets = {"train": self.train} | self.validation
@@ -31,10 +38,17 @@ class Data:
         return {name: packed.fingerprint for name, packed in sets.items()} | chosen | taught
 
 
-def open_data(config: Config, device_context: DeviceContext) -> Data:
-    """Open all sets and pack the new ones; the main process packs while the others wait."""
+@contextmanager
+def preparing(device_context: DeviceContext) -> Iterator[Console]:
+    """Console for what the main process does, while the others wait, before the run has a folder."""
     log = Path(os.devnull) if device_context.is_main_process else None
     with Console(log) as console, device_context.main_process_first():
+        yield console
+
+
+def open_data(config: Config, device_context: DeviceContext) -> Data:
+    """Open all sets and pack the new ones; the main process packs while the others wait."""
+    with preparing(device_context) as console:
 
         def packed(phase: str) -> PackedDataset:
             progress = partial(console.side_task, f"packing {phase}")

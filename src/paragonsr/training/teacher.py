@@ -24,9 +24,7 @@ def attach_teacher(config: Config, packed: PackedDataset, device_context: Device
         return
     targets = open_targets(
         store_root(config.train_set),
-        packed.content,
-        [packed.lq(index) for index in range(len(packed))],
-        config.scale,
+        packed,
         _digest(config),
         config.train.teacher_share,
         partial(_load, config, device_context),

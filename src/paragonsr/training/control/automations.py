@@ -5,6 +5,7 @@ from itertools import zip_longest
 
 from paragonsr.automation.calibration import table
 from paragonsr.automation.context import RunContext
+from paragonsr.automation.degradation_calibration import DegradationCalibration
 from paragonsr.automation.divergence import DivergenceGuard
 from paragonsr.automation.dry_run import DryRun
 from paragonsr.automation.memory_guard import MemoryGuard
@@ -14,6 +15,7 @@ from paragonsr.automation.protocol import Automation, Measurements
 from paragonsr.automation.rate_choice import RateChoice
 from paragonsr.automation.time_budget import TimeBudget
 from paragonsr.config import Config
+from paragonsr.degradation.pipeline import PipelineOptions
 from paragonsr.optim.options import OptimiserOptions, PlateauOptions, ProdigyOptions
 
 MOST_POINTS = 10_000
@@ -58,6 +60,9 @@ def make_automations(config: Config, context: RunContext) -> list[Automation]:
     if tries_rates(config):
         chosen.append(rate_choice(config))
     chosen += [_built(options, context) for options in sections if options.enabled]
+    degradations = [options.degrades() for options in config.datasets.values()]
+    if any(isinstance(options, PipelineOptions) and options.fitted_to for options in degradations):
+        chosen.append(DegradationCalibration())
     return [*_guards(config, context), *chosen]
 
 

@@ -109,6 +109,7 @@ class Controller:
         self._callbacks: dict[Event, list[Callable[[Any], None]]] = {}
         self._checks: dict[str, Callable[[Any], str]] = {
             "optimiser": lambda value: "" if isinstance(value, str) else "refused: not the name of an optimiser",
+            "degradation": lambda value: "" if isinstance(value, str) else "refused: not a description",
             "lr": _number(1e-12, 1e3),
             "lr_factor": _lr_factor,
             "learner_lr": _number(0.0, 16.0),
@@ -179,6 +180,8 @@ class Controller:
     def _change(self, setting: str, owner: str, entry: Entry) -> None:
         value: Any = entry.decision.value
         before = self.settings
+        if setting == "degradation":
+            return  # the data sets were built with it
         if setting == "rollback":
             self._tell("rollback", entry)
         elif setting in ("stop", "give_up"):

@@ -99,8 +99,7 @@ class Validator:
         was_training = network.training
         network.eval()
         for validation_set in self.sets:
-            shapes = validation_set.store.shapes
-            largest = max(range(len(shapes)), key=lambda i: shapes[i][0] * shapes[i][1])
+            largest = int(validation_set.store.shapes.prod(axis=1).argmax())
             self._values(validation_set, largest, self.upscale(network, np.array(validation_set.store.lq(largest))))
         network.train(was_training)
 

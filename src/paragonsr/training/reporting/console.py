@@ -24,6 +24,8 @@ from rich.text import Text
 
 REFRESH_SECONDS = 0.25
 """Time between two redraws of the bar."""
+SIDE_TASK_SECONDS = 30.0
+"""Where there is no bar, time between two lines about a task other than training."""
 
 
 class Console:
@@ -55,6 +57,7 @@ class Console:
         self._task: TaskID | None = None
         self._total = 0
         self._started = (0.0, 0)
+        self._side_said = 0.0
 
     def __enter__(self) -> "Console":
         if self._shows_bar:
@@ -120,14 +123,21 @@ class Console:
             self._write(text)
 
     def side_task(self, title: str, done: int, total: int) -> None:
-        """Show the progress of a task other than training (packing, validation); it disappears when complete."""
+        """Show the progress of a task other than training (packing, validation); it disappears when complete.
+
+        Where there is no bar, a line says it every 30 seconds.
+        """
         for task in self._bar.tasks:
             if task.description == title:
                 self._bar.update(task.id, completed=done)
                 if done >= total:
                     self._bar.remove_task(task.id)
+                elif not self._shows_bar and time.monotonic() - self._side_said >= SIDE_TASK_SECONDS:
+                    self._side_said = time.monotonic()
+                    self.say(f"{title}: {done} of {total}")
                 self._refresh()
                 return
         if done < total:
+            self._side_said = time.monotonic()
             self._bar.add_task(title, total=total, completed=done)
             self._refresh()

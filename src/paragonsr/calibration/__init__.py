@@ -1,0 +1,1 @@
+"""Calibration: degradations whose parameters are fitted to a folder of bad images."""
