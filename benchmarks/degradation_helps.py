@@ -1,6 +1,6 @@
 """What a fitted degradation is worth: Nano x2 trained with bicubic, with Real-ESRGAN's two stages, and fitted.
 
-python -m benchmarks.degradation_helps HR WORK [--seeds 3] [--iterations 800]
+python -m benchmarks.degradation_helps HR WORK [--seeds 3] [--iterations 2500]
 
 The images of HR, in the order of their names, are divided: the first 120 are trained on, 40 are degraded by a hidden
 pipeline and given as bad images, 40 others are degraded by the same pipeline and judge. Each run is kept in WORK, so
@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("hr", type=Path)
     parser.add_argument("work", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--iterations", type=int, default=800)
+    parser.add_argument("--iterations", type=int, default=2500)
     given = parser.parse_args()
     files = sorted(given.hr.glob("*.png"))[: TRAIN + BAD + JUDGE]
     for name, steps in HIDDEN.items():

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from paragonsr.calibration.distance import energy_distance
 from paragonsr.calibration.images import Folder, Jpeg, files_of, read_folder, read_hr, shrunk_folder
 from paragonsr.calibration.kinds import Span, kinds, pipeline
 from paragonsr.calibration.matching import Matching, widened
-from paragonsr.calibration.simulation import simulate
+from paragonsr.calibration.refinement import refined
+from paragonsr.calibration.simulation import Bank, pooled, simulate
 from paragonsr.calibration.traits import TRAITS, measure
 from paragonsr.degradation.base import Image
 from paragonsr.degradation.draws import Draws
@@ -24,9 +25,9 @@ from paragonsr.files import write_atomically
 Floats = NDArray[np.float64]
 Progress = Callable[[int, int], None]
 
-VERSION = 1
+VERSION = 2
 """Of the method; another one gives other results."""
-ROUNDS = ((900, 0.02), (400, 0.008), (400, 0.008), (400, 0.006))
+ROUNDS = ((900, 0.02), (500, 0.008), (500, 0.008), (500, 0.006))
 """Simulations of each round, and by how much a kind must bring down the distance."""
 CHECKED = 240
 """Simulations of the fitted pipeline that are compared with the folder."""
@@ -136,13 +137,19 @@ def _fitted(like: str, folder: Folder, hr: Sequence[Image], scale: int, seed: in
     spans = {kind.name: Span(0.35, kind.low, kind.high, dict.fromkeys(kind.flags, 0.5)) for kind in all_kinds} | known
     total, done = sum(count for count, _ in ROUNDS) + 2 * CHECKED, 0
     found: dict[str, Span] = {}
+    banks: list[Bank] = []
+    drawn: list[tuple[Mapping[str, Span], int]] = []
     for number, (count, worth) in enumerate(ROUNDS):
-        bank = simulate(hr, spans, scale, count, seed + 1000 * number, _shifted(progress, done, total))
+        banks.append(simulate(hr, spans, scale, count, seed + 1000 * number, _shifted(progress, done, total)))
+        drawn.append((spans, count))
         done += count
-        matching = Matching(bank, traits, scale)
-        weights, _, without = matching.simplest(worth, keep=known)
-        found = matching.spans(weights) | known
-        spans = widened(found, all_kinds, without, 0.06 if number < 2 else 0.03) | known
+        matching = Matching(pooled(banks[-2:]), traits, scale)
+        if number == 0:
+            weights, _, _ = matching.simplest(worth, keep=known)
+            found = matching.spans(weights) | known
+        else:
+            found = refined(matching, drawn[-2:], found, scale, worth, keep=known)
+        spans = widened(found, all_kinds, 0.06 if number < 2 else 0.03) | known
     found = {name: _rounded(span) for name, span in found.items()}
     simulated = []
     for number, checked in enumerate((found, {name: Span(0.0, s.low, s.high, s.flags) for name, s in found.items()})):

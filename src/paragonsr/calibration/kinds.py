@@ -58,8 +58,8 @@ def kinds(scale: int) -> tuple[Kind, ...]:
         Kind("rescaling", "resize", "factor", 0.35, 0.9, 1.0, unit="of the LR size", doubt=6.0),
         Kind("sharpening", "sharpen", "amount", 0.2, 2.0, 0.0),
         Kind("noise", "one_of", "sigma", 0.5, 25.0, 0.0, ("gray", "poisson"), "levels at mid-grey"),
-        Kind("banding", "quantise", "levels", 8, 64, 128, unit="levels", digits=0),
-        Kind("chroma subsampling", "chroma", "", 0, 1, 0.0),
+        Kind("banding", "quantise", "levels", 8, 64, 128, unit="levels", digits=0, doubt=3.0),
+        Kind("chroma subsampling", "chroma", "", 0, 1, 0.0, doubt=3.0),
         Kind("jpeg", "jpeg", "quality", 10, 98, 100, ("444", "shifted"), digits=0),
     )
 

@@ -55,6 +55,11 @@ class Matching:
         """
         return 2 * float(weights @ self.across) - float(weights @ self.within @ weights) - self.folder
 
+    def expected_distance(self, weights: Floats) -> float:
+        """The same without the distance of a simulation from itself: no bias where few numbers make the weights."""
+        within = float(weights @ self.within @ weights) / (1 - float(weights @ weights))
+        return 2 * float(weights @ self.across) - within - self.folder
+
     def weights(self, without: Iterable[str] = ()) -> Floats | None:
         """Weights of the simulations that do not have some kinds; None if these are too few."""
         names = [kind.name for kind in self.kinds]
@@ -120,13 +125,12 @@ class Matching:
         return found
 
 
-def widened(spans: dict[str, Span], all_kinds: Sequence[Kind], without: Sequence[str], least: float) -> dict[str, Span]:
+def widened(spans: dict[str, Span], all_kinds: Sequence[Kind], least: float) -> dict[str, Span]:
     """Distribution to simulate next: around what was found, so that the truth is inside.
 
     Args:
         spans: what was found.
-        all_kinds: all kinds.
-        without: kinds that were left out: they keep their whole range.
+        all_kinds: all kinds; those that were not found keep their whole range.
         least: smallest share of a kind.
     """
     found = {}
@@ -134,7 +138,7 @@ def widened(spans: dict[str, Span], all_kinds: Sequence[Kind], without: Sequence
         span = spans[kind.name]
         share = float(np.clip(span.share, least, 1 - least))
         flags = {flag: float(np.clip(value, 0.1, 0.9)) for flag, value in span.flags.items()}
-        if kind.name in without:
+        if not span.share:
             found[kind.name] = Span(least, kind.low, kind.high, flags)
             continue
         width = max(0.3 * (span.high - span.low), 0.04 * (kind.high - kind.low))

@@ -36,6 +36,16 @@ class Bank:
     traits: Floats
 
 
+def pooled(banks: Sequence[Bank]) -> Bank:
+    """All simulations of several banks."""
+    return Bank(
+        np.concatenate([bank.present for bank in banks]),
+        np.concatenate([bank.values for bank in banks]),
+        {name: np.concatenate([bank.flags[name] for bank in banks]) for name in banks[0].flags},
+        np.concatenate([bank.traits for bank in banks]),
+    )
+
+
 def flag_name(kind: Kind, flag: str) -> str:
     """Name of a flag among those of all kinds."""
     return f"{kind.name}: {flag}"
