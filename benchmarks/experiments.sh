@@ -127,6 +127,12 @@ optimiser_tiny() {
     frontier --seeds 3 --budget 1500it --set network_g.type=paragonsr2_tiny \
         --arm "SOAP: $(with SOAP 6e-3 '[0.95,0.95]')" "$@"
 }
+# Compiled and bf16 runs against fp32 in eager mode. bf16 needs avx512_bf16, AMX or a GPU; without, that arm trains in fp32.
+precision() {
+    frontier --arm "compiled: use_compile=true" --arm "bf16: use_amp=true; amp_bf16=true" "$@"
+}
+precision_nano() { precision --seeds 5 --budget 3000it "$@"; }
+precision_tiny() { precision --seeds 3 --budget 1500it --set network_g.type=paragonsr2_tiny "$@"; }
 optimiser_s() {
     frontier --seeds 3 --budget 600it --set network_g.type=paragonsr2_s --set datasets.train.batch_size_per_gpu=8 \
         --set train.optim_g.lr=1e-3 --arm "SOAP: $(with SOAP 3e-3 '[0.95,0.95]')" "$@"
