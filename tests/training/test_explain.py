@@ -27,9 +27,12 @@ def test_every_automation_says_what_it_watches_and_how_it_is_set(
     switched: dict[str, Any] = {name: {"enabled": True} for name in SECTIONS}
     switched["early_stopping"] |= {"patience": 77}
     switched["adaptive_gradient_clipping"] |= {"dry_run": True}
+    switched["fidelity_budget"] |= {"dry_run": True}  # acting, it excludes the loss balance
+    sharpening = {"train.losses": [{"type": "l1loss"}, {"type": "ganloss"}], "val.metrics.flip": {"type": "flip"}}
     balance = {"enabled": True, "auto_calibrate": True, "min_weight": 1e-6}
     out = _explained(
-        tiny_config({"train.training_automations": switched, "train.dynamic_loss_scheduling": balance}), capsys
+        tiny_config({"train.training_automations": switched, "train.dynamic_loss_scheduling": balance} | sharpening),
+        capsys,
     )
     lines = out.splitlines()
     assert max(map(len, lines)) <= 80, "of a usual terminal"

@@ -24,8 +24,14 @@ class RunContext:
     """Minimum of `micro_batch`: 2 for a network with BatchNorm, else 1."""
     losses: Sequence[str]
     """Labels of the losses."""
+    sharpening: Sequence[str]
+    """Labels of the adversarial and perceptual losses."""
+    learned: Sequence[str]
+    """Labels of the adversarial losses, which have a discriminator."""
     metric: str
     """Name of the deciding metric, on the first validation set."""
+    fidelity_metric: str
+    """Name of the first PSNR, on the first validation set; empty if there is none."""
     schedule_end: float
     """Last value of the configured schedule, as a share of its peak."""
     averaged: bool

@@ -1,9 +1,10 @@
 """Options of the automations, as written in configurations."""
 
 import importlib
+import re
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
-from pydantic import ConfigDict, Field, PlainValidator, ValidationError, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 from pydantic_core import InitErrorDetails
 
 from paragonsr.options import ITERATIONS, Options
@@ -158,6 +159,42 @@ class GradientClippingOptions(AutomationOptions):
     """Length of the history in iterations."""
 
 
+def _decibels(given: Any) -> Any:
+    found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*db\s*", given.lower()) if isinstance(given, str) else None
+    return float(found[1]) if found else given
+
+
+class FidelityBudgetOptions(AutomationOptions):
+    """`fidelity_budget`: sharpens by adversarial and perceptual losses within a budget of PSNR; may be written as the
+    budget alone, `fidelity_budget: 0.5dB`."""
+
+    section = "fidelity_budget"
+    target = "paragonsr.automation.fidelity_budget:build"
+
+    budget: Annotated[float, BeforeValidator(_decibels, json_schema_input_type=float | str)] = Field(0.5, gt=0)
+    """PSNR that the run may lose against the start weights, in dB: 0.5 or 0.5dB. It is the first PSNR of `val.metrics`,
+    on the first validation set."""
+    start_ratio: float = Field(0.02, gt=0, le=20)
+    """Gradients of the adversarial and perceptual losses at the start, as a ratio to those of the other losses; the
+    configured weights only share it out among them."""
+    patience: int = Field(5000, ge=1, json_schema_extra=ITERATIONS)
+    """Iterations without an improvement of the deciding metric before the run stops."""
+    min_improvement: float = Field(0.002, ge=0)
+    """Smallest relative change of the deciding metric that counts as an improvement."""
+    max_accuracy: float = Field(0.9, gt=0.5, le=1)
+    """Accuracy of a discriminator above which it learns more slowly."""
+
+
+def _short_form(given: Any) -> Any:
+    return {"enabled": True, "budget": given} if isinstance(given, str | int | float) else given
+
+
+FidelityBudgetSection = Annotated[
+    FidelityBudgetOptions, BeforeValidator(_short_form, json_schema_input_type=FidelityBudgetOptions | float | str)
+]
+"""Type of a section that may be written as its budget alone."""
+
+
 class _Written(NamedTuple):
     """Section of `train.training_automations` that is not a declared field, with its key."""
 
@@ -190,12 +227,15 @@ class AutomationsOptions(Options):
     dynamic_batch_size_optimizer: BatchSizeOptions = BatchSizeOptions()
     adaptive_gradient_clipping: GradientClippingOptions = GradientClippingOptions()
     early_stopping: EarlyStoppingOptions = EarlyStoppingOptions()
+    fidelity_budget: FidelityBudgetSection = FidelityBudgetOptions()
 
     @model_validator(mode="before")
     @classmethod
     def _sections_of_plugins(cls, given: Any) -> Any:
         if not isinstance(given, dict):
             return given
+        if "fidelity_budget" in given:
+            given = given | {"fidelity_budget": _short_form(given["fidelity_budget"])}
         if given.get("enabled") is False:
             given = {k: v | {"enabled": False} if isinstance(v, dict) else v for k, v in given.items()}
         return {k: v if k in cls.model_fields else _Written(k, v) for k, v in given.items()}

@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 from paragonsr.archs.options import NetworkOptions
 from paragonsr.config.sections import LoggerOptions, PathOptions, TrainOptions, ValOptions
 from paragonsr.data.options import DatasetOptions
+from paragonsr.metrics.options import FidelityOptions, PSNROptions
 from paragonsr.optim.options import PlateauOptions
 from paragonsr.options import MismatchError, Options
 from paragonsr.registry import import_plugins
@@ -95,6 +96,7 @@ class Config(Options):
         self._check_teacher()
         self._check_names()
         self._check_deciding_metric()
+        self._check_fidelity_budget()
         return self
 
     def _check_restoration(self) -> None:
@@ -137,6 +139,29 @@ class Config(Options):
         if self.val_sets and metrics and self.deciding_metric not in metrics:
             raise MismatchError(f"is {self.deciding_metric}, but val.metrics has {', '.join(metrics)}", "val", "metric")
 
+    def _check_fidelity_budget(self) -> None:
+        place = ("train", "training_automations", "fidelity_budget")
+        budget, balance = self.train.training_automations.fidelity_budget, self.train.dynamic_loss_scheduling
+        if not budget.enabled:
+            return
+        roles = {loss.role for loss in self.train.losses}
+        if not self.validates:
+            raise MismatchError("needs a validation set", *place)
+        if not self.fidelity_metric:
+            raise MismatchError("needs a PSNR among val.metrics", *place)
+        if isinstance(self.val.chosen_metrics()[self.deciding_metric], FidelityOptions):
+            raise MismatchError(
+                f"needs a perceptual metric that decides, not {self.deciding_metric}: add one to val.metrics, such as "
+                "{type: flip}",
+                *place,
+            )
+        if roles == {"fidelity"}:
+            raise MismatchError("needs an adversarial or a perceptual loss, whose weight it steers", *place)
+        if "fidelity" not in roles:
+            raise MismatchError("needs a loss for fidelity, such as l1loss", *place)
+        if balance.enabled and not (balance.dry_run or budget.dry_run):
+            raise MismatchError("also steers weights of losses: disable dynamic_loss_scheduling", *place)
+
     def made_fair(self) -> "Config":
         """Copy of the configuration without automations."""
         off = {
@@ -147,8 +172,17 @@ class Config(Options):
 
     @property
     def deciding_metric(self) -> str:
-        """Name of the deciding metric, on the first validation set; empty if nothing is measured."""
-        return self.val.metric or next(iter(self.val.chosen_metrics()), "")
+        """Name of the deciding metric, on the first validation set; empty if nothing is measured. By default the first
+        one, or the first perceptual one if PSNR is kept within a budget."""
+        metrics = self.val.chosen_metrics()
+        perceptual = [name for name, metric in metrics.items() if not isinstance(metric, FidelityOptions)]
+        within_budget = self.train.training_automations.fidelity_budget.enabled
+        return self.val.metric or next(iter(perceptual if within_budget and perceptual else metrics), "")
+
+    @property
+    def fidelity_metric(self) -> str:
+        """Name of the first PSNR among the metrics; empty if there is none."""
+        return next((name for name, m in self.val.chosen_metrics().items() if isinstance(m, PSNROptions)), "")
 
     @property
     def validates(self) -> bool:

@@ -75,7 +75,7 @@ class ValOptions(Options):
     """Context around a tile, in LR pixels."""
     metric: str | None = None
     """Name of the deciding metric, on the first validation set: it determines the best weights, early stopping and the
-    forecast. Default: the first of `metrics`."""
+    forecast. Default: the first of `metrics`, with `fidelity_budget` the first that is neither PSNR nor SSIM."""
     save_best: bool = True
     """Save the weights of the best validation as `best.safetensors`."""
     metrics_enabled: bool = True

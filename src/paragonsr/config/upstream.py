@@ -20,7 +20,7 @@ QUEUE = "each sample has its own degradation, so none waits in a queue"
 DISCRIMINATOR = "this discriminator is not built; there are unetdiscriminatorsn, dunet and patchgan"
 MULTISCALE = "several discriminators at once are not built; use ganloss"
 EVERY_STEP = "the discriminator learns at every step; remove it"
-PERCEPTUAL = "this perceptual loss is not built; there is perceptualloss"
+PERCEPTUAL = "this perceptual loss is not built; there are perceptualloss, distsloss, ldlloss and slicedwassersteinloss"
 UNBUILT_LOSS = "this loss is not built; remove it, or add it with `plugins`"
 UNBUILT_METRIC = "this metric is not built; remove it, or add it with `plugins`"
 UNBUILT_SCHEDULER = "this schedule is not built; there are MultiStepLR, CosineAnnealingLR, WSD and others"
@@ -31,7 +31,7 @@ UNBUILT_NETWORK = "this network is neither built here nor known to spandrel"
 MOA = "augmentations that mix images are not built; set it to false"
 LIST_OF_IMAGES = "a list of images is not read; use a folder of these images, or a manifest of paragonsr data select"
 
-WEIGHTLESS = frozenset("ganloss gan perceptualloss perceptual".split())
+WEIGHTLESS = frozenset("ganloss gan perceptualloss perceptual distsloss dists".split())
 """Losses with a network, which is not even made if their weight is 0."""
 NOT_BUILT: dict[str, dict[str, str]] = {
     "network_g": dict.fromkeys(
@@ -54,7 +54,7 @@ NOT_BUILT: dict[str, dict[str, str]] = {
     ),
     "losses": dict.fromkeys("multiscaleganloss".split(), MULTISCALE)
     | dict.fromkeys(
-        """adistsloss aesoploss contextualloss distsloss fliploss ldlloss linedistillerloss perceptualanimeloss
+        """adistsloss aesoploss contextualloss fliploss linedistillerloss perceptualanimeloss
         perceptualfp16loss topiqloss hrinversionloss pdloss fdloss patchloss""".split(),
         PERCEPTUAL,
     )
@@ -64,7 +64,7 @@ NOT_BUILT: dict[str, dict[str, str]] = {
         UNBUILT_LOSS,
     ),
     "metrics": dict.fromkeys(
-        [f"{prefix}{name}" for name in ("topiq", "lpips", "dists", "niqe", "ilniqe") for prefix in ("calculate_", "")],
+        [f"{prefix}{name}" for name in ("topiq", "niqe", "ilniqe") for prefix in ("calculate_", "")],
         UNBUILT_METRIC,
     ),
     "datasets": {"realesrganpaireddataset": MIXED}

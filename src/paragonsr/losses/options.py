@@ -34,6 +34,8 @@ class LossOptions(Variant):
     """Iterations after which this loss is disabled."""
 
     target: ClassVar[str] = "paragonsr.losses.pixel:build"
+    role: ClassVar[Literal["fidelity", "perceptual", "adversarial"]] = "fidelity"
+    """What it serves: PSNR, or sharpness at the cost of PSNR, with or without a discriminator."""
 
     @model_validator(mode="after")
     def _ramp(self) -> "LossOptions":

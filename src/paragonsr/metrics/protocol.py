@@ -60,12 +60,30 @@ def pair(sr: Image, hr: Image, *, shave: int, luma: bool) -> tuple[Samples, Samp
     Raises:
         ValueError: their shapes differ, they are not uint8 RGB, or nothing would be left.
     """
+    _require_comparable(sr, hr)
+    return samples(sr, shave=shave, luma=luma), samples(hr, shave=shave, luma=luma)
+
+
+def cropped(sr: Image, hr: Image, *, shave: int) -> tuple[Image, Image]:
+    """Both images without their borders.
+
+    Raises:
+        ValueError: their shapes differ, they are not uint8 RGB, or nothing would be left.
+    """
+    _require_comparable(sr, hr)
+    height, width = sr.shape[:2]
+    if min(height, width) <= 2 * shave:
+        raise ValueError(f"nothing is left of {width} x {height} pixels when {shave} are shaved off each side")
+    inner = slice(shave, height - shave), slice(shave, width - shave)
+    return sr[inner], hr[inner]
+
+
+def _require_comparable(sr: Image, hr: Image) -> None:
     if sr.shape != hr.shape:
         raise ValueError(f"an SR image of {sr.shape} cannot be measured against an HR image of {hr.shape}")
     for image in (sr, hr):
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise ValueError(f"images are height x width x 3 uint8, not {image.shape} {image.dtype}")
-    return samples(sr, shave=shave, luma=luma), samples(hr, shave=shave, luma=luma)
 
 
 @dataclass(frozen=True)

@@ -151,6 +151,7 @@ def assemble(
         size_probe=size_probe,
         forecaster=forecaster,
         measurements=measurements,
+        validates_start=config.train.training_automations.fidelity_budget.enabled,
     )
 
 

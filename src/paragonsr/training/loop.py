@@ -46,6 +46,8 @@ class Trainer:
     forecaster: Forecaster
     measurements: Sequence[Measurements] = ()
     """Measurements made before the first step."""
+    validates_start: bool = False
+    """Whether the start weights are validated as well."""
 
     def run(self) -> str:
         """Train to the end of the plan, or until a decision or a signal stops the run.
@@ -99,9 +101,10 @@ class Trainer:
         return step, position
 
     def _begin(self) -> Hyperparameters:
-        """Let the automations act on the measurements made before the first step."""
+        """Let the automations act on what was measured before the first step."""
         nothing_due = Due()
-        decisions = [
+        decisions = self._validate(nothing_due) if self.validates_start and self.state.iteration == 0 else []
+        decisions += [
             decision for measurements in self.measurements for decision in self._observe(measurements, nothing_due)
         ]
         return self.controller.apply(decisions, self.state.iteration)
@@ -117,7 +120,7 @@ class Trainer:
     def _validate(self, due: Due) -> list[Decision]:
         began = time.perf_counter()
         validation = self.validator(self.state.ema_network(), self.state.iteration)
-        self.checkpoints.note(validation, self.state)
+        self.checkpoints.note(validation, self.state, self.controller.settings.metric_floors)
         took = self.device_context.max_over_processes(time.perf_counter() - began)
         took = self.system_stats.validation(self.state.iteration, took)
         decisions = self._observe(replace(validation, seconds=took), due)

@@ -1,7 +1,7 @@
 """Checkpoint manager: saves resume states, the averaged weights and the best weights."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,14 +92,15 @@ class CheckpointManager:
         name = "best" if state.best and self._options.save_best else f"{self._stem}_{state.iteration}"
         return self._folder / "models" / f"{name}.safetensors"
 
-    def note(self, validation: Validation, state: TrainingState) -> None:
+    def note(self, validation: Validation, state: TrainingState, floors: Mapping[str, float]) -> None:
         """Process a validation: if it is the best so far, record it and save its weights.
 
         Args:
             validation: result of the current weights.
             state: the training state; its `best` is updated.
+            floors: name of a metric -> value below which weights are not kept.
         """
-        best = better_of(state.best, validation, self._options.metric)
+        best = better_of(state.best, validation, self._options.metric, floors)
         if best is not state.best:
             state.best = best
             self.save_best(state)

@@ -43,7 +43,10 @@ def run_context(config: Config, parameters: int, world: int, smallest_micro_batc
         micro_batch=config.micro_batch,
         smallest_micro_batch=smallest_micro_batch,
         losses=[loss.label for loss in train.losses],
+        sharpening=[loss.label for loss in train.losses if loss.role != "fidelity"],
+        learned=[loss.label for loss in train.losses if loss.role == "adversarial"],
         metric=config.deciding_metric,
+        fidelity_metric=config.fidelity_metric,
         schedule_end=schedule_end(config),
         averaged=train.ema_decay > 0,
     )

@@ -1,5 +1,6 @@
 """The best validation of a run."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,17 +22,22 @@ class Best:
         return cls(**described)
 
 
-def better_of(best: Best | None, validation: Validation, metric: str) -> Best | None:
+def better_of(
+    best: Best | None, validation: Validation, metric: str, floors: Mapping[str, float] | None = None
+) -> Best | None:
     """Best validation after one more result: `best` itself unless the deciding metric improved.
 
     Args:
         best: best validation so far, if any.
         validation: the new one.
         metric: name of the deciding metric, on the first validation set.
+        floors: name of a metric -> value below which a validation cannot be the best.
 
     Raises:
         KeyError: the metric was not measured.
     """
+    if any(validation.deciding(name).value < floor for name, floor in (floors or {}).items()):
+        return best
     found = validation.deciding(metric)
     sign = 1.0 if found.better == "higher" else -1.0
     if best is not None and sign * found.value <= sign * best.value:

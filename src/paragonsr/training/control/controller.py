@@ -50,6 +50,8 @@ class Hyperparameters:
     """Loss label -> factor on its weight."""
     learner_factors: Mapping[str, float] = field(default_factory=dict)
     """Label of a learned loss -> factor on the learning rate of its own network."""
+    metric_floors: Mapping[str, float] = field(default_factory=dict)
+    """Name of a metric -> value on the first validation set below which weights are not kept as the best."""
     stop: str = ""
     """Why training ends now; empty while it continues."""
     failed: bool = False
@@ -112,6 +114,7 @@ class Controller:
             "lr_factor": _lr_factor,
             "learner_lr": _number(0.0, 16.0),
             "loss_weight": _number(0.0, 1e6),
+            "metric_floor": _number(-1e6, 1e6),
             "micro_batch": _number(1, 1 << 20),
             "batch_size": self._batch_size,
             "grad_clip": _number(1e-12, 1e12),
@@ -168,6 +171,8 @@ class Controller:
             return self.settings.loss_factors.get(owner, 1.0)
         if setting == "learner_lr":
             return self.settings.learner_factors.get(owner, 1.0)
+        if setting == "metric_floor":
+            return self.settings.metric_floors.get(owner)
         if setting in ("rollback", "stop", "give_up"):
             return False
         return getattr(self.settings, setting, None)
@@ -190,6 +195,8 @@ class Controller:
             self.settings = replace(before, loss_factors={**before.loss_factors, owner: value})
         elif setting == "learner_lr":
             self.settings = replace(before, learner_factors={**before.learner_factors, owner: value})
+        elif setting == "metric_floor":
+            self.settings = replace(before, metric_floors={**before.metric_floors, owner: value})
         elif setting == "total_iter":
             self.settings = replace(before, total_iter=value, pace=self._pace_to(value, entry.iteration))
         else:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from paragonsr.losses.base import LearnedLoss
@@ -35,6 +36,11 @@ class Learner(Trainable):
         self._values: dict[str, Tensor] = {}
 
     @property
+    def _held(self) -> bool:
+        """Whether the network does not learn now; its loss is still measured."""
+        return bool(self.optimiser.param_groups[0]["lr"] == 0)
+
+    @property
     def names(self) -> list[str]:
         """Names of the reported values."""
         return ["loss", *self.loss.measured]
@@ -54,12 +60,16 @@ class Learner(Trainable):
         """
         with self.device_context.autocast():
             loss, measured = self.loss.own_loss(sr.detach(), hr)
-        self.scaler.scale(loss.float() * share).backward()
+        if not self._held:
+            self.scaler.scale(loss.float() * share).backward()
         for name, value in {"loss": loss.detach(), **measured}.items():
             self._values[name] = self._values.get(name, 0) + value.detach().float() * share
 
     def step(self) -> LearnerStep:
-        """Update the network with the gradient accumulated in all processes."""
+        """Update the network with the gradient accumulated in all processes; a rate of 0 skips the update."""
+        if self._held:
+            absent = torch.full((), torch.nan, device=self.device_context.device)
+            return LearnerStep(self._values, absent, torch.zeros_like(absent))
         if self.device_context.world > 1:
             self.average_gradients()
         norm, finite = self.update()
