@@ -66,7 +66,7 @@ def fitted(tmp_path: Path, steps: list[dict[str, Any]]) -> Calibration:
 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "ROUNDS", ((400, 0.02), (200, 0.008), (200, 0.008)))
+    monkeypatch.setattr(module, "ROUNDS", ((900, 0.02), (300, 0.008)))
     monkeypatch.setattr(module, "CHECKED", 80)
 
 
