@@ -126,7 +126,8 @@ def open_device_context(config: Config) -> Iterator[DeviceContext]:
         torch.cuda.set_device(device)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = config.fast_matmul
     torch.backends.cudnn.benchmark = not config.deterministic
-    torch.use_deterministic_algorithms(config.deterministic)
+    if torch.are_deterministic_algorithms_enabled() != config.deterministic:  # the call imports torch's compiler
+        torch.use_deterministic_algorithms(config.deterministic)
     torch.autograd.set_detect_anomaly(config.detect_anomaly)
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
