@@ -5,7 +5,7 @@ interpolated with those of nano, which is the usual remedy. All are measured on 
 training nor validation, with metrics that neither trains nor decides.
 
     python benchmarks/perceptual_finish.py --photos FOLDER [FOLDER ...] --validation FOLDER --test FOLDER
-        [--budgets 0.1 0.25 0.5 1] [--seeds 1] [--iterations 300] [--out results/perceptual_finish]
+        [--budgets 0.1 0.25 0.5 1] [--seeds 1] [--iterations 800] [--out results/perceptual_finish]
         [--json docs/evidence/perceptual_finish.json]
 
 Resumable: run the same command again; what is finished is only measured. The result is written after each run.
@@ -37,7 +37,7 @@ JUDGES = ("features_efficientnet_lite0", "flip")
 """Metrics whose network, if any, takes no part in training or deciding."""
 CROPS, SIDE = 8, 96
 """Validation images: crops from the middle of the first photographs."""
-VALIDATIONS = 20
+VALIDATIONS = 40
 
 
 def configuration(given: argparse.Namespace, name: str, seed: int, budget: float | None) -> dict[str, Any]:
@@ -74,14 +74,14 @@ def configuration(given: argparse.Namespace, name: str, seed: int, budget: float
                 # The features of hed-vgg16 are those of levels up to 255.
                 {
                     "type": "perceptualloss",
-                    "loss_weight": 0.005,
+                    "loss_weight": 0.0002,
                     "network": "hed-vgg16",
                     "layer_weights": features,
                     "criterion": "l1",
                 },
                 {
                     "type": "ganloss",
-                    "loss_weight": 0.1,
+                    "loss_weight": 1.0,
                     "network_d": discriminator,
                     "optim_d": {"type": "AdamW", "lr": 5e-4},
                 },
@@ -157,7 +157,7 @@ def main() -> None:
     parser.add_argument("--test", type=Path, required=True)
     parser.add_argument("--budgets", type=float, nargs="+", default=[0.1, 0.25, 0.5, 1.0], help="in dB")
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--iterations", type=int, default=300)
+    parser.add_argument("--iterations", type=int, default=800)
     parser.add_argument("--out", type=Path, default=Path("results/perceptual_finish"))
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
