@@ -106,6 +106,20 @@ def test_multi_scale_training_of_redux_loads(given: dict[str, int], scales: int,
     assert gan.network_d == PatchGANOptions(num_feat=32, n_layers=2, num_d=scales)
 
 
+def test_losses_of_gan_training_load(tmp_path: Path) -> None:
+    """perceptualloss of traiNNer-redux and of Real-ESRGAN with their keys, and a logistic loss by another name."""
+    redux = {"type": "perceptualloss", "layer_weights": {"conv5_4": 1}, "criterion": "charbonnier", "name": "redux"}
+    redux |= {"w_lambda": 0.01, "num_proj_fd": 256, "phase_weight_fd": 1.0, "stride_fd": 1, "clip_min": 0}
+    realesrgan = {"type": "PerceptualLoss", "layer_weights": {"conv1_2": 0.1}, "vgg_type": "vgg19", "criterion": "l1"}
+    realesrgan |= {"use_input_norm": True, "range_norm": False, "perceptual_weight": 0.7, "style_weight": 0}
+    dists = {"type": "distsloss", "as_loss": True, "load_weights": True, "use_input_norm": True, "clip_min": 0}
+    gan = {"type": "ganloss", "gan_type": "wgan_softplus"}
+    train = BASE["train"] | {"losses": [redux, realesrgan, dists, gan]}
+    losses = _load(tmp_path, train=train).config.train.losses
+    assert [loss.loss_weight for loss in losses] == [1.0, 0.7, 1.0, 0.1]
+    assert losses[3].gan_type == "vanilla"
+
+
 def test_a_discriminator_that_learns_less_often_is_refused(tmp_path: Path) -> None:
     train = BASE["train"] | {"losses": [{"type": "l1loss"}, {"type": "ganloss"}], "net_d_iters": 2}
     with pytest.raises(UserError, match=r"train\.net_d_iters: the discriminator learns at every step"):

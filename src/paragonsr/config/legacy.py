@@ -141,8 +141,7 @@ class Legacy:
         losses = train.get("losses")
         for index, loss in enumerate(losses if isinstance(losses, list) else []):
             if isinstance(loss, dict):
-                _without_neutral(loss, upstream.NEUTRAL_LOSS)
-                self._drop(loss, upstream.IGNORED_LOSS, ("train", "losses", index))
+                self._loss(loss, ("train", "losses", index))
         self._discriminator(train)
         if isinstance(train.get("dynamic_loss_scheduling"), dict):
             measured = dict.fromkeys(("training_config", "architecture_type"), "the training images are measured")
@@ -150,6 +149,16 @@ class Legacy:
         if isinstance(train.get("training_automations"), dict):
             train["training_automations"] = self._automations(train["training_automations"])
         self._deciding_metric(train)
+
+    def _loss(self, loss: Tree, at: Key) -> None:
+        _without_neutral(loss, upstream.NEUTRAL_LOSS)
+        self._drop(loss, upstream.IGNORED_LOSS, at)
+        if "perceptual_weight" in loss and "loss_weight" not in loss:
+            loss["loss_weight"] = loss.pop("perceptual_weight")
+            carry_lines(self.lines, (*at, "perceptual_weight"), (*at, "loss_weight"))
+        for key, values in upstream.SAME_LOSS.items():
+            if isinstance(loss.get(key), str):
+                loss[key] = values.get(loss[key], loss[key])
 
     def _discriminator(self, train: Tree) -> None:
         """Move the discriminator and its optimiser to the adversarial loss that uses them; drop them if none does."""

@@ -49,7 +49,7 @@ NOT_BUILT: dict[str, dict[str, str]] = {
     | dict.fromkeys("temporalspan temporalspanv2 tfdat tscunet".split(), VIDEO)
     | dict.fromkeys("autoencoder".split(), AUTOENCODER),
     "network_d": dict.fromkeys(
-        "metagan metagan2 metagan3 vggstylediscriminator".split(),
+        "metagan metagan2 metagan3 vggstylediscriminator docres_discriminator".split(),
         DISCRIMINATOR,
     ),
     "losses": dict.fromkeys(
@@ -151,13 +151,18 @@ IGNORED_LOSS = {
     "loss_inflection": "a ramp is target_iter and target_weight",
     "inflection": "a ramp is target_iter and target_weight",
     "warn_on_unused": "unknown keys are errors",
-}
+} | dict.fromkeys("w_lambda alpha num_proj_fd phase_weight_fd stride_fd".split(), "no criterion here reads it")
+SAME_LOSS = {"gan_type": {"wgan_softplus": "vanilla"}}
+"""Key of losses -> value -> our value, which means the same formula."""
 NEUTRAL_LOSS: dict[str, tuple[Any, ...]] = {
     "reduction": ("mean",),
     "vgg_type": ("vgg19",),
     "use_input_norm": (True,),
     "range_norm": (False,),
     "style_weight": (0, 0.0),
+    "as_loss": (True,),
+    "load_weights": (True,),
+    "clip_min": (0, 0.0),
 }
 """Keys of losses -> values that say what is done here anyway."""
 NEUTRAL_NETWORK_D: dict[str, tuple[Any, ...]] = {
