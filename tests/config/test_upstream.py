@@ -108,7 +108,7 @@ def test_multi_scale_training_of_redux_loads(given: dict[str, int], scales: int,
 
 def test_losses_of_gan_training_load(tmp_path: Path) -> None:
     """perceptualloss of traiNNer-redux and of Real-ESRGAN with their keys, and a logistic loss by another name."""
-    redux = {"type": "perceptualloss", "layer_weights": {"conv5_4": 1}, "criterion": "charbonnier", "name": "redux"}
+    redux = {"type": "PerceptualFP16Loss", "layer_weights": {"conv5_4": 1}, "criterion": "charbonnier", "name": "redux"}
     redux |= {"w_lambda": 0.01, "num_proj_fd": 256, "phase_weight_fd": 1.0, "stride_fd": 1, "clip_min": 0}
     realesrgan = {"type": "PerceptualLoss", "layer_weights": {"conv1_2": 0.1}, "vgg_type": "vgg19", "criterion": "l1"}
     realesrgan |= {"use_input_norm": True, "range_norm": False, "perceptual_weight": 0.7, "style_weight": 0}

@@ -31,7 +31,7 @@ UNBUILT_NETWORK = "this network is neither built here nor known to spandrel"
 MOA = "augmentations that mix images are not built; set it to false"
 LIST_OF_IMAGES = "a list of images is not read; use a folder of these images, or a manifest of paragonsr data select"
 
-WEIGHTLESS = frozenset("ganloss gan perceptualloss perceptual distsloss dists".split())
+WEIGHTLESS = frozenset("ganloss gan perceptualloss perceptual perceptualfp16loss distsloss dists".split())
 """Losses with a network, which is not even made if their weight is 0."""
 NOT_BUILT: dict[str, dict[str, str]] = {
     "network_g": dict.fromkeys(
@@ -54,7 +54,7 @@ NOT_BUILT: dict[str, dict[str, str]] = {
     ),
     "losses": dict.fromkeys(
         """adistsloss aesoploss contextualloss fliploss linedistillerloss perceptualanimeloss
-        perceptualfp16loss topiqloss hrinversionloss pdloss fdloss patchloss""".split(),
+        topiqloss hrinversionloss pdloss fdloss patchloss""".split(),
         PERCEPTUAL,
     )
     | dict.fromkeys(
@@ -151,7 +151,7 @@ IGNORED_LOSS = {
     "loss_inflection": "a ramp is target_iter and target_weight",
     "inflection": "a ramp is target_iter and target_weight",
     "warn_on_unused": "unknown keys are errors",
-} | dict.fromkeys("w_lambda alpha num_proj_fd phase_weight_fd stride_fd".split(), "no criterion here reads it")
+} | dict.fromkeys("w_lambda num_proj_fd phase_weight_fd stride_fd".split(), "no criterion here reads it")
 SAME_LOSS = {"gan_type": {"wgan_softplus": "vanilla"}}
 """Key of losses -> value -> our value, which means the same formula."""
 NEUTRAL_LOSS: dict[str, tuple[Any, ...]] = {
@@ -163,6 +163,8 @@ NEUTRAL_LOSS: dict[str, tuple[Any, ...]] = {
     "as_loss": (True,),
     "load_weights": (True,),
     "clip_min": (0, 0.0),
+    "antialiased": (False,),
+    "verbose_logging": (False,),
 }
 """Keys of losses -> values that say what is done here anyway."""
 NEUTRAL_NETWORK_D: dict[str, tuple[Any, ...]] = {
