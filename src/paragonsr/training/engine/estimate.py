@@ -1,7 +1,6 @@
 """Time and memory of a configuration's training step, measured on random images before the run."""
 
 import statistics
-import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +9,7 @@ import torch
 from paragonsr.archs.complexity import count_parameters
 from paragonsr.config import Config
 from paragonsr.data.sampling import Batch
+from paragonsr.timing import passing, repeated
 from paragonsr.training.control.controller import Hyperparameters
 from paragonsr.training.engine.device_context import DeviceContext, open_device_context
 from paragonsr.training.engine.factory import add_training_parts, build_network, build_objective, build_step
@@ -51,11 +51,11 @@ def measured_step(config: Config, device_context: DeviceContext, seconds: float)
     hr = images.repeat(config.scale, axis=1).repeat(config.scale, axis=2)
     batch = Batch(images, hr, tuple(range(config.batch)), ("random",) * config.batch)
     memory = PeakMemory(device_context.device, limit_gb=None)
-    times: list[float] = []
-    while len(times) < WARM_UP + 2 or sum(times[WARM_UP:]) < seconds:
-        began = time.perf_counter()
-        step = train_step.step(batch, settings, objective.weights(0, {}), 0.0)
-        step.grad_norm.item()
-        times.append(time.perf_counter() - began)
+
+    def step() -> float:
+        return train_step.step(batch, settings, objective.weights(0, {}), 0.0).grad_norm.item()
+
+    # The time that passes, because a run is promised to take it.
+    times = repeated(step, seconds, clock=passing(device_context.device), warm_up=WARM_UP)
     peak, _ = memory()
-    return Estimate(parameters, str(device_context.device), statistics.median(times[WARM_UP:]), peak)
+    return Estimate(parameters, str(device_context.device), statistics.median(times), peak)
