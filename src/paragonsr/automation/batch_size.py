@@ -161,7 +161,8 @@ class BatchSize:
             return self._scaled_rate(values)
         self.refused.append(self.micro)
         reason = f"{self.micro} samples at once gave {ratio:.2f} times the samples/s, {wanted:.2f} times are required"
-        return self._set(*before, reason, values)
+        batch, micro = before
+        return self._set(batch, micro, reason, values)
 
     def _scaled_rate(self, values: dict[str, float]) -> Sequence[Decision]:
         if self.batch == self.configured:
