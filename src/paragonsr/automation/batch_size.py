@@ -146,7 +146,7 @@ class BatchSize:
         if len(self.turns) == len(TURNS):
             return self._judge(self.before_probe)
         batch, micro = self.probed if TURNS[len(self.turns)] == "new" else self.before_probe
-        return self._set(batch, micro, f"probe {self.probes}: {micro} samples at once, in turns", {}, minor=True)
+        return self._set(batch, micro, f"probe {self.probes}: {micro} samples at once, in turns", {})
 
     def _judge(self, before: list[int]) -> Sequence[Decision]:
         """Keep the probed size, or revert it."""
@@ -217,16 +217,9 @@ class BatchSize:
         return half if half >= self.smallest and not known else None
 
     def _set(
-        self,
-        batch: int,
-        micro: int,
-        reason: str,
-        values: dict[str, float],
-        *,
-        probe: bool = False,
-        minor: bool = False,
+        self, batch: int, micro: int, reason: str, values: dict[str, float], *, probe: bool = False
     ) -> Sequence[Decision]:
-        made = partial(Decision, self.name, reason=reason, values=values, probe=probe, minor=minor)
+        made = partial(Decision, self.name, reason=reason, values=values, probe=probe)
         decisions = []
         micro = min(micro, batch)
         if batch != self.batch:
