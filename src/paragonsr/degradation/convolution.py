@@ -55,7 +55,7 @@ def _along_last_axis(image: Planes, weights: NDArray[np.float64]) -> Planes:
     size, (first, second, length) = len(weights), image.shape
     margin, blocks = size // 2, -(-length // _SUMS_PER_BLOCK)
     padding = margin + blocks * _SUMS_PER_BLOCK - length
-    padded = torch.from_numpy(np.pad(image, ((0, 0), (0, 0), (margin, padding)), mode="reflect"))
+    padded = _mirrored(image, (0, 0), (margin, padding))
     window = _SUMS_PER_BLOCK + size - 1
     lines = padded.as_strided((blocks, window, first * second), (_SUMS_PER_BLOCK, 1, padded.shape[2]))
     band = np.zeros((_SUMS_PER_BLOCK, window + 1), np.float32)
@@ -72,12 +72,21 @@ def _by_fft(image: Planes, kernel: Kernel) -> Planes:
     height, width = image.shape[1:]
     margin = len(kernel) // 2
     tall, wide = (_fast_length(side + 2 * margin) for side in (height, width))
-    margins = [(0, 0), (margin, tall - height - margin), (margin, wide - width - margin)]
+    margins = (margin, tall - height - margin), (margin, wide - width - margin)
     with one_thread():
-        spectrum = torch.fft.rfft2(torch.from_numpy(np.pad(image, margins, mode="reflect")))
+        spectrum = torch.fft.rfft2(_mirrored(image, *margins))
         spectrum *= _spectrum(kernel, tall, wide)
         whole: Planes = torch.fft.irfft2(spectrum, s=(tall, wide)).numpy()
     return np.ascontiguousarray(whole[:, margin : margin + height, margin : margin + width])
+
+
+def _mirrored(image: Planes, rows: tuple[int, int], columns: tuple[int, int]) -> "Tensor":
+    """Planes with rows and columns added before and after, mirrored without repeating the border."""
+    import torch
+
+    if max(rows) < image.shape[1] and max(columns) < image.shape[2]:
+        return torch.nn.functional.pad(torch.from_numpy(image), (*columns, *rows), mode="reflect")
+    return torch.from_numpy(np.pad(image, ((0, 0), rows, columns), mode="reflect"))  # mirrored more than once
 
 
 def _spectrum(kernel: Kernel, tall: int, wide: int) -> "Tensor":

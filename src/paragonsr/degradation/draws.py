@@ -35,7 +35,6 @@ class Draws:
     """
 
     def __init__(self, seed: int, *key: int) -> None:
-        self._seed, self._path = seed, key
         state = _mixed(seed & _WORD)
         for part in key:
             state = _mixed(state ^ part)
@@ -44,7 +43,10 @@ class Draws:
 
     def child(self, index: int) -> "Draws":
         """Random numbers of an inner step; independent of those drawn here."""
-        return Draws(self._seed, *self._path, index)
+        inner = Draws.__new__(Draws)  # the same as Draws(seed, *key, index), whose hashes are not computed again
+        inner._key = inner._state = _mixed(self._key ^ index)
+        inner._bits = None
+        return inner
 
     def uniform(self, low: float = 0.0, high: float = 1.0) -> float:
         """Uniform number in low .. high; 53 random bits."""

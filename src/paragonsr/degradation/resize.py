@@ -133,7 +133,7 @@ def _nearest(length: int, new_length: int, shift: float) -> np.ndarray:
     return np.clip(places, 0, length - 1).astype(np.intp)
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=512)
 def _weights(length: int, new_length: int, name: str, antialias: bool, shift: float) -> "Tensor":
     """Matrix that resizes; kept, because most images are square, and the sizes of patches recur."""
     return weighing(*taps(length, new_length, FILTERS[name], antialias, shift), length)
