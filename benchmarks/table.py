@@ -43,6 +43,7 @@ from paragonsr.optim.soap import SOAP
 from paragonsr.resize import downscale
 from paragonsr.training.control.controller import Hyperparameters
 from paragonsr.training.engine.device_context import DeviceContext
+from paragonsr.training.engine.memory import keep_freed_memory
 from paragonsr.training.engine.objective import Objective
 from paragonsr.training.engine.step import TrainStep
 
@@ -190,6 +191,7 @@ def _step(batch: int, side: int, structural: float, turns: int) -> Timed:
 
 def nano_step(batch: int, side: int, structural: float) -> tuple[Callable[[], object], np.ndarray, np.ndarray]:
     """The trainer's step of a nano on random images, and these: LR patches of `side`, x2, N x h x w x 3 uint8."""
+    keep_freed_memory()  # as every run on a CPU does; the reference in this process profits, too
     torch.manual_seed(0)
     hr = np.random.default_rng(0).integers(0, 256, (batch, SCALE * side, SCALE * side, 3), np.uint8)
     lq = np.ascontiguousarray(hr[:, ::SCALE, ::SCALE])

@@ -114,10 +114,10 @@ class _Similarities(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None, None]:
         *saved, bright, lum = ctx.saved_tensors
         filters = ctx.filters
-        coarser = None
+        coarser: Tensor | None = None
         for outer, first in zip(reversed(grad), range(len(saved) - 4, -1, -4), strict=True):
             uv, mean, total, cs = saved[first : first + 4]
             # d cs / d A = (1 - cs) / total, d cs / d B = -(1 + cs) / total
