@@ -35,6 +35,8 @@ SHARES = tuple(np.round(np.linspace(0, 1, 6), 2).tolist())
 METRICS = {"psnr_y": PSNRYOptions(), "features_efficientnet_lite0": LiteFeaturesOptions(), "flip": FLIPOptions()}
 JUDGES = ("features_efficientnet_lite0", "flip")
 """Metrics whose network, if any, takes no part in training or deciding."""
+PATCH = 64
+"""Side of the training patches, in pixels of HR."""
 CROPS, SIDE = 8, 96
 """Validation images: crops from the middle of the first photographs."""
 VALIDATIONS = 40
@@ -47,7 +49,7 @@ def configuration(given: argparse.Namespace, name: str, seed: int, budget: float
     features = {"conv1_2": 0.1, "conv2_2": 1.0}
     tree: dict[str, Any] = {
         "name": name,
-        "scale": 2,
+        "scale": given.scale,
         "num_gpu": 0,
         "num_threads": 1,
         "manual_seed": seed,
@@ -55,14 +57,14 @@ def configuration(given: argparse.Namespace, name: str, seed: int, budget: float
             "train": {
                 "type": "singleimagedataset",
                 "dataroot_gt": [str(folder.resolve()) for folder in given.photos],
-                "lq_size": 24,
+                "lq_size": PATCH // given.scale,
                 "batch_size_per_gpu": 4,
                 "num_worker_per_gpu": 1,
             },
             "val": {"type": "singleimagedataset", "dataroot_gt": str((given.out / "validation").resolve())},
         },
         "network_g": {"type": "paragonsr2_nano"},
-        "path": {"experiments_root": str((given.out / "runs").resolve()), "pretrain_network_g": "nano"},
+        "path": {"experiments_root": str((given.out / "runs").resolve()), "pretrain_network_g": given.model},
         "train": {
             "total_iter": total,
             "ema_decay": 0.98,
@@ -132,9 +134,9 @@ def measured(upscaler: Upscaler, test: Path) -> dict[str, float]:
     return {name: round(float(np.mean(values)), 6) for name, values in found.items()}
 
 
-def interpolated(end: Path, share: float) -> Upscaler:
+def interpolated(given: argparse.Namespace, end: Path, share: float) -> Upscaler:
     """Nano, with a share of other weights of the same shape."""
-    upscaler = load("nano", device="cpu")
+    upscaler = load(given.model, device="cpu")
     start, other = upscaler.network.state_dict(), load_file(end)
     upscaler.network.load_state_dict({k: start[k] + share * (other[k] - start[k]) for k in start})
     return upscaler
@@ -152,6 +154,7 @@ def at_psnr(line: list[dict[str, float]], psnr: float, metric: str) -> float | N
 def main() -> None:
     """Train, measure, and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="nano", help="start weights")
     parser.add_argument("--photos", type=Path, nargs="+", required=True)
     parser.add_argument("--validation", type=Path, required=True)
     parser.add_argument("--test", type=Path, required=True)
@@ -161,12 +164,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/perceptual_finish"))
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
+    given.scale = load(given.model, device="cpu").scale
     validation_images(given.validation, given.out / "validation")
     result: dict[str, Any] = {"test": given.test.parent.name, "iterations": given.iterations, "runs": []}
-    result["start"] = measured(load("nano", device="cpu"), given.test)
+    result["start"] = measured(load(given.model, device="cpu"), given.test)
     for seed in range(given.seeds):
         end = trained(given, f"unbounded_seed{seed}", seed, None)
-        line = [{"share": share, **measured(interpolated(end, share), given.test)} for share in SHARES]
+        line = [{"share": share, **measured(interpolated(given, end, share), given.test)} for share in SHARES]
         result.setdefault("interpolation", {})[seed] = line
         for budget in given.budgets:
             values = measured(
