@@ -5,7 +5,7 @@ interpolated with those of nano, which is the usual remedy. All are measured on 
 training nor validation, with metrics that neither trains nor decides.
 
     python benchmarks/perceptual_finish.py --photos FOLDER [FOLDER ...] --validation FOLDER --test FOLDER
-        [--budgets 0.1 0.25 0.5 1] [--seeds 1] [--iterations 800] [--out results/perceptual_finish]
+        [--budgets 0.1 0.25 0.5 1] [--seeds 1] [--iterations 400] [--model nano] [--out results/perceptual_finish]
         [--json docs/evidence/perceptual_finish.json]
 
 Resumable: run the same command again; what is finished is only measured. The result is written after each run.
@@ -39,7 +39,7 @@ PATCH = 64
 """Side of the training patches, in pixels of HR."""
 CROPS, SIDE = 8, 96
 """Validation images: crops from the middle of the first photographs."""
-VALIDATIONS = 40
+VALIDATIONS = 20
 
 
 def configuration(given: argparse.Namespace, name: str, seed: int, budget: float | None) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def configuration(given: argparse.Namespace, name: str, seed: int, budget: float
         "train": {
             "total_iter": total,
             "ema_decay": 0.98,
-            "optim_g": {"type": "AdamW", "lr": 1e-3},
+            "optim_g": {"type": "AdamW", "lr": 3e-4},
             "scheduler": {"type": "CosineAnnealingLR"},
             "observe_every": 20,
             "losses": [
@@ -76,16 +76,16 @@ def configuration(given: argparse.Namespace, name: str, seed: int, budget: float
                 # The features of hed-vgg16 are those of levels up to 255.
                 {
                     "type": "perceptualloss",
-                    "loss_weight": 0.0002,
+                    "loss_weight": 0.003,
                     "network": "hed-vgg16",
                     "layer_weights": features,
                     "criterion": "l1",
                 },
                 {
                     "type": "ganloss",
-                    "loss_weight": 1.0,
+                    "loss_weight": 3.0,
                     "network_d": discriminator,
-                    "optim_d": {"type": "AdamW", "lr": 5e-4},
+                    "optim_d": {"type": "AdamW", "lr": 1e-3},
                 },
             ],
         },
@@ -160,7 +160,7 @@ def main() -> None:
     parser.add_argument("--test", type=Path, required=True)
     parser.add_argument("--budgets", type=float, nargs="+", default=[0.1, 0.25, 0.5, 1.0], help="in dB")
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--iterations", type=int, default=800)
+    parser.add_argument("--iterations", type=int, default=400)
     parser.add_argument("--out", type=Path, default=Path("results/perceptual_finish"))
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
