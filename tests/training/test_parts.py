@@ -8,6 +8,7 @@ from torch import nn
 
 from paragonsr.archs.classic_options import NanoOptions
 from paragonsr.data.sampling import Batch
+from paragonsr.losses.base import Loss
 from paragonsr.losses.options import L1Options, MSEOptions, MSSSIMLossOptions
 from paragonsr.optim.ema import EMA
 from paragonsr.optim.options import AdamOptions
@@ -39,6 +40,28 @@ def test_the_loss_gradient_is_that_of_the_weighted_sum() -> None:
         leaf = sr.clone().requires_grad_()
         (alone,) = torch.autograd.grad(module(leaf, hr), leaf)
         torch.testing.assert_close(gradient.norms[label], alone.square().sum())
+
+
+class _Features(Loss):
+    """Mean over the outputs of a convolution, computed in the training precision."""
+
+    autocast = True
+
+    def measure(self, sr: torch.Tensor, hr: torch.Tensor) -> torch.Tensor:
+        kernel = torch.linspace(-0.2, 0.3, 64 * 27).reshape(64, 3, 3, 3)
+        ours, theirs = (nn.functional.conv2d(image, kernel, padding=1).float() for image in (sr, hr))
+        return 0.1 * (ours - theirs).square().mean()
+
+
+def test_gradients_of_features_do_not_vanish_in_float16() -> None:
+    """Each of the 4 million features has a gradient of 1e-8 or so, which float16 rounds to 0."""
+    sr, hr = torch.rand(2, 4, 3, 128, 128)
+    found = []
+    for dtype in (None, torch.float16):
+        objective = Objective([L1Options()], DeviceContext(torch.device("cpu"), dtype, channels_last=False))
+        objective.losses = {"l1": _Features()}
+        found.append(objective.gradient(sr, hr, {"l1": 1.0}).total)
+    torch.testing.assert_close(found[1], found[0], rtol=0.05, atol=0.01 * found[0].abs().max().item())
 
 
 def test_a_loss_without_weight_is_not_computed() -> None:

@@ -141,9 +141,7 @@ class Legacy:
         losses = train.get("losses")
         for index, loss in enumerate(losses if isinstance(losses, list) else []):
             if isinstance(loss, dict):
-                for key in [k for k in loss if k in upstream.NEUTRAL_LOSS and loss[k] in upstream.NEUTRAL_LOSS[k]]:
-                    del loss[key]
-                self._drop(loss, upstream.IGNORED_LOSS, ("train", "losses", index))
+                self._loss(loss, ("train", "losses", index))
         self._discriminator(train)
         if isinstance(train.get("dynamic_loss_scheduling"), dict):
             measured = dict.fromkeys(("training_config", "architecture_type"), "the training images are measured")
@@ -151,6 +149,16 @@ class Legacy:
         if isinstance(train.get("training_automations"), dict):
             train["training_automations"] = self._automations(train["training_automations"])
         self._deciding_metric(train)
+
+    def _loss(self, loss: Tree, at: Key) -> None:
+        _without_neutral(loss, upstream.NEUTRAL_LOSS)
+        self._drop(loss, upstream.IGNORED_LOSS, at)
+        if "perceptual_weight" in loss and "loss_weight" not in loss:
+            loss["loss_weight"] = loss.pop("perceptual_weight")
+            carry_lines(self.lines, (*at, "perceptual_weight"), (*at, "loss_weight"))
+        for key, values in upstream.SAME_LOSS.items():
+            if isinstance(loss.get(key), str):
+                loss[key] = values.get(loss[key], loss[key])
 
     def _discriminator(self, train: Tree) -> None:
         """Move the discriminator and its optimiser to the adversarial loss that uses them; drop them if none does."""
@@ -162,6 +170,12 @@ class Legacy:
             if isinstance(loss, dict) and LossOptions.choose(str(loss.get("type"))) is GANOptions
         ]
         self._optimiser(train.get("optim_d"))
+        network = self.tree.get("network_d")
+        if isinstance(network, dict):
+            _without_neutral(network, upstream.NEUTRAL_NETWORK_D)
+            form, scales = upstream.MULTI_SCALE.get(str(network.get("type")).lower(), (None, 0))
+            if form:
+                network |= {"type": form, "num_d": network.get("num_d", scales)}
         for home, at, key in ((self.tree, (), "network_d"), (train, ("train",), "optim_d")):
             if home.get(key) is None:
                 home.pop(key, None)
@@ -220,3 +234,9 @@ class Legacy:
             for key in [key for key in self.lines if key[:3] == (*at, name)]:
                 self.lines[(*at, today, *key[3:])] = self.lines[key]
         return renamed
+
+
+def _without_neutral(section: Tree, neutral: dict[str, tuple[Any, ...]]) -> None:
+    """Take out keys whose value says what is done here anyway."""
+    for key in [key for key in section if key in neutral and section[key] in neutral[key]]:
+        del section[key]

@@ -11,6 +11,7 @@ RENAMED: dict[tuple[str, ...], dict[str, str]] = {
     ("train",): {"grad_clip_max_norm": "grad_clip_norm", "ema": "ema_decay"},
     ("path",): {"readings": "system_stats", "pretrain_network_g_path": "pretrain_network_g"},
     ("network_g",): {"gradient_checkpointing": "use_checkpointing"},
+    ("network_d",): {"ndf": "num_feat"},
 }
 """Section -> old key -> today's key in the same section; `*` is any phase. The value means the same."""
 
@@ -18,7 +19,6 @@ MIXED = "pairs and degraded HR images are not mixed in one set; use one of them"
 STEP_INSTEAD = "add it as a step of datasets.train.degradation, {type: pipeline, steps: [...]}, or set it to 0"
 QUEUE = "each sample has its own degradation, so none waits in a queue"
 DISCRIMINATOR = "this discriminator is not built; there are unetdiscriminatorsn, dunet and patchgan"
-MULTISCALE = "several discriminators at once are not built; use ganloss"
 EVERY_STEP = "the discriminator learns at every step; remove it"
 PERCEPTUAL = "this perceptual loss is not built; there are perceptualloss, distsloss, ldlloss and slicedwassersteinloss"
 UNBUILT_LOSS = "this loss is not built; remove it, or add it with `plugins`"
@@ -31,7 +31,7 @@ UNBUILT_NETWORK = "this network is neither built here nor known to spandrel"
 MOA = "augmentations that mix images are not built; set it to false"
 LIST_OF_IMAGES = "a list of images is not read; use a folder of these images, or a manifest of paragonsr data select"
 
-WEIGHTLESS = frozenset("ganloss gan perceptualloss perceptual distsloss dists".split())
+WEIGHTLESS = frozenset("ganloss gan perceptualloss perceptual perceptualfp16loss distsloss dists".split())
 """Losses with a network, which is not even made if their weight is 0."""
 NOT_BUILT: dict[str, dict[str, str]] = {
     "network_g": dict.fromkeys(
@@ -49,13 +49,12 @@ NOT_BUILT: dict[str, dict[str, str]] = {
     | dict.fromkeys("temporalspan temporalspanv2 tfdat tscunet".split(), VIDEO)
     | dict.fromkeys("autoencoder".split(), AUTOENCODER),
     "network_d": dict.fromkeys(
-        "metagan metagan2 metagan3 vggstylediscriminator multiscalepatchgandiscriminatorsn".split(),
+        "metagan metagan2 metagan3 vggstylediscriminator docres_discriminator".split(),
         DISCRIMINATOR,
     ),
-    "losses": dict.fromkeys("multiscaleganloss".split(), MULTISCALE)
-    | dict.fromkeys(
+    "losses": dict.fromkeys(
         """adistsloss aesoploss contextualloss fliploss linedistillerloss perceptualanimeloss
-        perceptualfp16loss topiqloss hrinversionloss pdloss fdloss patchloss""".split(),
+        topiqloss hrinversionloss pdloss fdloss patchloss""".split(),
         PERCEPTUAL,
     )
     | dict.fromkeys(
@@ -152,15 +151,32 @@ IGNORED_LOSS = {
     "loss_inflection": "a ramp is target_iter and target_weight",
     "inflection": "a ramp is target_iter and target_weight",
     "warn_on_unused": "unknown keys are errors",
-}
+} | dict.fromkeys("w_lambda num_proj_fd phase_weight_fd stride_fd".split(), "no criterion here reads it")
+SAME_LOSS = {"gan_type": {"wgan_softplus": "vanilla"}}
+"""Key of losses -> value -> our value, which means the same formula."""
 NEUTRAL_LOSS: dict[str, tuple[Any, ...]] = {
     "reduction": ("mean",),
     "vgg_type": ("vgg19",),
     "use_input_norm": (True,),
     "range_norm": (False,),
     "style_weight": (0, 0.0),
+    "as_loss": (True,),
+    "load_weights": (True,),
+    "clip_min": (0, 0.0),
+    "antialiased": (False,),
+    "verbose_logging": (False,),
 }
 """Keys of losses -> values that say what is done here anyway."""
+NEUTRAL_NETWORK_D: dict[str, tuple[Any, ...]] = {
+    "num_in_ch": (3,),
+    "in_ch": (3,),
+    "input_nc": (3,),
+    "use_sigmoid": (False,),
+}
+"""Keys of discriminators -> values that say what is done here anyway."""
+MULTI_SCALE = {"multiscalepatchgandiscriminatorsn": ("patchgan", 3)}
+"""Discriminators of several scales -> the type of each, and their default number. Theirs judges the mean of all logits,
+ours each logit."""
 IGNORED_PATH = (
     dict.fromkeys(
         "models resume_models training_states log visualization results_root".split(), "a run's folders are fixed"

@@ -1,4 +1,4 @@
-"""Base class of all discriminators, and their spectral norm."""
+"""Base classes of all discriminators, and their spectral norm."""
 
 from abc import ABC, abstractmethod
 
@@ -9,15 +9,19 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 
 class Discriminator(nn.Module, ABC):
-    """Takes N x 3 x H x W in [0, 1] to logits; larger ones mean that it takes the image for an HR image.
+    """Judges N x 3 x H x W in [0, 1] at one or several scales; larger logits mean that it takes the image for an HR
+    image.
 
     A pass changes nothing: training passes a batch in micro-batches of any size, and again after running out of memory.
     Estimates of spectral norms are therefore renewed only by `renew`, once per step.
     """
 
+    smallest_side: int = 1
+    """Shorter side, in pixels, of the smallest image that it can judge."""
+
     @abstractmethod
-    def forward(self, image: Tensor) -> Tensor:
-        """Compute the logits."""
+    def forward(self, image: Tensor) -> list[list[Tensor]]:
+        """Compute, for each scale, the output of each layer: features after their activation, and the logits last."""
 
     def train(self, mode: bool = True) -> "Discriminator":
         """Stay as in evaluation: in training mode, a spectral norm would change with every pass."""
@@ -32,6 +36,17 @@ class Discriminator(nn.Module, ABC):
                 with torch.no_grad():
                     _ = module.weight
                 norm.eval()
+
+
+class SingleScale(Discriminator):
+    """A discriminator that judges the image at its own size."""
+
+    @abstractmethod
+    def layers(self, image: Tensor) -> list[Tensor]:
+        """Compute the output of each layer: features after their activation, and the logits last."""
+
+    def forward(self, image: Tensor) -> list[list[Tensor]]:
+        return [self.layers(image)]
 
 
 def normed(before: int, after: int, side: int, stride: int, padding: int, *, bias: bool = True) -> nn.Module:

@@ -5,7 +5,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from paragonsr.discriminators.base import Discriminator, normed
+from paragonsr.discriminators.base import SingleScale, normed
 from paragonsr.discriminators.options import DUNetOptions, PatchGANOptions, UNetOptions
 
 
@@ -14,8 +14,10 @@ def _upsampled(small: Tensor, like: Tensor) -> Tensor:
     return F.interpolate(small, size=like.shape[-2:], mode="bilinear", align_corners=False)
 
 
-class UNet(Discriminator):
+class UNet(SingleScale):
     """See `UNetOptions`. Three steps down by 2, three up, and two convolutions; N x 1 x H x W logits."""
+
+    smallest_side = 8
 
     def __init__(self, options: UNetOptions) -> None:
         super().__init__()
@@ -28,22 +30,19 @@ class UNet(Discriminator):
         self.logits = nn.Conv2d(n, 1, 3, 1, 1)
         self.train()
 
-    def forward(self, image: Tensor) -> Tensor:
-        passed = [F.leaky_relu(self.first(image), 0.2)]
+    def layers(self, image: Tensor) -> list[Tensor]:
+        found = [F.leaky_relu(self.first(image), 0.2)]
         for down in self.down:
-            passed.append(F.leaky_relu(down(passed[-1]), 0.2))
-        x = passed.pop()
-        for up in self.up:
-            before = passed.pop()
-            x = F.leaky_relu(up(_upsampled(x, before)), 0.2)
-            x = x + before if self.skip else x
+            found.append(F.leaky_relu(down(found[-1]), 0.2))
+        for up, before in zip(self.up, found[2::-1], strict=True):
+            x = F.leaky_relu(up(_upsampled(found[-1], before)), 0.2)
+            found.append(x + before if self.skip else x)
         for conv in self.last:
-            x = F.leaky_relu(conv(x), 0.2)
-        logits: Tensor = self.logits(x)
-        return logits
+            found.append(F.leaky_relu(conv(found[-1]), 0.2))
+        return [*found, self.logits(found[-1])]
 
 
-class DUNet(Discriminator):
+class DUNet(SingleScale):
     """See `DUNetOptions`. N x 1 x H x W logits."""
 
     def __init__(self, options: DUNetOptions) -> None:
@@ -56,21 +55,18 @@ class DUNet(Discriminator):
         self.logits = nn.Conv2d(n, 1, 3, 1, 1)
         self.train()
 
-    def forward(self, image: Tensor) -> Tensor:
-        passed = [self.first(image)]
+    def layers(self, image: Tensor) -> list[Tensor]:
+        found = [self.first(image)]
         for down in self.down:
-            passed.append(F.mish(down(passed[-1])))
-        x = passed.pop()
-        for up in self.up:
-            before = passed.pop()
-            x = up(_upsampled(x, before)) + before
+            found.append(F.mish(down(found[-1])))
+        for up, before in zip(self.up, found[2::-1], strict=True):
+            found.append(up(_upsampled(found[-1], before)) + before)
         for conv in self.last:
-            x = F.mish(conv(x))
-        logits: Tensor = self.logits(x)
-        return logits
+            found.append(F.mish(conv(found[-1])))
+        return [*found, self.logits(found[-1])]
 
 
-class PatchGAN(Discriminator):
+class PatchGAN(SingleScale):
     """See `PatchGANOptions`. With three layers, one logit for each 8 x 8 pixels."""
 
     def __init__(self, options: PatchGANOptions) -> None:
@@ -80,8 +76,14 @@ class PatchGAN(Discriminator):
         for i, (before, after) in enumerate(pairwise(widths), 1):
             layers += [normed(before, after, 4, 2 if i < options.n_layers else 1, 1), nn.LeakyReLU(0.2)]
         self.body = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 4, 1, 1))
+        self.smallest_side = 3 << options.n_layers
         self.train()
 
-    def forward(self, image: Tensor) -> Tensor:
-        logits: Tensor = self.body(image)
-        return logits
+    def layers(self, image: Tensor) -> list[Tensor]:
+        found = []
+        x = image
+        for layer in self.body:
+            x = layer(x)
+            if isinstance(layer, nn.LeakyReLU):
+                found.append(x)
+        return [*found, x]

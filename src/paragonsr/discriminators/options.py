@@ -18,11 +18,18 @@ class DiscriminatorOptions(Variant):
 
     num_feat: int = Field(64, ge=4)
     """Channels of the first convolution."""
+    num_d: int = Field(1, ge=1, le=4)
+    """Scales at which the image is judged, 1, 1/2, 1/4, ..., each by a network of its own (pix2pixHD, 1711.11585)."""
 
     def build(self) -> "Discriminator":  # type: ignore[override]
-        """Build the module, which takes N x 3 x H x W in [0, 1] to logits, one per pixel or per patch."""
-        network: Discriminator = super().build()
-        return network
+        """Build the module; its logits are one per pixel or per patch, at each scale."""
+        if self.num_d == 1:
+            network: Discriminator = super().build()
+            return network
+        from paragonsr.discriminators.multi_scale import MultiScale
+
+        build_one = super().build
+        return MultiScale([build_one() for _ in range(self.num_d)])
 
 
 class UNetOptions(DiscriminatorOptions):

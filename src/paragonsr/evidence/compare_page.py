@@ -13,7 +13,7 @@ from paragonsr.evidence.plots import Paired, intervals, shaded_curves
 from paragonsr.evidence.results import Results, measured, runs_of
 from paragonsr.evidence.runner import PlannedRun
 from paragonsr.evidence.runs import Run
-from paragonsr.evidence.tables import changes_of, cost_table, outcome_tables
+from paragonsr.evidence.tables import changes_of, cost_table, outcome_tables, title
 from paragonsr.evidence.verdict import comparison_verdicts, digits_of, few_seeds, seeds_in_words
 from paragonsr.html.charts import lines
 from paragonsr.html.page import Page
@@ -46,7 +46,7 @@ def compare_page(found: Results, arms: Sequence[Arm], planned_runs: Sequence[Pla
     runs, tables = runs_of(arms, planned_runs), outcome_tables(found)
     page.legend(dict(zip(found.arms, lines(len(found.arms)), strict=True)))
     for set_name, metric in measured(runs):
-        page.subheading(f"{set_name}: {metric}")
+        page.subheading(title(found, set_name, metric))
         header, *rows = tables[set_name, metric]
         page.table(header, rows)
         page.charts(_plots(found, runs, set_name, metric))

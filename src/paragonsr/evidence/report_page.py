@@ -17,7 +17,7 @@ from paragonsr.evidence.crops import crops
 from paragonsr.evidence.curves import Shaded
 from paragonsr.evidence.plots import Mark, shaded_curves, step_curves
 from paragonsr.evidence.runs import Run
-from paragonsr.evidence.verdict import run_verdict
+from paragonsr.evidence.verdict import direction, run_verdict
 from paragonsr.html.page import Page
 from paragonsr.training.checkpoint.run_folder import flat
 from paragonsr.training.reporting.loggers import shown
@@ -78,7 +78,8 @@ def _validation(page: Page, run: Run, marks: list[Mark]) -> None:
         for metric, figure in metrics.items():
             x, y = run.curve(metric, set_name)
             curve = {metric: Shaded(x, y)}
-            plots.append(shaded_curves(f"{set_name}: {metric}", "iteration", metric, curve, marks=marks))
+            title = f"{set_name}: {metric}{direction(figure.better)}"
+            plots.append(shaded_curves(title, "iteration", metric, curve, marks=marks))
             top = int(np.argmax(y) if figure.better == "higher" else np.argmin(y))
             rows.append((set_name, metric, f"{y[-1]:.4f}", f"{y[top]:.4f}", x[top], figure.protocol))
     expected = read_forecasts(run.folder)

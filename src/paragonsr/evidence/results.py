@@ -58,6 +58,8 @@ class Results:
     protocols: dict[str, str]
     outcomes: tuple[TrainResult, ...]
     costs: tuple[Cost, ...]
+    deciding: tuple[tuple[str, str], ...]
+    """Set and metric that decide which weights are best: of the first arm, then of those where it is another."""
     setting: dict[str, str] = field(default_factory=dict)
     """What all arms share, for the head of the page: budget, images, command."""
 
@@ -98,7 +100,7 @@ def results(
                 TrainResult(name, set_name, metric, value.better, tuple(finals[name]), difference, iterations, seconds)
             )
     costs = tuple(_cost(name, runs[name]) for name in runs)
-    return Results(tuple(runs), len(first), of, differing, protocols, tuple(outcomes), costs)
+    return Results(tuple(runs), len(first), of, differing, protocols, tuple(outcomes), costs, deciding(runs))
 
 
 def runs_of(arms: Sequence[Arm], planned_runs: Sequence[PlannedRun]) -> dict[str, list[Run]]:
@@ -113,6 +115,14 @@ def measured(runs: Mapping[str, Sequence[Run]]) -> list[tuple[str, str]]:
     return [
         (s, m) for s, metrics in values[0].items() for m in metrics if all(m in other.get(s, {}) for other in values)
     ]
+
+
+def deciding(runs: Mapping[str, Sequence[Run]]) -> tuple[tuple[str, str], ...]:
+    """Set and deciding metric of each arm, each once; the first value that every run has if none of them was measured
+    in all runs."""
+    values = measured(runs)
+    chosen = dict.fromkeys(str(of_arm[0].description["metric"]) for of_arm in runs.values())
+    return tuple(at for metric in chosen for at in values if at == (values[0][0], metric)) or tuple(values[:1])
 
 
 def _check_same_images(runs: Sequence[Run]) -> None:
@@ -175,6 +185,7 @@ def as_json(found: Results, verdicts: Sequence[str]) -> str:
         "of": found.of,
         "differing_keys": found.differing,
         "protocols": found.protocols,
+        "deciding": found.deciding,
         "outcomes": outcomes,
         "costs": [vars(cost) for cost in found.costs],
     }

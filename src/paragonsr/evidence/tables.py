@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from paragonsr.evidence.results import Results, TrainResult
-from paragonsr.evidence.verdict import comparison_verdicts, digits_of, few_seeds
+from paragonsr.evidence.verdict import comparison_verdicts, digits_of, direction, few_seeds
 
 Rows = list[tuple[str, ...]]
 """A header and the rows below it."""
@@ -17,7 +17,7 @@ def lines(found: Results) -> list[str]:
     for arm, changes in zip(found.arms, changes_of(found), strict=True):
         text += [f"  {arm}", *(f"    {change}" for change in changes)]
     for (set_name, metric), rows in outcome_tables(found).items():
-        text += ["", f"{set_name}: {metric}  ({found.protocols[metric]})", *_aligned(rows)]
+        text += ["", f"{title(found, set_name, metric)}  ({found.protocols[metric]})", *_aligned(rows)]
     text += ["", *few_seeds(found), *_aligned(cost_table(found))]
     return text
 
@@ -29,6 +29,12 @@ def changes_of(found: Results) -> list[list[str]]:
         for i in range(len(found.arms))
     ]
     return [changes or ["nothing"] for changes in everything]
+
+
+def title(found: Results, set_name: str, metric: str) -> str:
+    """Set and metric, and which direction is better if it is down."""
+    better = next(outcome.better for outcome in found.outcomes if outcome.metric == metric)
+    return f"{set_name}: {metric}{direction(better)}"
 
 
 def outcome_tables(found: Results) -> dict[tuple[str, str], Rows]:

@@ -6,8 +6,8 @@ from paragonsr.evidence.statistics import FEWEST, Difference
 
 
 def digits_of(protocol: str) -> int:
-    """Number of digits to show of a value."""
-    return 4 if "ssim" in protocol else 3
+    """Number of digits to show of a value: dB are large, all others mostly below 1."""
+    return 3 if protocol.startswith("psnr") else 4
 
 
 def unit_of(protocol: str) -> str:
@@ -15,13 +15,18 @@ def unit_of(protocol: str) -> str:
     return " dB" if protocol.startswith("psnr") else ""
 
 
+def direction(better: str) -> str:
+    """Addition to the name of a metric where lower values are better; empty for the others."""
+    return ", lower is better" if better == "lower" else ""
+
+
 def comparison_verdicts(found: Results) -> list[str]:
-    """One sentence for each arm but the first, on the deciding metric, and what further sets say."""
+    """One sentence for each arm but the first, on the deciding metric; arms with several have one on each."""
     if not found.outcomes:
         return ["The arms have no metric in common."]
-    deciding = (found.outcomes[0].set_name, found.outcomes[0].metric)
     return [
         _compared(outcome, found)
+        for deciding in found.deciding
         for outcome in found.outcomes
         if (outcome.set_name, outcome.metric) == deciding and outcome.arm != found.arms[0]
     ]

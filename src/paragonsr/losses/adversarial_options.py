@@ -13,7 +13,7 @@ class GANOptions(LossOptions):
     """Adversarial loss; see paragonsr.losses.adversarial for the formulas."""
 
     type: Literal["ganloss"] = "ganloss"
-    aliases = ("gan",)
+    aliases = ("gan", "multiscaleganloss")
     target = "paragonsr.losses.adversarial:GANLoss"
     role = "adversarial"
     loss_weight: float = Field(0.1, ge=0)
@@ -28,6 +28,9 @@ class GANOptions(LossOptions):
     """Weight of the penalty on the discriminator's gradient at HR images."""
     r2: float = Field(0.0, ge=0)
     """The same at SR images."""
+    feature_matching: float = Field(0.0, ge=0)
+    """Weight of the distance of the discriminator's features of SR and HR images, beside the adversarial loss itself;
+    10 in pix2pixHD (1711.11585)."""
     network_d: DiscriminatorOptions = Field(default_factory=UNetOptions)
     """The discriminator."""
     optim_d: OptimiserOptions = Field(default_factory=lambda: AdamWOptions(lr=1e-4, betas=[0.9, 0.99]))

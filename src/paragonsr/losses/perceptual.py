@@ -8,7 +8,10 @@ from paragonsr.losses.perceptual_options import PerceptualOptions
 
 
 class PerceptualLoss(Loss):
-    """Weighted sum over layers of the mean distance of the features of SR and HR images; see `PerceptualOptions`."""
+    """Weighted sum over layers of the mean distance of the features of SR and HR images; see `PerceptualOptions`.
+
+    The network computes in the training precision, the distance in float32.
+    """
 
     autocast = True
 

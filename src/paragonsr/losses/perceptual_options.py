@@ -20,7 +20,7 @@ class PerceptualOptions(LossOptions):
     """
 
     type: Literal["perceptualloss"] = "perceptualloss"
-    aliases = ("perceptual",)
+    aliases = ("perceptual", "perceptualfp16loss")
     target = "paragonsr.losses.perceptual:PerceptualLoss"
     role = "perceptual"
     network: Literal["auto", "vgg19", "hed-vgg16"] = "auto"

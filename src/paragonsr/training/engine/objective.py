@@ -1,6 +1,7 @@
 """Training objective: each loss is differentiated at the network's output, so that its gradient can be measured."""
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -77,14 +78,26 @@ class Objective:
         """
         leaf = sr.detach().float().requires_grad_()
         total = torch.zeros_like(leaf)
+        scale = self._scale(leaf)
         values, norms = {}, {}
         for label, loss in self.losses.items():
             if weights[label] == 0:
                 continue
             with self.device_context.autocast():
                 value = loss(leaf, hr)
-            (gradient,) = torch.autograd.grad(value.float(), leaf)
+            (gradient,) = torch.autograd.grad(value.float() * scale, leaf)
+            gradient = gradient / scale
             values[label] = value.detach().float()
             norms[label] = gradient.square().sum()
             total.add_(gradient, alpha=weights[label])
         return LossGradient(total, values, norms)
+
+    def _scale(self, leaf: Tensor) -> float:
+        """Factor, a power of two, of each loss while it is differentiated.
+
+        A mean over many features has gradients below the smallest number of float16 (6e-8) inside a network. The factor
+        grows with the number of samples, so that the gradients stay near 1 / 256 whatever the size of the batch.
+        """
+        if self.device_context.dtype != torch.float16:
+            return 1.0
+        return 2.0 ** max(0, round(math.log2(leaf.numel() / 256)))
