@@ -67,10 +67,11 @@ def configuration(given: argparse.Namespace, name: str, seed: int, budget: float
         "path": {"experiments_root": str((given.out / "runs").resolve()), "pretrain_network_g": given.model},
         "train": {
             "total_iter": total,
-            "ema_decay": 0.98,
+            "ema_decay": 0.9,
+            "warmup_iter": 30,
             "optim_g": {"type": "AdamW", "lr": 3e-4},
             "scheduler": {"type": "CosineAnnealingLR"},
-            "observe_every": 20,
+            "observe_every": 5,
             "losses": [
                 {"type": "l1loss"},
                 # The features of hed-vgg16 are those of levels up to 255.
@@ -97,7 +98,7 @@ def configuration(given: argparse.Namespace, name: str, seed: int, budget: float
         "logger": {"print_freq": 100, "save_checkpoint_freq": total, "autosave_minutes": 2, "use_tb_logger": False},
     }
     if budget is not None:
-        section = {"enabled": True, "budget": budget, "patience": total}
+        section = {"enabled": True, "budget": budget, "start_ratio": 1.0, "patience": total}
         tree["train"]["training_automations"] = {"fidelity_budget": section}
     return tree
 
