@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from paragonsr.data.findings import Look
 from paragonsr.data.index import StoreIndex
 from paragonsr.data.listing import Files
 from paragonsr.data.options import SingleOptions
@@ -78,7 +79,8 @@ def _make(photos: Path, cache: Path, count: int) -> None:
         (store / name).write_bytes(bytes(3 * side * side * count))
     shapes = np.full((count, 2), 2, np.int32)
     digests = [f"{number:032x}" for number in range(count)]
-    StoreIndex.of(2, True, [pair.name for pair in files.pairs], shapes, digests).write(store)
+    looks = [Look(bytes.fromhex(digest), False, None) for digest in digests]
+    StoreIndex.of(2, True, [pair.name for pair in files.pairs], shapes, digests, looks).write(store)
 
 
 if __name__ == "__main__":

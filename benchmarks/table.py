@@ -1,4 +1,4 @@
-"""One table: what training and upscaling cost, next to straightforward code (`benchmarks/reference`), in two minutes.
+"""One table: what training and upscaling cost, next to straightforward code (`benchmarks/reference`).
 
 python -m benchmarks.table [--turns 15] [--json FILE]
 
@@ -13,6 +13,8 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +36,10 @@ from paragonsr.data.packed import open_packed
 from paragonsr.data.sampling import Batch, Sampler
 from paragonsr.degradation.base import Degradation
 from paragonsr.degradation.realesrgan import RealESRGANOptions
+from paragonsr.export.engines import EXTRAS, use_engine
 from paragonsr.losses.options import L1Options, MSSSIMLossOptions
+from paragonsr.optim.muon import Muon
+from paragonsr.optim.soap import SOAP
 from paragonsr.resize import downscale
 from paragonsr.training.control.controller import Hyperparameters
 from paragonsr.training.engine.device_context import DeviceContext
@@ -44,6 +49,8 @@ from paragonsr.training.engine.step import TrainStep
 CPU = DeviceContext(torch.device("cpu"), None, False)
 SCALE = 2
 LIMIT_TURNS = 7
+STEPS = 10
+"""Updates that are timed as one: SOAP renews its bases in one of ten."""
 
 
 def limits() -> dict[str, float]:
@@ -90,6 +97,7 @@ def rows(folder: Path, turns: int) -> Iterator[tuple[str, str, Timed]]:
     for name, batch, side, structural in (("L1", 16, 32, 0.0), ("L1 + MS-SSIM", 4, 96, 0.05)):
         what = f"training step of a nano, {batch} x {side} x {side}, {name}"
         yield what, "plain PyTorch", _step(batch, side, structural, turns)
+    yield from _optimisers(turns)
     ours = RealESRGANOptions().build(scale=4, seed=0)
     assert isinstance(ours, Degradation)
     crops, number = patches([], 256), iter(range(10**9))
@@ -111,6 +119,39 @@ def rows(folder: Path, turns: int) -> Iterator[tuple[str, str, Timed]]:
         "plain PyTorch",
         compared(lambda: upscaler.upscale(image), lambda: plain_training.upscale(plain, image), turns),
     )
+    yield from _engines(turns)
+
+
+def _optimisers(turns: int) -> Iterator[tuple[str, str, Timed]]:
+    """Updates with gradients that stay the same."""
+    for name, make in (("SOAP", SOAP), ("Muon", Muon)):
+        ours, theirs = (NanoOptions().build(scale=SCALE) for _ in range(2))
+        optimiser = make(ours.parameters(), lr=1e-4)
+        plain = torch.optim.AdamW(theirs.parameters(), lr=1e-4, fused=True)
+        for network in (ours, theirs):
+            for parameter in network.parameters():
+                parameter.grad = torch.randn_like(parameter)
+        timed = compared(partial(_steps, optimiser), partial(_steps, plain), turns)
+        yield f"{STEPS} updates of a nano by {name}", "AdamW of torch, fused", timed
+
+
+def _steps(optimiser: torch.optim.Optimizer) -> None:
+    for _ in range(STEPS):
+        optimiser.step()
+
+
+def _engines(turns: int) -> Iterator[tuple[str, str, Timed]]:
+    """Engines that are installed, against the network itself; what is missing is named."""
+    image = np.random.default_rng(0).integers(0, 256, (512, 512, 3), np.uint8)
+    plain = load("nano", device="cpu")
+    for name in EXTRAS:
+        if find_spec(name) is None:
+            print(f"upscaling with nano by {name}: it is not installed")
+            continue
+        engine = use_engine(load("nano", device="cpu"), name, Path("nano"))
+        timed = compared(partial(engine.upscale, image), partial(plain.upscale, image), turns)
+        assert engine.network.chosen == name
+        yield f"upscaling with nano, 512 x 512, by {name}", "torch", timed
 
 
 def _data(folder: Path, turns: int) -> Iterator[tuple[str, str, Timed]]:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from paragonsr.inference.engine import EngineNetwork
-from paragonsr.timing import clock_for, in_turns, times_as_fast
+from paragonsr.timing import clock_for, in_turns, passing, repeated, times_as_fast
 
 
 class Clock:
@@ -49,10 +49,18 @@ def test_the_ratio_is_that_of_the_same_turn() -> None:
     assert times_as_fast({"a": [6, 6, 6], "b": [2, 2, 200]}, "a", "b") == 3, "one disturbed turn decides nothing"
 
 
+@pytest.mark.parametrize(("total", "count"), [(0.0, 2), (1.9, 2), (2.0, 2), (2.1, 3), (10.0, 10)])
+def test_work_is_repeated_until_its_time_is_used(total: float, count: int) -> None:
+    clock = Clock()
+    assert repeated(clock.work(1.0), total, clock=clock, warm_up=3) == [1.0] * count
+    assert clock.now == 3 + count
+
+
 def test_cpu_time_for_one_thread_and_passing_time_for_several() -> None:
     assert clock_for(torch.device("cpu")) is time.process_time
     assert clock_for(torch.device("cpu"), 2) is time.perf_counter
     assert clock_for(torch.device("mps")) is time.perf_counter
+    assert passing(torch.device("cpu")) is time.perf_counter, "whatever the threads"
 
 
 def test_a_gpu_is_read_once_its_queue_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:

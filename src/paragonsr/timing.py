@@ -23,9 +23,12 @@ def clock_for(device: torch.device, threads: int = 1) -> Clock:
         last of them ends, and a GPU computes by itself: for these, the time that passes, on a GPU once its queue is
         empty.
     """
-    if device.type == "cuda":
-        return lambda: _after_gpu(device)
-    return time.process_time if device.type == "cpu" and threads == 1 else time.perf_counter
+    return time.process_time if device.type == "cpu" and threads == 1 else passing(device)
+
+
+def passing(device: torch.device) -> Clock:
+    """Clock of the time that passes, for what is promised in it; on a GPU, once its queue is empty."""
+    return (lambda: _after_gpu(device)) if device.type == "cuda" else time.perf_counter
 
 
 def _after_gpu(device: torch.device) -> float:
@@ -54,6 +57,27 @@ def in_turns(sides: Mapping[str, Work], turns: int, *, clock: Clock, warm_up: in
             if turn >= warm_up:
                 found[name].append(seconds)
     return found
+
+
+def repeated(work: Work, total: float, *, clock: Clock, warm_up: int = 0, fewest: int = 2) -> list[float]:
+    """Time the same work again and again, for about `total` seconds, and at least `fewest` times.
+
+    Args:
+        work: what is timed.
+        total: seconds of all timed repetitions.
+        clock: see `clock_for` and `passing`.
+        warm_up: repetitions before them, which do not count.
+        fewest: least number of timed repetitions.
+
+    Returns:
+        seconds of each timed repetition.
+    """
+    found: list[float] = []
+    while len(found) < warm_up + fewest or sum(found[warm_up:]) < total:
+        began = clock()
+        work()
+        found.append(clock() - began)
+    return found[warm_up:]
 
 
 def times_as_fast(seconds: Mapping[str, list[float]], usual: str, other: str) -> float:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from paragonsr.automation.batch_size import MOST_PROBES, BatchSize
+from paragonsr.automation.batch_size import MOST_PROBES, TURNS, BatchSize
 from paragonsr.automation.memory_guard import MemoryGuard
 from paragonsr.automation.noise_scale import NoiseScale
 from paragonsr.automation.options import BatchSizeOptions
@@ -121,17 +121,45 @@ def test_a_batch_grows_only_where_speed_rises_enough(make_steps: Make) -> None:
     assert run.made, "it was tried"
 
 
-def test_a_machine_that_was_busy_before_a_probe_does_not_make_the_probe_look_quick(make_steps: Make) -> None:
-    class Busy(Machine):
-        def seconds(self, batch: int, micro: int) -> float:
-            slow = 1.6 if len(run.peaks) % 7 in (2, 3, 4) and not run.automation.before_probe else 1.0
-            return super().seconds(batch, micro) * slow
+@pytest.mark.parametrize("trend", [0.9, 1.0, 1.1])
+@pytest.mark.parametrize(("gain", "kept"), [(1.35, False), (1.40, False), (1.43, True), (1.6, True)])
+def test_a_busier_or_quieter_machine_does_not_decide(make_steps: Make, trend: float, gain: float, kept: bool) -> None:
+    """A doubled batch must give sqrt(2) times the samples/s, whatever the load does from window to window."""
 
-    run = _run(make_steps, Machine(overhead=1e-4, sample_seconds=1e-3, per_sample=20e6))
-    run.machine = Busy(overhead=1e-4, sample_seconds=1e-3, per_sample=20e6)
-    run.windows(1, 60)
-    assert (run.batch, run.micro, run.rate) == (32, 32, 1.0)
-    assert run.made, "it was tried"
+    class Drifting(Machine):
+        def seconds(self, batch: int, micro: int) -> float:
+            return batch / 1000 / (gain if batch > 32 else 1) * trend ** len(run.peaks)
+
+    run = _run(make_steps, Machine(), max_batch_size=64)
+    run.machine = Drifting(per_sample=20e6, noise=0)
+    run.windows(1, 12)
+    sizes = [int(d.value) for _, d in run.made if d.setting == "batch_size"]
+    assert sizes[:3] == [64, 32, 64]
+    assert (run.batch, len(sizes)) == ((64, 3) if kept else (32, 4))
+    assert run.rate == pytest.approx(2**0.5 if kept else 1)
+
+
+@pytest.mark.parametrize(("gain", "kept"), [(1.04, False), (1.06, True)])
+def test_another_micro_batch_must_win_by_the_margin(make_steps: Make, gain: float, kept: bool) -> None:
+    class Cached(Machine):
+        def seconds(self, batch: int, micro: int) -> float:
+            return batch / 1000 / (gain if micro == 16 else 1)
+
+    run = _run(make_steps, Cached(noise=0), mode="throughput")
+    run.windows(1, 12)
+    assert run.micro == (16 if kept else 32)
+
+
+def test_a_window_in_which_the_machine_stalled_spoils_one_turn_only(make_steps: Make) -> None:
+    automation = _run(make_steps, Machine()).automation
+    automation.batch, automation.micro, automation.probed = 64, 64, [64, 64]
+    for stalled in range(4):
+        automation.before_probe, automation.memory[64] = [32, 32], 0.5
+        automation.turns = [100.0 if size == "old" else 180.0 for size in TURNS]
+        automation.turns[stalled] *= 0.9
+        automation.batch, automation.micro = 64, 64
+        (decision,) = automation._judge([32, 32])
+        assert decision.setting == "lr_factor/dynamic_batch_size_optimizer"
 
 
 def test_a_batch_grows_only_up_to_the_noise_scale(make_steps: Make) -> None:
@@ -174,7 +202,7 @@ def test_d4_memory_above_the_limit_shrinks_the_micro_batch_at_once_and_once(make
     run.windows(2, 60)
     assert max(run.peaks[1:]) <= 0.9
     assert run.batch == 32
-    assert len(run.made) <= 4, "nothing is repeated"
+    assert len(run.made) <= 5, "the reduction, and one probe in turns: nothing is repeated"
 
 
 def test_h5_running_out_of_memory_is_remembered(make_steps: Make) -> None:

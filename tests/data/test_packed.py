@@ -11,6 +11,7 @@ from PIL import Image
 
 from paragonsr.data import packing
 from paragonsr.data.arrays import read_arrays, write_arrays
+from paragonsr.data.index import ARRAYS
 from paragonsr.data.options import PairedOptions, SingleOptions
 from paragonsr.data.packed import PackedDataset, open_packed
 from paragonsr.errors import UserError
@@ -149,7 +150,7 @@ def _flip_a_bit_of_the_index(folder: Path) -> None:
 
 
 def _rewrite_the_index(folder: Path, without: tuple[str, ...] = (), shorter: tuple[str, ...] = ()) -> None:
-    header, arrays = read_arrays(folder / "index.npz", ("names", "ends", "lr_shapes", "digests"))
+    header, arrays = read_arrays(folder / "index.npz", ARRAYS)
     header = {key: value for key, value in header.items() if key not in without}
     kept = {name: array[name in shorter :] for name, array in arrays.items() if name not in without}
     with (folder / "index.npz").open("wb") as file:
@@ -172,6 +173,10 @@ def _forget_a_name(folder: Path) -> None:
     _rewrite_the_index(folder, shorter=("ends",))
 
 
+def _forget_a_finding(folder: Path) -> None:
+    _rewrite_the_index(folder, shorter=("hr_digests",))
+
+
 def _remove_a_file(folder: Path) -> None:
     (folder / "lr.bin").unlink()
 
@@ -187,6 +192,7 @@ def _remove_a_file(folder: Path) -> None:
         _forget_a_key,
         _forget_an_image,
         _forget_a_name,
+        _forget_a_finding,
         _remove_a_file,
     ],
 )

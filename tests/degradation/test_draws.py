@@ -23,7 +23,8 @@ def test_a_child_does_not_depend_on_what_its_parent_drew() -> None:
     fresh, used = Draws(1, 2), Draws(1, 2)
     used.normals(1, 5)
     used.uniform()
-    assert fresh.child(3).uniform() == used.child(3).uniform()
+    assert fresh.child(3).uniform() == used.child(3).uniform() == Draws(1, 2, 3).uniform()
+    np.testing.assert_array_equal(used.child(3).normals(2, 3), Draws(1, 2, 3).normals(2, 3))
 
 
 def test_uniform_numbers_fill_their_range_evenly() -> None:

@@ -1,6 +1,7 @@
 """Blur: each kernel against its formula, and the image of an impulse against the kernel."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -79,13 +80,27 @@ def test_motion_and_defocus() -> None:
     assert kernels.defocus(0.0) == pytest.approx(np.ones((1, 1)))
 
 
-def test_convolution_against_sums_with_mirrored_borders() -> None:
+def _symmetric(random: np.random.Generator) -> np.ndarray:
+    kernel = random.uniform(0, 1, (7, 7))
+    return kernel + kernel[::-1, ::-1]
+
+
+def _product(random: np.random.Generator) -> np.ndarray:
+    column, row = random.uniform(0, 1, (2, 4))
+    return np.outer([*column, *column[2::-1]], [*row, *row[2::-1]])
+
+
+@pytest.mark.parametrize("make", [_symmetric, _product])
+@pytest.mark.parametrize(("height", "width"), [(9, 14), (31, 33), (32, 64), (33, 65)])  # around blocks of 32 sums
+def test_convolution_against_sums_with_mirrored_borders(
+    make: Callable[[np.random.Generator], np.ndarray], height: int, width: int
+) -> None:
     random = np.random.default_rng(0)
-    image, kernel = random.uniform(0, 255, (3, 9, 14)).astype(np.float32), random.uniform(0, 1, (7, 7))
+    image, kernel = random.uniform(0, 255, (3, height, width)).astype(np.float32), make(random)
     padded = np.pad(image.astype(np.float64), ((0, 0), (3, 3), (3, 3)), mode="reflect")
-    flipped = kernel[::-1, ::-1]
-    expected = [[(padded[:, i : i + 7, j : j + 7] * flipped).sum(axis=(1, 2)) for j in range(14)] for i in range(9)]
-    np.testing.assert_allclose(convolved(image, kernel), np.moveaxis(np.array(expected), 2, 0), rtol=1e-5)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (7, 7), axis=(1, 2))
+    expected = (windows * kernel).sum(axis=(3, 4))
+    np.testing.assert_allclose(convolved(image, kernel), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("side", [1, 2, 5])

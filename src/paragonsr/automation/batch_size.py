@@ -1,7 +1,10 @@
 """Automation that finds the batch size with the highest throughput that fits into memory."""
 
 import math
+import statistics
 from collections.abc import Sequence
+from copy import deepcopy
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,9 +23,8 @@ FASTER = 1.05
 """Gain in samples/s for which another micro-batch size, and so different rounding, is accepted."""
 QUICK = 25
 """Percentile of the seconds per step that is used: other load on the machine can only make steps slower."""
-WINDOWS = 5
-"""Number of latest windows of a size of which the fastest counts, so that a temporary slowdown of one size does not
-make another look fast."""
+TURNS = ("new", "old", "old", "new")
+"""Sizes of the windows of a comparison: load that rises or falls steadily favours neither."""
 FIRST_GROWTH = 2
 """Growth factor of the first probe, for which there is no prediction yet."""
 
@@ -34,8 +36,9 @@ class BatchSize:
     micro-batch), so the gradient is the same up to rounding. `maximize` also grows the batch, in multiples of the
     configured one, if the gradient noise scale exceeds the new batch and samples/s rise by at least 41% per doubling;
     the learning rate then grows with the square root of the batch (2205.10287). Every new size is a probe: it is
-    announced, tried for one window, and kept or reverted. The memory of a size is predicted by a straight line through
-    the measured sizes. There are at most five probes; after them, memory is only monitored.
+    announced, compared with the present size in windows that take turns, and kept or reverted. The memory of a size is
+    predicted by a straight line through the measured sizes. There are at most five probes; after them, memory is only
+    monitored.
 
     Args:
         options: mode, target, margin, frequency, bounds.
@@ -55,14 +58,16 @@ class BatchSize:
         self.noise = NoiseScale()
         self.memory: dict[int, float] = {}
         """Micro-batch -> peak memory as a share of the total."""
-        self.speeds: dict[int, list[float]] = {}
-        """Micro-batch -> samples per second in the latest windows."""
         self.ceiling: int | None = None
         """Smallest micro-batch that is known not to fit."""
         self.refused: list[int] = []
         """Micro-batches that fitted but were not faster."""
         self.before_probe: list[int] | None = None
         """[batch, micro] to return to; None while there is no probe."""
+        self.probed: list[int] = []
+        """[batch, micro] of the latest probe."""
+        self.turns: list[float] = []
+        """Samples per second in the windows of the probe so far, see TURNS."""
         self.probes = 0
         self.settled_at = 0
 
@@ -83,13 +88,12 @@ class BatchSize:
             return ()  # The last step of a run may be smaller; in a dry run the requested size is never tried.
         self.memory[self.micro] = usage
         quick = self.batch * self.world / float(np.percentile(values["seconds"][whole], QUICK))
-        self.speeds[self.micro] = [*self.speeds.get(self.micro, []), quick][-WINDOWS:]
         if usage > self.options.target_vram_usage + self.options.safety_margin and self.micro > self.smallest:
             self.settled_at = observation.iteration
             return self._shrink(usage)
         if self.before_probe is not None:
             self.settled_at = observation.iteration
-            return self._judge()
+            return self._take_turns(quick)
         if observation.iteration - self.settled_at < self.options.adjustment_frequency or self.probes >= MOST_PROBES:
             return ()
         return self._probe()
@@ -135,21 +139,29 @@ class BatchSize:
         limit = self.options.target_vram_usage + self.options.safety_margin
         return self._set(batch, micro, f"memory use {usage:.0%} is above {limit:.0%}", {"memory": usage})
 
-    def _judge(self) -> Sequence[Decision]:
-        """Keep the probed size, or revert it."""
+    def _take_turns(self, speed: float) -> Sequence[Decision]:
+        """Add a window of the comparison, and go on with the size of the next one."""
         assert self.before_probe is not None
-        batch, micro = self.before_probe
+        self.turns.append(speed)
+        if len(self.turns) == len(TURNS):
+            return self._judge(self.before_probe)
+        batch, micro = self.probed if TURNS[len(self.turns)] == "new" else self.before_probe
+        return self._set(batch, micro, f"probe {self.probes}: {micro} samples at once, in turns", {})
+
+    def _judge(self, before: list[int]) -> Sequence[Decision]:
+        """Keep the probed size, or revert it."""
         self.before_probe = None
-        now, before = max(self.speeds[self.micro]), max(self.speeds[micro])
-        ratio = now / before
-        grown = self.batch / batch
+        first, second, third, fourth = self.turns
+        ratio = statistics.median((first / second, fourth / third))
+        grown = self.batch / before[0]
         wanted = PAYS_PER_DOUBLING ** math.log2(grown) if grown > 1 else FASTER
-        values = {"samples_per_second": now, "before": before}
+        values = {"samples_per_second": (first + fourth) / 2, "before": (second + third) / 2}
         values |= {"memory": self.memory[self.micro]}
         if ratio >= wanted:
             return self._scaled_rate(values)
         self.refused.append(self.micro)
         reason = f"{self.micro} samples at once gave {ratio:.2f} times the samples/s, {wanted:.2f} times are required"
+        batch, micro = before
         return self._set(batch, micro, reason, values)
 
     def _scaled_rate(self, values: dict[str, float]) -> Sequence[Decision]:
@@ -176,8 +188,9 @@ class BatchSize:
         if candidate is None:
             return ()
         self.probes += 1
-        self.before_probe = [self.batch, self.micro]
+        self.before_probe, self.turns = [self.batch, self.micro], []
         batch = max(candidate, self.configured)
+        self.probed = [batch, candidate]
         noise = self.noise.value
         values = {"noise_scale": noise} if noise is not None and math.isfinite(noise) else {}
         return self._set(batch, candidate, f"probe {self.probes}: {candidate} samples at once", values, probe=True)
@@ -200,35 +213,33 @@ class BatchSize:
     def _smaller(self) -> int | None:
         """Half the micro-batch, which may fit the caches better; None once the batch has grown."""
         half = self.micro // 2
-        known = half in self.speeds or self.micro % 2 or self.batch > self.configured
+        known = half in self.memory or self.micro % 2 or self.batch > self.configured
         return half if half >= self.smallest and not known else None
 
     def _set(
         self, batch: int, micro: int, reason: str, values: dict[str, float], *, probe: bool = False
     ) -> Sequence[Decision]:
+        made = partial(Decision, self.name, reason=reason, values=values, probe=probe)
         decisions = []
         micro = min(micro, batch)
         if batch != self.batch:
-            wanted = batch * self.world
-            decisions.append(Decision(self.name, "batch_size", wanted, reason, values, probe=probe))
+            decisions.append(made("batch_size", batch * self.world))
         if micro != self.micro:
-            decisions.append(Decision(self.name, "micro_batch", micro, reason, values, probe=probe))
+            decisions.append(made("micro_batch", micro))
         self.batch, self.micro = batch, micro
         return decisions
 
     def state_dict(self) -> dict[str, Any]:
         """Current sizes, and what is known about the others."""
-        names = "batch micro ceiling refused before_probe probes settled_at".split()
-        known = [[size, self.memory[size], self.speeds[size]] for size in self.memory]
-        return {name: getattr(self, name) for name in names} | {"known": known, "noise": self.noise.state_dict()}
+        names = "batch micro ceiling refused before_probe probed turns probes settled_at".split()
+        state = {name: deepcopy(getattr(self, name)) for name in names}
+        return state | {"known": list(self.memory.items()), "noise": self.noise.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state_dict`."""
         state = dict(state)
         self.noise.load_state_dict(state.pop("noise"))
-        known = state.pop("known")
-        self.memory = {int(size): memory for size, memory, _ in known}
-        self.speeds = {int(size): list(speeds) for size, _, speeds in known}
+        self.memory = {int(size): memory for size, memory in state.pop("known")}
         for name, value in state.items():
             setattr(self, name, value)
 

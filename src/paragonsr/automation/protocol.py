@@ -129,10 +129,10 @@ class Decision:
 
     automation: str
     setting: str
-    """optimiser and degradation/<phase> (before the first step), lr (the base rate), lr_factor/<owner> (a number or a
-    Decay), micro_batch, learner_lr/<label> (of a learned loss), loss_weight/<label>, metric_floor/<name> (weights with
-    a lower value of that metric are not kept as the best), batch_size, grad_clip, total_iter, rollback, stop or give_up
-    (the run ends and has failed)."""
+    """optimiser, num_threads and degradation/<phase> (before the first step), lr (the base rate), lr_factor/<owner> (a
+    number or a Decay), micro_batch, learner_lr/<label> (of a learned loss), loss_weight/<label>, metric_floor/<name>
+    (weights with a lower value of that metric are not kept as the best), batch_size, grad_clip, total_iter, rollback,
+    stop or give_up (the run ends and has failed)."""
     value: SettingValue
     reason: str
     values: Mapping[str, float] = field(default_factory=dict)

@@ -61,8 +61,8 @@ def _data(config: "Config") -> list[str]:
         typer.echo(str(report))
         problems += [str(problem) for problem in report.problems]
         if phase != "train":
-            problems += validation_problems(config, phase, report.shapes)
-            shared = shared_images(reports["train"].digests, report.digests, list(report.shapes))
+            problems += validation_problems(config, phase, report.names, report.shapes)
+            shared = shared_images(reports["train"].digests, report.digests, report.names)
             if shared:
                 typer.echo(f"note: {shared_note(phase, shared, report.images)}")
         if report.oriented:

@@ -40,6 +40,7 @@ class PackedDataset:
         shapes: height and width of each HR image, N x 2.
         lr_shapes: height and width of each LR image, N x 2.
         digests: hash of each decoded HR and LR image at packing time, N x 16 uint8.
+        findings: what was found in the images when they were packed.
         content: hash of only the decoded images and their order.
         fingerprint: hash of the decoded images and their order, independent of their names, files and locations, and
             of the weights, if there are any.
@@ -62,6 +63,7 @@ class PackedDataset:
         """
         found = index.StoreIndex.read(folder)
         self.names, self.scale, self.lr_shapes, self.digests = found.names, found.scale, found.lr_shapes, found.digests
+        self.findings = found.findings
         self.shapes = self.lr_shapes * self.scale
         self.content = self.fingerprint = found.content
         self._lq_offsets = index.offsets(self.lr_shapes)
@@ -155,6 +157,19 @@ def open_packed(options: DatasetOptions, scale: int, phase: str, progress: Progr
         ) from error
     require_patch(store.names, store.lr_shapes, patch, phase)
     return store
+
+
+def packed_before(options: DatasetOptions, scale: int, phase: str) -> PackedDataset | None:
+    """Open the packed store of a set as its files are now; None if there is none. Nothing is packed.
+
+    Raises:
+        UserError: as in `find_pairs`, or the degradation needs something that is not installed.
+    """
+    recipe, root = Recipe.of(options, scale, phase), store_root(options)
+    listing = read_listing(listing_file(root, options, recipe))
+    if listing is not None and not listing.changed():
+        return _reopened(root / listing.store)
+    return _reopened(root / Files.found(options, phase).key(recipe))
 
 
 def _packed(

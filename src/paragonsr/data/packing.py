@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paragonsr.data.decoding import Progress, for_each_pair, load_pair, lq_size, raise_problems, require_patch
+from paragonsr.data.findings import Look, look_at
 from paragonsr.data.index import StoreIndex, digest, offsets
 from paragonsr.data.pairing import Pair
 from paragonsr.data.recipe import Recipe
@@ -45,17 +46,17 @@ def pack(
         with open(partial / "hr.bin", "wb") as hr_file, open(partial / "lr.bin", "wb") as lr_file:
             writer = _Writer(hr_file, lr_file, shapes, scale)
 
-            def write(i: int, pair: Pair) -> str:
+            def write(i: int, pair: Pair) -> tuple[str, Look]:
                 hr, lr = recipe.images(i, pair)
                 writer.write(i, hr, lr)
-                return digest(hr, lr)
+                return digest(hr, lr), look_at(pair, hr, digest(hr, None), lr, scale)
 
-            digests, problems = for_each_pair(write, pairs, progress)
+            done, problems = for_each_pair(write, pairs, progress)
             raise_problems(problems, pairs, phase)
             for file in (hr_file, lr_file):
                 sync(file)
-        in_order = [digests[i] for i in range(len(pairs))]
-        StoreIndex.of(scale, recipe.packs_lq, names, shapes, in_order).write(partial)
+        digests, looks = zip(*(done[i] for i in range(len(pairs))), strict=True)
+        StoreIndex.of(scale, recipe.packs_lq, names, shapes, digests, looks).write(partial)
         shutil.rmtree(folder, ignore_errors=True)
         os.rename(partial, folder)
     finally:

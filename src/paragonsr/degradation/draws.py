@@ -35,7 +35,6 @@ class Draws:
     """
 
     def __init__(self, seed: int, *key: int) -> None:
-        self._seed, self._path = seed, key
         state = _mixed(seed & _WORD)
         for part in key:
             state = _mixed(state ^ part)
@@ -44,7 +43,10 @@ class Draws:
 
     def child(self, index: int) -> "Draws":
         """Random numbers of an inner step; independent of those drawn here."""
-        return Draws(self._seed, *self._path, index)
+        inner = Draws.__new__(Draws)  # the same as Draws(seed, *key, index), whose hashes are not computed again
+        inner._key = inner._state = _mixed(self._key ^ index)
+        inner._bits = None
+        return inner
 
     def uniform(self, low: float = 0.0, high: float = 1.0) -> float:
         """Uniform number in low .. high; 53 random bits."""
@@ -79,7 +81,8 @@ class Draws:
 
     def normals(self, *shape: int) -> Floats:
         """Standard normal numbers: 65536 equally likely quantiles, with mean 0 and variance 1."""
-        return _normal_quantiles().take(self._words(math.prod(shape))).reshape(shape)
+        # All indices are valid; the mode only spares numpy to check them, which takes as long as the rest.
+        return _normal_quantiles().take(self._words(math.prod(shape)), mode="clip").reshape(shape)
 
     def uniforms(self, *shape: int) -> Floats:
         """Uniform numbers in 0 .. 1, multiples of 2^-16."""
@@ -95,10 +98,14 @@ class Draws:
             means: expected counts, at least 0, of any shape.
         """
         roots = np.sqrt(means)
-        rows = np.minimum(roots * 16 + np.float32(0.5), _COUNTS).astype(np.int32)
-        rows *= _QUANTILES
-        rows += (self._words(means.size) >> 5).reshape(means.shape)
-        return roots * _poisson_quantiles().take(rows)
+        nearest = roots * 16
+        nearest += np.float32(0.5)
+        places = np.minimum(nearest, _COUNTS, out=nearest).astype(np.int32)
+        places *= _QUANTILES
+        places += (self._words(means.size) >> 5).reshape(means.shape)
+        deviations = _poisson_quantiles().take(places, mode="clip")
+        deviations *= roots
+        return deviations
 
     def _words(self, count: int) -> NDArray[np.uint16]:
         """Uniform 16-bit numbers."""

@@ -69,7 +69,7 @@ class JPEG(Codec[JPEGOptions]):
         """See `Codec`."""
         quality, subsampling = draws.whole(self.options.quality), draws.choice(self.options.subsampling)
         coded = jpeg_bytes(image, quality, subsampling)
-        return _opened(coded), {"quality": quality, "subsampling": subsampling}
+        return _jpeg_image(coded, image.shape), {"quality": quality, "subsampling": subsampling}
 
 
 class WebP(Codec[WebPOptions]):
@@ -148,6 +148,11 @@ def _saved(image: Image, of: str, **settings: Any) -> bytes:
     content = io.BytesIO()
     PillowImage.fromarray(np.ascontiguousarray(image)).save(content, format=of, **settings)
     return content.getvalue()
+
+
+def _jpeg_image(content: bytes, shape: tuple[int, ...]) -> Image:
+    """Decode an image of a known size, without the header that `PillowImage.open` reads in Python."""
+    return np.asarray(PillowImage.frombytes("RGB", (shape[1], shape[0]), content, "jpeg", "RGB", ""))
 
 
 def _opened(content: bytes) -> Image:

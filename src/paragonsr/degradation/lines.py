@@ -1,4 +1,4 @@
-"""Weighted sums of image lines: what resizing and separable blur consist of."""
+"""Weighted sums of image lines: what resizing consists of."""
 
 import warnings
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from torch import Tensor
 
-Lines = NDArray[np.float32]
+Planes = NDArray[np.float32]
 
 # torch says so once; the one product that is used here is as old as its sparse matrices.
 warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta", UserWarning)
@@ -37,22 +37,42 @@ def weighing(indices: NDArray[np.intp], weights: NDArray[np.float64], length: in
     )
 
 
-def weighted_sums(image: Lines, weights: "Tensor") -> Lines:
-    """Sums along the first axis.
+def sums_of_rows(image: Planes, weights: "Tensor") -> Planes:
+    """Weighted sums of the rows of each plane.
 
     Args:
-        image: lines x ... of any shape.
-        weights: from `weighing`.
+        image: planes x h x w.
+        weights: sums x h, from `weighing`.
 
     Returns:
-        new lines x ..., contiguous.
+        planes x sums x w.
     """
     import torch
 
-    lines = np.ascontiguousarray(image).reshape(len(image), -1)
+    sums = torch.empty((len(image), len(weights), image.shape[2]))
     with one_thread():
-        sums: Lines = (weights @ torch.from_numpy(lines)).numpy()
-    return sums.reshape(-1, *image.shape[1:])
+        for plane, result in zip(torch.from_numpy(image), sums, strict=True):
+            torch.mm(weights, plane, out=result)
+    found: Planes = sums.numpy()
+    return found
+
+
+def sums_of_columns(image: Planes, weights: "Tensor") -> Planes:
+    """Weighted sums of the columns of each plane.
+
+    Args:
+        image: planes x h x w.
+        weights: sums x w, from `weighing`.
+
+    Returns:
+        planes x h x sums.
+    """
+    import torch
+
+    rows = torch.from_numpy(image.reshape(-1, image.shape[2]))
+    with one_thread():
+        sums: Planes = (weights @ rows.T).T.numpy()
+    return np.ascontiguousarray(sums).reshape(*image.shape[:2], -1)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 
 from paragonsr.degradation.base import Parameters
 from paragonsr.degradation.draws import Draws
-from paragonsr.degradation.lines import weighing, weighted_sums
+from paragonsr.degradation.lines import sums_of_columns, sums_of_rows, weighing
 from paragonsr.degradation.options import Range, StepOptions, positive, some_weight
 from paragonsr.degradation.step import Planes, Step, Target
 from paragonsr.resize import FILTERS, taps
@@ -120,10 +120,12 @@ def resized(
             for length, new, moved in zip(image.shape[1:], (height, width), shift, strict=True)
         )
         return np.ascontiguousarray(image[:, rows[:, None], columns])
-    # Each pass sums whole lines of the first axis: first rows, then columns.
-    rows_first = _along_first_axis(image.transpose(1, 0, 2), height, name, antialias, shift[0])
-    columns_first = _along_first_axis(rows_first.transpose(2, 1, 0), width, name, antialias, shift[1])
-    return np.ascontiguousarray(columns_first.transpose(1, 2, 0))
+    for axis, (length, moved) in enumerate(zip((height, width), shift, strict=True)):
+        before = image.shape[1 + axis]
+        if length != before or moved:
+            sums = (sums_of_rows, sums_of_columns)[axis]
+            image = sums(image, _weights(before, length, name, antialias, moved))
+    return image
 
 
 def _nearest(length: int, new_length: int, shift: float) -> np.ndarray:
@@ -131,13 +133,7 @@ def _nearest(length: int, new_length: int, shift: float) -> np.ndarray:
     return np.clip(places, 0, length - 1).astype(np.intp)
 
 
-def _along_first_axis(image: Planes, length: int, name: str, antialias: bool, shift: float) -> Planes:
-    if length == len(image) and not shift:
-        return image
-    return weighted_sums(image, _weights(len(image), length, name, antialias, shift))
-
-
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=512)
 def _weights(length: int, new_length: int, name: str, antialias: bool, shift: float) -> "Tensor":
     """Matrix that resizes; kept, because most images are square, and the sizes of patches recur."""
     return weighing(*taps(length, new_length, FILTERS[name], antialias, shift), length)

@@ -13,9 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from paragonsr.optim.eager import eager
+
 Map = Callable[[Tensor], Tensor]
 
 
+@eager
 class BatchedOptimiser(Optimizer, ABC):
     """Optimiser with decoupled weight decay that falls back to Adam (1412.6980) for some parameters.
 

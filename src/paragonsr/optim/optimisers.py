@@ -9,6 +9,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from paragonsr.errors import UserError
+from paragonsr.optim.eager import eager_torch
 from paragonsr.optim.options import OptimiserOptions, ProdigyOptions, ScheduleFreeOptions
 
 
@@ -17,8 +18,11 @@ def build_torch(options: OptimiserOptions, *, parameters: Iterable[nn.Parameter]
     arguments = options.model_dump(exclude={"type"}) | {"lr": options.first_lr}
     arguments["betas"] = tuple(arguments["betas"])
     if options.type == "NAdam":
-        return torch.optim.NAdam(parameters, decoupled_weight_decay=True, **arguments)
-    return getattr(torch.optim, options.type)(parameters, fused=True, **arguments)
+        arguments["decoupled_weight_decay"] = True
+    else:
+        arguments["fused"] = True
+    optimiser: Optimizer = eager_torch(options.type)(parameters, **arguments)
+    return optimiser
 
 
 def build_schedule_free(options: ScheduleFreeOptions, *, parameters: Iterable[nn.Parameter]) -> Optimizer:

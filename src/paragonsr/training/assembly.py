@@ -52,7 +52,7 @@ from paragonsr.training.reporting.record import MetricsRecord, truncate
 from paragonsr.training.reporting.recorded_stats import RecordedSystemStats
 from paragonsr.training.reporting.through_time import ThroughTime
 from paragonsr.training.run_data import Data, validation_sets
-from paragonsr.training.start import first_measurements, pretrain, pretrain_learned, run_optimiser
+from paragonsr.training.start import first_measurements, pretrain, pretrain_learned, run_optimiser, run_threads
 
 
 def assemble(
@@ -91,10 +91,11 @@ def assemble(
     objective = build_objective(config, device_context)
     if resumed is None and config.path.pretrain_network_d:
         pretrain_learned(config.path.pretrain_network_d, objective, console)
+    timed = run_threads(config, device_context, network, objective, resumed, console)
     measurements = (
         interrupted(folder.path, resumed.iteration)
         if resumed
-        else [*fitted, *first_measurements(config, device_context, network, objective, data, sampler, console)]
+        else [*timed, *fitted, *first_measurements(config, device_context, network, objective, data, sampler, console)]
     )
     forward, objective = _forward(config, network, objective, device_context, sampler, console)
     optimiser = run_optimiser(config, resumed, measurements)

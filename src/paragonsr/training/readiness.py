@@ -1,7 +1,7 @@
 """Checks before the first step: what would stop a run, or make it train something else."""
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -94,19 +94,19 @@ def _experiments(config: Config) -> None:
         ) from None
 
 
-def validation_problems(config: Config, phase: str, shapes: Mapping[str, tuple[int, int]]) -> list[str]:
+def validation_problems(config: Config, phase: str, names: Sequence[str], shapes: NDArray[np.int32]) -> list[str]:
     """Find validation images that a metric cannot measure.
 
     Args:
         config: the run.
         phase: phase of the validation set.
-        shapes: name -> height and width of the HR image.
+        names: names of the images.
+        shapes: height and width of each HR image, N x 2.
     """
     metrics = {name: options.build(scale=config.scale) for name, options in config.val.chosen_metrics().items()}
     problems = []
-    for image, (height, width) in shapes.items():
-        if min(height, width) > SMALL:
-            continue
+    for i in np.flatnonzero(shapes.min(axis=1) <= SMALL).tolist():
+        image, (height, width) = names[i], shapes[i].tolist()
         flat = np.zeros((height, width, 3), np.uint8)
         for name, metric in metrics.items():
             try:

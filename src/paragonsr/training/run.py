@@ -118,10 +118,10 @@ def _before_the_first_step(config: Config, device_context: DeviceContext, data: 
     """
     notes = []
     for phase, packed in data.validation.items():
-        problems = validation_problems(config, phase, dict(zip(packed.names, packed.shapes.tolist(), strict=True)))
+        problems = validation_problems(config, phase, packed.names, packed.shapes)
         if problems:
             raise UserError("\n  ".join(problems), where="validation")
-        shared = shared_images(data.train.digests, packed.digests, packed.names)
+        shared = shared_images(data.train.findings.hr_digests, packed.findings.hr_digests, packed.names)
         if shared:
             notes.append(shared_note(phase, shared, len(packed)))
     sets = validation_sets(config, data)

@@ -13,6 +13,7 @@ from paragonsr.automation.options import AutomationOptions
 from paragonsr.automation.plateau import ReduceOnPlateau
 from paragonsr.automation.protocol import Automation, Measurements
 from paragonsr.automation.rate_choice import RateChoice
+from paragonsr.automation.thread_choice import ThreadChoice
 from paragonsr.automation.time_budget import TimeBudget
 from paragonsr.config import Config
 from paragonsr.degradation.pipeline import PipelineOptions
@@ -20,6 +21,8 @@ from paragonsr.optim.options import OptimiserOptions, PlateauOptions, ProdigyOpt
 
 MOST_POINTS = 10_000
 """Number of points at which a schedule is sampled to find its peak."""
+FEWEST_ITERATIONS = 750
+"""Iterations from which the number of threads is chosen: 15 steps are timed for it."""
 HALVES_EVERY = 50
 """Iterations between two steps that also measure the gradient of half the batch, for the gradient noise scale."""
 
@@ -57,6 +60,8 @@ def make_automations(config: Config, context: RunContext) -> list[Automation]:
     train = config.train
     sections = train.training_automations.sections().values()
     chosen = [_built(options, context) for options in (train.dynamic_loss_scheduling,) if options.enabled]
+    if chooses_threads(config):
+        chosen.append(ThreadChoice())
     if tries_rates(config):
         chosen.append(rate_choice(config))
     chosen += [_built(options, context) for options in sections if options.enabled]
@@ -102,6 +107,14 @@ def schedule_end(config: Config) -> float:
     last = options.total_iter - 1
     looked = {round(last * share / MOST_POINTS) for share in range(MOST_POINTS + 1)}
     return float(factor(last) / max(factor(i) for i in looked))
+
+
+def chooses_threads(config: Config) -> bool:
+    """Whether the number of threads may be chosen before the run: the trial takes at most 2% of its iterations.
+
+    A fair run reacts to nothing, least of all to the clock.
+    """
+    return config.num_threads is None and not config.fair and config.train.total_iter >= FEWEST_ITERATIONS
 
 
 def tries_rates(config: Config) -> bool:

@@ -41,6 +41,8 @@ class Hyperparameters:
     """Type of the optimiser."""
     lr: float = 0.0
     """Base learning rate."""
+    num_threads: int | None = None
+    """Number of CPU threads that was chosen; None if it was not."""
     total_iter: int = 0
     """Iterations after which the run ends."""
     pace: Pace = Pace()
@@ -111,6 +113,7 @@ class Controller:
             "optimiser": lambda value: "" if isinstance(value, str) else "refused: not the name of an optimiser",
             "degradation": lambda value: "" if isinstance(value, str) else "refused: not a description",
             "lr": _number(1e-12, 1e3),
+            "num_threads": _number(1, 1 << 12),
             "lr_factor": _lr_factor,
             "learner_lr": _number(0.0, 16.0),
             "loss_weight": _number(0.0, 1e6),

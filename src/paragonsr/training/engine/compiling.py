@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from paragonsr.timing import clock_for, in_turns, times_as_fast
+from paragonsr.training.engine.backward import backward
 from paragonsr.training.engine.batch_norm import RunningStatistics
 from paragonsr.training.engine.device_context import DeviceContext
 from paragonsr.training.engine.objective import Objective
@@ -108,7 +109,7 @@ def _gradients(variant: Variant, images: tuple[Tensor, Tensor], device_context: 
         sr = variant.network(lq)
     weights = variant.objective.weights(0, {})
     total = variant.objective.gradient(sr, hr, weights).total
-    sr.backward(total.to(sr.dtype))
+    backward(sr, total)
     return sr.detach().float(), total
 
 

@@ -14,6 +14,7 @@ from paragonsr.degradation.base import DeviceDegradation
 from paragonsr.errors import UserError
 from paragonsr.inference.memory import is_out_of_memory, release
 from paragonsr.training.control.controller import Hyperparameters
+from paragonsr.training.engine.backward import backward
 from paragonsr.training.engine.batch_norm import smallest_micro_batch
 from paragonsr.training.engine.device_context import DeviceContext
 from paragonsr.training.engine.learner import Learner, LearnerStep
@@ -264,7 +265,7 @@ class TrainStep:
                 with self.device_context.autocast():
                     sr = self.forward(lq)
                 gradient = self.objective.gradient(sr, hr, weights)
-                sr.backward(self.main.scaler.scale(gradient.total * micro.share).to(sr.dtype))
+                backward(sr, self.main.scaler.scale(gradient.total * micro.share))
             for learner in learners.values():
                 learner.accumulate(sr, hr, micro.share)
             for label, value in gradient.values.items():

@@ -79,7 +79,8 @@ class LoggerGroup:
             return
         change = decision.setting
         if not isinstance(decision.value, bool):
-            change += f" {shown(entry.before)} -> {shown(decision.value)}"
+            before = "" if entry.before is None else f"{shown(entry.before)} -> "
+            change += f" {before}{shown(decision.value)}"
         outcome = "" if entry.outcome == "applied" else f" ({entry.outcome})"
         self._console.say(
             f"iter {entry.iteration}  {decision.automation}: {change}{outcome}: {decision.reason}", "yellow"
