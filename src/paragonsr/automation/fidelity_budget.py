@@ -73,8 +73,12 @@ class _State:
     """Iteration of the last validation."""
     outside: int = 0
     """Validations since PSNR was within the budget."""
-    kept: list[float | None] = field(default_factory=list)
-    """PSNR lost, ratio and base at the last validation within the budget."""
+    kept_lost: float = 0.0
+    """PSNR lost at the last validation within the budget, in dB."""
+    kept_ratio: float = 0.0
+    """Logarithm of the wanted ratio then."""
+    kept_base: float | None = None
+    """Logarithm of the ratio that a factor of 1 gave then."""
     ceiling: float = math.log(HIGHEST)
     """Largest logarithm of the wanted ratio."""
     best: float | None = None
@@ -95,8 +99,8 @@ class FidelityBudget:
     What is steered is the ratio of the gradients at the SR images: the weighted sum of the norms of the sharpening
     losses over that of the others. It starts at `start_ratio` whatever the configured weights are, and follows the PSNR
     that the validations find, extended by its trend: up while there is room, down as the target comes near. One factor
-    on the weights of all sharpening losses makes the measured ratio the wanted one. If PSNR leaves the budget by far, or
-    for long, the run goes back to its last weights within it, and continues at a smaller ratio.
+    on the weights of all sharpening losses makes the measured ratio the wanted one. If PSNR leaves the budget by far,
+    or for long, the run goes back to its last weights within it, and continues at a smaller ratio.
 
     Args:
         options: budget, patience and so on.
@@ -191,7 +195,7 @@ class FidelityBudget:
         state.losses = [*state.losses, lost][-RECENT:]
         state.outside = 0 if psnr.value >= self._floor else state.outside + 1
         if not state.outside:
-            state.kept = [lost, state.ratio, state.base]
+            state.kept_lost, state.kept_ratio, state.kept_base = lost, state.ratio, state.base
         self._follow(deciding, validation.iteration)
         waited = validation.iteration - state.since
         if state.stopped:
@@ -212,25 +216,23 @@ class FidelityBudget:
     def _go_back(self, lost: float) -> Sequence[Decision]:
         """Return to the last weights within the budget, and continue from them at a smaller ratio."""
         state = self.state
-        kept_lost, kept_ratio, base = state.kept
-        assert kept_lost is not None and kept_ratio is not None
-        state.ceiling = min(state.ceiling, kept_ratio - BELOW)
-        state.ratio = max(min(state.ratio, kept_ratio) - RETREAT, math.log(LOWEST))
-        state.base, state.total, state.count = base, 0.0, 0
-        state.losses, state.outside = [kept_lost], 0
-        values = {"lost": lost, "kept": kept_lost, "ratio": math.exp(state.ratio)}
+        state.ceiling = min(state.ceiling, state.kept_ratio - BELOW)
+        state.ratio = max(min(state.ratio, state.kept_ratio) - RETREAT, math.log(LOWEST))
+        state.base, state.total, state.count = state.kept_base, 0.0, 0
+        state.losses, state.outside = [state.kept_lost], 0
+        values = {"lost": lost, "kept": state.kept_lost, "ratio": math.exp(state.ratio)}
         reason = f"PSNR is {lost:.3f} dB below the start, the budget is {self.options.budget:g} dB"
-        back = f"{reason}: back to the last weights within it, which lost {kept_lost:.3f} dB"
+        back = f"{reason}: back to the last weights within it, which lost {state.kept_lost:.3f} dB"
         decisions = [Decision(self.name, "rollback", True, back, values)]
-        if base is None:
+        if state.base is None:
             return decisions
-        return [*decisions, *self._weights(state.ratio - base - math.log(state.factor), reason, values)]
+        return [*decisions, *self._weights(state.ratio - state.base - math.log(state.factor), reason, values)]
 
     def _begin(self, psnr: float, deciding: MetricValue, iteration: int) -> Sequence[Decision]:
         state = self.state
         state.start, state.best, state.since = psnr, _signed(deciding), iteration
         state.ratio_of_best, state.validated = state.ratio, iteration
-        state.losses, state.kept = [0.0], [0.0, state.ratio, None]
+        state.losses, state.kept_ratio = [0.0], state.ratio
         reason = f"the start weights have {psnr:.3f} dB, the budget is {self.options.budget:g} dB"
         kept = Decision(self.name, f"metric_floor/{self._fidelity}", self._floor, reason, {self._fidelity: psnr})
         return [kept, *self._weights(0.0, "small until the gradients have been measured", {})]

@@ -120,7 +120,7 @@ class Features(nn.Module):
             own = convolution.weight
             if own.dtype == torch.float32:
                 shared = _on_device(self._network, self._file, name, own.device)
-                convolution.weight.data, convolution.bias.data = shared  # type: ignore[union-attr]
+                convolution.weight.data, convolution.bias.data = shared
         return self
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
