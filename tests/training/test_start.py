@@ -1,5 +1,6 @@
 """The start of a run: what it does not import, and the backward pass that makes this possible."""
 
+import inspect
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from paragonsr.optim.eager import KEPT_OUT, eager, eager_torch
 from paragonsr.training.engine.backward import backward
 
 HEAVY = ["torch._dynamo", "torch._inductor", "sympy", "torchvision", "spandrel", "scipy", "onnxruntime"]
@@ -46,3 +48,34 @@ def test_the_backward_pass_is_that_of_torch(dtype: torch.dtype) -> None:
         assert own is not None
         assert plain is not None
         assert torch.equal(own, plain)
+
+
+def test_optimisers_are_the_same_where_torch_wraps_no_method(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Bare(torch.optim.Optimizer):
+        def __init__(self, parameters: list[nn.Parameter]) -> None:
+            super().__init__(parameters, {"lr": 0.5})
+
+        def step(self) -> None:  # type: ignore[override]
+            for group in self.param_groups:
+                for parameter in group["params"]:
+                    parameter.sub_(parameter.grad, alpha=group["lr"])
+
+    for name in KEPT_OUT:
+        monkeypatch.setattr(torch.optim.Optimizer, name, inspect.unwrap(getattr(torch.optim.Optimizer, name)))
+        assert not hasattr(getattr(torch.optim.Optimizer, name), "__wrapped__")
+    monkeypatch.setattr(torch.optim, "Bare", Bare, raising=False)
+    parameter = nn.Parameter(torch.ones(2))
+    optimiser = eager_torch("Bare")([parameter])
+    parameter.sum().backward()
+    optimiser.step()
+    assert parameter.tolist() == [0.5, 0.5]
+    optimiser.load_state_dict(optimiser.state_dict())
+    optimiser.zero_grad()
+    assert parameter.grad is None
+
+
+def test_a_method_that_torch_does_not_have_is_not_made_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.optim.Optimizer, "zero_grad")
+    kind = eager(type("Later", (torch.optim.Optimizer,), {}))
+    assert not hasattr(kind, "zero_grad")
+    assert "state_dict" in vars(kind)

@@ -1,7 +1,8 @@
 """Structural similarity losses, 1 - SSIM and 1 - MS-SSIM, with a hand-written gradient.
 
 The Gaussian window is separable and symmetric, so the gradient of a blur is a blur: forward and backward of one scale
-take one depthwise convolution per axis and map, whereas autograd would differentiate every product.
+take one depthwise convolution per axis and map, whereas autograd would differentiate every product. Sums and
+differences of the images need four such maps, as few as the images themselves, and fewer products.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -45,61 +46,107 @@ def _planes(images: Tensor) -> Tensor:
     third of the time. Elsewhere it is contiguous, so that torch's depthwise kernel computes in float32 even if TF32 is
     allowed.
     """
-    layout = torch.channels_last if images.device.type == "cpu" else torch.contiguous_format
-    return images.reshape(1, -1, *images.shape[2:]).contiguous(memory_format=layout)
+    if images.device.type == "cpu":
+        return torch.cat([image.permute(1, 2, 0) for image in images], -1).permute(2, 0, 1)[None]
+    return images.reshape(1, -1, *images.shape[2:])
 
 
-def _blurred(planes: Tensor, margin: int = 0) -> Tensor:
-    """Blur planes along both axes, padded by a margin of zeros."""
-    count = planes.shape[1]
-    taps = window(planes).expand(count, 1, SIDE)
-    planes = F.conv2d(planes, taps[..., None], padding=(margin, 0), groups=count)
-    return F.conv2d(planes, taps[:, :, None], padding=(0, margin), groups=count)
+class _Filters:
+    """Depthwise filters of planes, K x P x H x W: the window, and the 2 x 2 mean between two scales."""
+
+    def __init__(self, like: Tensor) -> None:
+        self.count = like.shape[1]
+        self.rows = window(like).repeat(self.count).view(self.count, 1, SIDE, 1)
+        self.columns = self.rows.view(self.count, 1, 1, SIDE)
+        self.quarters = like.new_full((self.count, 1, 2, 2), 0.25)
+
+    def blurred(self, planes: Tensor) -> Tensor:
+        """Planes blurred where the window fits."""
+        return F.conv2d(F.conv2d(planes, self.rows, groups=self.count), self.columns, groups=self.count)
+
+    def spread(self, planes: Tensor, weight: Tensor) -> Tensor:
+        """Adjoint of `blurred`, times a weight per plane, P x 1 x 1 x 1: each value goes to all pixels of its window."""
+        rows = F.conv2d(planes, self.rows, padding=(SIDE - 1, 0), groups=self.count)
+        return F.conv2d(rows, self.columns * weight, padding=(0, SIDE - 1), groups=self.count)
+
+    def halved(self, planes: Tensor) -> Tensor:
+        """2 x 2 means; an odd last row or column is dropped."""
+        return F.conv2d(planes, self.quarters, stride=2, groups=self.count)
+
+    def doubled(self, planes: Tensor, like: Tensor) -> Tensor:
+        """Adjoint of `halved`, for planes of the size of `like`."""
+        odd = [side % 2 for side in like.shape[-2:]]
+        return F.conv_transpose2d(planes, self.quarters, stride=2, output_padding=odd, groups=self.count)
 
 
-class _Similarity(torch.autograd.Function):
-    """Mean similarity over all positions of the window inside the image, per plane: 1 x P x H x W to 1 x P.
+class _Similarities(torch.autograd.Function):
+    """Mean similarity at each of S scales, over all positions of the window inside the image: S x P.
 
-    With mx, my, s, p the blurred x, y, x^2 + y^2 and x y:
+    It is that of planes x, y, 1 x P x H x W, in terms of u = x + y and v = x - y. With a tilde for the window's mean,
+    and the variances A = (u^2)~ - u~^2 and B = (v^2)~ - v~^2:
 
-        contrast-structure  cs = (2 (p - mx my) + C2) / (s - mx^2 - my^2 + C2)
-        luminance           l  = (2 mx my + C1) / (mx^2 + my^2 + C1)
+        contrast-structure  cs = (A - B + 2 C2) / (A + B + 2 C2)
+        luminance           l  = (u~^2 - v~^2 + 2 C1) / (u~^2 + v~^2 + 2 C1)
 
-    Returns the mean of cs, or of l cs (which is SSIM). Differentiable in x.
+    which are those of the paper, as x y = (u^2 - v^2) / 4 and x^2 + y^2 = (u^2 + v^2) / 2. The result is the mean of
+    cs, and at the last scale of l cs (which is SSIM). Differentiable in x.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, y: Tensor, luminance: bool) -> Tensor:
-        mx, my, s, p = (_blurred(planes) for planes in (x, y, (x * x).addcmul_(y, y), x * y))
-        product, squares = mx * my, mx * mx + my * my
-        spread = s.sub_(squares).add_(C2)
-        cs = p.sub_(product).mul_(2).add_(C2).div_(spread)
-        if luminance:
-            bright = squares.add_(C1)
-            lum = product.mul_(2).add_(C1).div_(bright)
-            ctx.save_for_backward(x, y, mx, my, spread, cs, bright, lum)
-            return (lum * cs).mean((-2, -1))
-        ctx.save_for_backward(x, y, mx, my, spread, cs)
-        return cs.mean((-2, -1))
+    def forward(ctx: Any, x: Tensor, y: Tensor, scales: int) -> Tensor:
+        filters = ctx.filters = _Filters(x)
+        uv = torch.cat((x + y, x - y))
+        means, saved = [], []
+        for scale in range(scales):
+            if scale:
+                uv = filters.halved(uv)
+            mean = filters.blurred(uv)
+            total, cs = _sum_and_quotient(filters.blurred(uv * uv).addcmul_(mean, mean, value=-1), C2)
+            similarity = cs
+            saved += [uv, mean, total, cs]
+            if scale == scales - 1:
+                bright, lum = _sum_and_quotient(mean * mean, C1)
+                similarity = lum * cs
+                saved += [bright, lum]
+            means.append(similarity.mean((-2, -1)))
+        ctx.save_for_backward(*saved)
+        return torch.cat(means)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        x, y, mx, my, spread, cs, *luminance = ctx.saved_tensors
-        outer = (grad / (cs.shape[-2] * cs.shape[-1]))[..., None, None]
-        # d cs / d p = 2 / spread, d cs / d s = -cs / spread, d cs / d mx = 2 (mx cs - my) / spread
-        to_p = 2 * outer / spread
-        to_mx = (mx * cs).sub_(my)
-        if luminance:
-            bright, lum = luminance
-            # d l / d mx = 2 (my - mx l) / bright
-            to_p = to_p * lum
-            to_mx = to_mx.mul_(to_p).add_((my - mx * lum).mul_(cs).div_(bright).mul_(2 * outer))
-        else:
-            to_mx = to_mx.mul_(to_p)
-        to_s = cs * to_p  # times -1/2, and d s / d x = 2 x
-        from_mx, from_s, from_p = (_blurred(planes, SIDE - 1) for planes in (to_mx, to_s, to_p))
-        return from_mx.addcmul_(x, from_s, value=-1).addcmul_(y, from_p), None, None
+        *saved, bright, lum = ctx.saved_tensors
+        filters = ctx.filters
+        coarser = None
+        for outer, first in zip(reversed(grad), range(len(saved) - 4, -1, -4), strict=True):
+            uv, mean, total, cs = saved[first : first + 4]
+            # d cs / d A = (1 - cs) / total, d cs / d B = -(1 + cs) / total
+            part = total.reciprocal()
+            share = cs * part
+            if coarser is None:
+                part, share = part.mul_(lum), share.mul_(lum)
+            to_a, to_minus_b = part - share, part.add_(share)
+            # u~ enters A as -u~^2; d l / d u~^2 = (1 - l) / bright, d l / d v~^2 = -(1 + l) / bright
+            to_u, to_minus_v = to_a, to_minus_b
+            if coarser is None:
+                part = cs / bright
+                share = lum * part
+                to_u, to_minus_v = to_a - part.sub(share), to_minus_b - part.add(share)
+            to_mean = (mean[:1] * to_u).addcmul_(mean[1:], to_minus_v, value=-1)
+            weight = outer.view(-1, 1, 1, 1) * (2 / cs[0, 0].numel())  # 2: the derivative of a square
+            from_a, from_minus_b, from_mean = filters.spread(torch.cat((to_a, to_minus_b, to_mean)), weight).split(1)
+            gradient = (from_a * uv[:1]).addcmul_(uv[1:], from_minus_b, value=-1).sub_(from_mean)
+            coarser = gradient if coarser is None else gradient.add_(filters.doubled(coarser, gradient))
+        return coarser, None, None
+
+
+def _sum_and_quotient(pair: Tensor, constant: float) -> tuple[Tensor, Tensor]:
+    """Of a and b, 2 x P x H x W: a + b + 2 constant, and (a - b + 2 constant) / (a + b + 2 constant). Overwrites a."""
+    a, b = pair.split(1)
+    a.add_(2 * constant)
+    difference = a - b
+    total = a + b
+    return total, difference.div_(total)
 
 
 def soft_floor(mean: Tensor) -> Tensor:
@@ -124,7 +171,7 @@ class SSIMLoss(Loss):
                 where="train.losses",
                 fix="Increase datasets.train.lq_size, or remove this loss.",
             )
-        similarity: Tensor = _Similarity.apply(_planes(sr), _planes(hr), True)
+        similarity: Tensor = _Similarities.apply(_planes(sr), _planes(hr), 1)
         return 1 - similarity.mean()
 
 
@@ -147,14 +194,9 @@ class MSSSIMLoss(Loss):
         """See `Loss`."""
         scales = self._count(sr)
         share = sum(WEIGHTS[:scales]) / sum(WEIGHTS)
-        x, y = _planes(sr), _planes(hr)
-        product = x.new_ones(x.shape[:2])
-        for scale in range(scales):
-            if scale:
-                x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)
-            similarity: Tensor = _Similarity.apply(x, y, scale == scales - 1)
-            product = product * soft_floor(similarity) ** (WEIGHTS[scale] / share)
-        return 1 - product.mean()
+        similarity: Tensor = _Similarities.apply(_planes(sr), _planes(hr), scales)
+        exponents = similarity.new_tensor(WEIGHTS[:scales])[:, None] / share
+        return 1 - (soft_floor(similarity) ** exponents).prod(0).mean()
 
     def _count(self, sr: Tensor) -> int:
         side = min(sr.shape[-2:])

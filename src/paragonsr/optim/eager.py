@@ -18,9 +18,13 @@ KEPT_OUT = ("add_param_group", "state_dict", "load_state_dict", "zero_grad")
 
 
 def eager(kind: Kind) -> Kind:
-    """Class decorator: replace the methods KEPT_OUT by those beneath, which compute the same."""
+    """Class decorator: replace the methods KEPT_OUT by those beneath, which compute the same.
+
+    A method that this torch does not wrap, or does not have, stays as it is.
+    """
     for name in KEPT_OUT:
-        setattr(kind, name, unwrap(getattr(Optimizer, name)))
+        if hasattr(Optimizer, name):
+            setattr(kind, name, unwrap(getattr(Optimizer, name)))
     return kind
 
 
