@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -120,6 +121,19 @@ def test_a_slow_machine_gets_the_quickest_model(monkeypatch: pytest.MonkeyPatch)
     speed = {count_parameters(paragonsr.load(n).network): 0.5 / (i + 1) for i, n in enumerate(NAMES)}
     monkeypatch.setattr(choice, "megapixels_per_second", lambda upscaler: speed[count_parameters(upscaler.network)])
     assert best_model() == (next(n for n in NAMES if models.card(n)["scale"] == 2), 0.5)
+
+
+@pytest.mark.parametrize(
+    ("best", "quickest", "first"), [(1.06, 9, True), (1.04, 9, False), (0.7, 0.73, True), (0.7, 0.74, False)]
+)
+def test_a_model_is_passed_over_only_by_a_margin(
+    best: float, quickest: float, first: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cards = {n: {"scale": 2, "measured": {"Set14": {"psnr_y": p}}} for n, p in (("quick", 30.0), ("good", 32.0))}
+    monkeypatch.setattr(choice, "models", SimpleNamespace(names=lambda: list(cards), card=cards.__getitem__))
+    monkeypatch.setattr(choice, "load", lambda name, **given: name)
+    monkeypatch.setattr(choice, "megapixels_per_second", {"good": best, "quick": quickest}.__getitem__)
+    assert best_model() == (("good", best) if first else ("quick", quickest))
 
 
 def test_a_scale_without_a_model_is_answered() -> None:

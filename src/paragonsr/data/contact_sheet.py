@@ -9,6 +9,7 @@ from PIL import ImageDraw, ImageFont
 
 from paragonsr.data.decoding import load_hr
 from paragonsr.data.options import DatasetOptions
+from paragonsr.data.packed import packed_before
 from paragonsr.data.pairing import find_pairs
 from paragonsr.data.recipe import degraded
 from paragonsr.degradation.base import AnyDegradation, Degradation, Image, Parameters
@@ -51,6 +52,8 @@ def contact_sheet(hr: Image, degradation: AnyDegradation, scale: int, count: int
 def sheet_of_set(options: DatasetOptions, scale: int, phase: str, seed: int, count: int = 7) -> Image | None:
     """Contact sheet of a set's degradation, of its first HR image; None if it has none.
 
+    A packed set whose folders have not changed is not walked: the image is that of the store.
+
     Args:
         options: `datasets.<phase>`.
         scale: HR side / LR side.
@@ -64,7 +67,8 @@ def sheet_of_set(options: DatasetOptions, scale: int, phase: str, seed: int, cou
     chosen = options.degrades()
     if chosen is None:
         return None
-    hr = load_hr(find_pairs(options, phase)[0], scale)
+    store = packed_before(options, scale, phase)
+    hr = load_hr(find_pairs(options, phase)[0], scale) if store is None else store.hr(0)
     return contact_sheet(np.array(hr), chosen.build(scale=scale, seed=seed), scale, count)
 
 

@@ -65,7 +65,7 @@ class _Filters:
         return F.conv2d(F.conv2d(planes, self.rows, groups=self.count), self.columns, groups=self.count)
 
     def spread(self, planes: Tensor, weight: Tensor) -> Tensor:
-        """Adjoint of `blurred`, times a weight per plane, P x 1 x 1 x 1: each value goes to all pixels of its window."""
+        """Adjoint of `blurred`, times a weight per plane, P x 1 x 1 x 1: a value goes to all pixels of its window."""
         rows = F.conv2d(planes, self.rows, padding=(SIDE - 1, 0), groups=self.count)
         return F.conv2d(rows, self.columns * weight, padding=(0, SIDE - 1), groups=self.count)
 

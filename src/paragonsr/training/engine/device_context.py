@@ -13,6 +13,7 @@ from paragonsr.config import Config
 from paragonsr.devices import best_device, idle_gpu
 from paragonsr.errors import UserError
 from paragonsr.inference.precision import has_fast_bf16
+from paragonsr.training.engine.memory import keep_freed_memory
 from paragonsr.training.engine.peers import find_peers, naming_lost_peers
 
 
@@ -124,6 +125,8 @@ def open_device_context(config: Config) -> Iterator[DeviceContext]:
         notes.append(idle)
     if cuda:
         torch.cuda.set_device(device)
+    if device.type == "cpu":
+        keep_freed_memory()
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = config.fast_matmul
     torch.backends.cudnn.benchmark = not config.deterministic
     if torch.are_deterministic_algorithms_enabled() != config.deterministic:  # the call imports torch's compiler
