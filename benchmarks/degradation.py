@@ -4,6 +4,9 @@ Both sides take turns on the same HR patches, and CPU time is counted, so that l
 of the turns are compared. Needs the extra `bench`.
 
     python -m benchmarks.degradation [PHOTO ...] [--side 256] [--scale 4] [--samples 40] [--turns 9] [--profile]
+                                     [--on cpu]
+
+--on compares ours with itself instead, with blur, resize and noise as tensors on a device; CPU time is counted, too.
 """
 
 import argparse
@@ -15,6 +18,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from benchmarks.reference import real_esrgan
 
 from paragonsr.data.images import read_image
@@ -73,6 +77,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=40)
     parser.add_argument("--turns", type=int, default=9)
     parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--on", type=torch.device, metavar="DEVICE")
     given = parser.parse_args()
     cv2.setNumThreads(1)
     images = patches(given.photos, given.side)
@@ -85,7 +90,9 @@ def main() -> None:
     def reference(hr: Image, sample: int) -> Image:
         return real_esrgan.degrade(hr, given.scale, np.random.default_rng([0, sample]))
 
-    sides: dict[str, Callable[[Image, int], object]] = {"numpy + opencv": reference, "paragonsr": ours.degrade}
+    other = reference if given.on is None else ours.on(given.on).degrade
+    name = "numpy + opencv" if given.on is None else f"on {given.on}"
+    sides: dict[str, Callable[[Image, int], object]] = {name: other, "paragonsr": ours.degrade}
     for work in sides.values():
         seconds(work, images, range(5))
     turns: dict[str, list[float]] = {name: [] for name in sides}

@@ -8,14 +8,18 @@ python -m benchmarks.gpu [--dry] [--turns 9] [--json FILE]
     roofline    GFLOP/s of the fastest, as a share of a large matrix product of the same precision on this device
     busy        time of a step on images that lie ready / time of a step that takes its batch from the packed store
     batch       samples per second of half, one and two times the batch: what a changing batch size can gain
+    degradation samples per second of Real-ESRGAN's degradation in one thread per core, on the CPU alone and with the
+                device (degradation_device), and the share of time that the fastest step waits for them
 
 All variants of a network take turns. --dry makes small networks take small steps on any device, to try the code.
 """
 
 import argparse
 import json
+import os
 import statistics
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,11 +31,14 @@ from torch import Tensor, nn
 from paragonsr.archs.complexity import count_macs
 from paragonsr.archs.options import NETWORKS
 from paragonsr.data.demo import make_demo_images
+from paragonsr.data.images import write_png
 from paragonsr.data.options import SingleOptions
 from paragonsr.data.packed import open_packed
 from paragonsr.data.sampling import Prefetcher, Sampler
+from paragonsr.degradation.realesrgan import RealESRGANOptions
 from paragonsr.devices import best_device
 from paragonsr.inference.precision import has_fast_bf16
+from paragonsr.resize import upscale
 from paragonsr.timing import clock_for, in_turns
 from paragonsr.training.engine.device_context import DeviceContext
 from paragonsr.training.engine.step import to_device
@@ -121,6 +128,7 @@ def measure(case: Case, device: torch.device, turns: int, side: int) -> dict[str
     peak = product_flops(device, dtypes[best] or torch.float32, side, turns)
     found[f"roofline of {best}, share"] = flops / typical[best] / peak
     found[f"busy with {best}, share"] = typical[best] / from_store(case, device, steps[best], turns)
+    found |= degradation(case, device, steps[best], turns)
     eager = steps["fp32 eager"]
     batches = {factor: images(case, device, factor) for factor in FACTORS}
     taken_by = in_turns({str(f): _bound(eager, b) for f, b in batches.items()}, turns, clock=clock, warm_up=2)
@@ -154,6 +162,48 @@ def from_store(case: Case, device: torch.device, step: Step, turns: int) -> floa
 
             seconds = in_turns({"": work}, turns, clock=clock, warm_up=3)[""]
     return statistics.median(seconds)
+
+
+def degradation(case: Case, device: torch.device, step: Step, turns: int) -> dict[str, float]:
+    """Samples per second of Real-ESRGAN's degradation, and the share of time that steps wait for it."""
+    found, workers = {}, os.cpu_count() or 1
+    with tempfile.TemporaryDirectory() as folder:
+        small = np.random.default_rng(0).integers(0, 256, (4, case.side, case.side, 3), np.uint8)
+        for number, image in enumerate(small):
+            write_png(Path(folder) / f"hr/{number}.png", upscale(image, 2 * SCALE))
+        options = SingleOptions(
+            dataroot_gt=f"{folder}/hr",
+            store_root=f"{folder}/store",
+            lq_size=case.side,
+            degradation=RealESRGANOptions(),
+            degradation_device="training",
+        )
+        store = open_packed(options, SCALE, "train")
+        for name, place in {"degradation on the CPU": None, "degradation on the device": device}.items():
+            with Prefetcher(options.sampler(store, SCALE, 0, place), workers=workers) as batches:
+                ahead, count = 2 * workers, turns * workers  # batches that are made before a clock starts; and timed
+                fed(batches, case, range(ahead), None)
+                seconds, _ = fed(batches, case, range(ahead, ahead + count), None)
+                found[f"{name}, samples/s"] = count * case.batch / seconds
+                fed(batches, case, range(ahead + count, 2 * ahead + count), step)
+                seconds, waited = fed(batches, case, range(2 * ahead + count, 2 * (ahead + count)), step)
+                found[f"{name}, wait of a step, share"] = waited / seconds
+    return found
+
+
+def fed(batches: Prefetcher, case: Case, numbers: range, step: Step | None) -> tuple[float, float]:
+    """Seconds that batches and the steps on them take, and those of it that were spent on waiting for a batch."""
+    began, waited = time.perf_counter(), 0.0
+    for number in numbers:
+        batch = batches.batch(number * case.batch, case.batch)
+        waited += batches.waited
+        if step is not None:
+            assert batch.lq is not None
+            context = DeviceContext(step.device, None, True)
+            step(to_device(batch.lq, context), to_device(batch.hr, context))
+            if step.device.type == "cuda":
+                torch.cuda.current_stream(step.device).synchronize()  # otherwise we wait while the device works
+    return time.perf_counter() - began, waited
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ interpolated with those of nano, which is the usual remedy. All are measured on 
 training nor validation, with metrics that neither trains nor decides.
 
     python benchmarks/perceptual_finish.py --photos FOLDER [FOLDER ...] --validation FOLDER --test FOLDER
-        [--budgets 0.1 0.25 0.5 1] [--seeds 1] [--iterations 800] [--out results/perceptual_finish]
+        [--budgets 0.1 0.25 0.5 1] [--seeds 1] [--iterations 250] [--model nano_x4] [--out results/perceptual_finish]
         [--json docs/evidence/perceptual_finish.json]
 
 Resumable: run the same command again; what is finished is only measured. The result is written after each run.
@@ -35,19 +35,21 @@ SHARES = tuple(np.round(np.linspace(0, 1, 6), 2).tolist())
 METRICS = {"psnr_y": PSNRYOptions(), "features_efficientnet_lite0": LiteFeaturesOptions(), "flip": FLIPOptions()}
 JUDGES = ("features_efficientnet_lite0", "flip")
 """Metrics whose network, if any, takes no part in training or deciding."""
+PATCH = 64
+"""Side of the training patches, in pixels of HR."""
 CROPS, SIDE = 8, 96
 """Validation images: crops from the middle of the first photographs."""
-VALIDATIONS = 40
+VALIDATIONS = 16
 
 
 def configuration(given: argparse.Namespace, name: str, seed: int, budget: float | None) -> dict[str, Any]:
-    """A run: nano, L1, features of the first layers of VGG16, and a PatchGAN."""
+    """A run: L1, features of the third and fourth block of VGG16, and a PatchGAN."""
     total = given.iterations
     discriminator = {"type": "patchgan", "num_feat": 32, "n_layers": 2}
-    features = {"conv1_2": 0.1, "conv2_2": 1.0}
+    features = {"conv3_3": 1.0, "conv4_3": 1.0}
     tree: dict[str, Any] = {
         "name": name,
-        "scale": 2,
+        "scale": given.scale,
         "num_gpu": 0,
         "num_threads": 1,
         "manual_seed": seed,
@@ -55,26 +57,27 @@ def configuration(given: argparse.Namespace, name: str, seed: int, budget: float
             "train": {
                 "type": "singleimagedataset",
                 "dataroot_gt": [str(folder.resolve()) for folder in given.photos],
-                "lq_size": 24,
+                "lq_size": PATCH // given.scale,
                 "batch_size_per_gpu": 4,
                 "num_worker_per_gpu": 1,
             },
             "val": {"type": "singleimagedataset", "dataroot_gt": str((given.out / "validation").resolve())},
         },
         "network_g": {"type": "paragonsr2_nano"},
-        "path": {"experiments_root": str((given.out / "runs").resolve()), "pretrain_network_g": "nano"},
+        "path": {"experiments_root": str((given.out / "runs").resolve()), "pretrain_network_g": given.model},
         "train": {
             "total_iter": total,
-            "ema_decay": 0.98,
-            "optim_g": {"type": "AdamW", "lr": 1e-3},
+            "ema_decay": 0.9,
+            "warmup_iter": 30,
+            "optim_g": {"type": "AdamW", "lr": 3e-4},
             "scheduler": {"type": "CosineAnnealingLR"},
-            "observe_every": 20,
+            "observe_every": 5,
             "losses": [
                 {"type": "l1loss"},
                 # The features of hed-vgg16 are those of levels up to 255.
                 {
                     "type": "perceptualloss",
-                    "loss_weight": 0.0002,
+                    "loss_weight": 0.03,
                     "network": "hed-vgg16",
                     "layer_weights": features,
                     "criterion": "l1",
@@ -83,7 +86,7 @@ def configuration(given: argparse.Namespace, name: str, seed: int, budget: float
                     "type": "ganloss",
                     "loss_weight": 1.0,
                     "network_d": discriminator,
-                    "optim_d": {"type": "AdamW", "lr": 5e-4},
+                    "optim_d": {"type": "AdamW", "lr": 1e-3},
                 },
             ],
         },
@@ -95,7 +98,7 @@ def configuration(given: argparse.Namespace, name: str, seed: int, budget: float
         "logger": {"print_freq": 100, "save_checkpoint_freq": total, "autosave_minutes": 2, "use_tb_logger": False},
     }
     if budget is not None:
-        section = {"enabled": True, "budget": budget, "patience": total}
+        section = {"enabled": True, "budget": budget, "start_ratio": 1.0, "patience": total}
         tree["train"]["training_automations"] = {"fidelity_budget": section}
     return tree
 
@@ -132,9 +135,9 @@ def measured(upscaler: Upscaler, test: Path) -> dict[str, float]:
     return {name: round(float(np.mean(values)), 6) for name, values in found.items()}
 
 
-def interpolated(end: Path, share: float) -> Upscaler:
+def interpolated(given: argparse.Namespace, end: Path, share: float) -> Upscaler:
     """Nano, with a share of other weights of the same shape."""
-    upscaler = load("nano", device="cpu")
+    upscaler = load(given.model, device="cpu")
     start, other = upscaler.network.state_dict(), load_file(end)
     upscaler.network.load_state_dict({k: start[k] + share * (other[k] - start[k]) for k in start})
     return upscaler
@@ -152,21 +155,23 @@ def at_psnr(line: list[dict[str, float]], psnr: float, metric: str) -> float | N
 def main() -> None:
     """Train, measure, and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="nano_x4", help="start weights")
     parser.add_argument("--photos", type=Path, nargs="+", required=True)
     parser.add_argument("--validation", type=Path, required=True)
     parser.add_argument("--test", type=Path, required=True)
     parser.add_argument("--budgets", type=float, nargs="+", default=[0.1, 0.25, 0.5, 1.0], help="in dB")
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--iterations", type=int, default=800)
+    parser.add_argument("--iterations", type=int, default=250)
     parser.add_argument("--out", type=Path, default=Path("results/perceptual_finish"))
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
+    given.scale = load(given.model, device="cpu").scale
     validation_images(given.validation, given.out / "validation")
     result: dict[str, Any] = {"test": given.test.parent.name, "iterations": given.iterations, "runs": []}
-    result["start"] = measured(load("nano", device="cpu"), given.test)
+    result["start"] = measured(load(given.model, device="cpu"), given.test)
     for seed in range(given.seeds):
         end = trained(given, f"unbounded_seed{seed}", seed, None)
-        line = [{"share": share, **measured(interpolated(end, share), given.test)} for share in SHARES]
+        line = [{"share": share, **measured(interpolated(given, end, share), given.test)} for share in SHARES]
         result.setdefault("interpolation", {})[seed] = line
         for budget in given.budgets:
             values = measured(

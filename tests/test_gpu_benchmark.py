@@ -55,3 +55,6 @@ def test_a_variant_that_fails_leaves_the_others(
     assert found["roofline of fp32 eager, share"] > 0
     assert {"batch of 1, samples/s", "batch of 2, samples/s", "batch of 4, samples/s"} <= found.keys()
     assert found["busy with fp32 eager, share"] > 0
+    for place in ("the CPU", "the device"):
+        assert found[f"degradation on {place}, samples/s"] > 0
+        assert 0 <= found[f"degradation on {place}, wait of a step, share"] <= 1

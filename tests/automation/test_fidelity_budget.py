@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from paragonsr.automation.fidelity_budget import FIRST_FACTOR, FidelityBudget
+from paragonsr.automation.fidelity_budget import BELOW, FIRST_FACTOR, OUTSIDE, RETREAT, FidelityBudget
 from paragonsr.automation.options import FidelityBudgetOptions
 from paragonsr.automation.protocol import Decision, MetricValue, Validation
 
@@ -24,6 +24,8 @@ class Finish:
     """A run whose PSNR follows the gradient ratio of its sharpening losses with a delay, and whose gradients drift.
 
     In one of three runs, what a ratio costs grows by half within five validations, or at once if it is `sudden`.
+
+    A rollback takes PSNR back to where it was at the last validation within the budget.
 
     In the long run PSNR falls by `scale * ratio^power` dB; each validation covers 1 / lag of the rest of the way. The
     perceptual metric improves with the PSNR that is lost.
@@ -41,7 +43,7 @@ class Finish:
         if sudden:
             self.jump = 1.5
         self.rise = 1 if sudden else 5
-        self.factor, self.lost = 1.0, 0.0
+        self.factor, self.lost, self.kept = 1.0, 0.0, 0.0
         self.automation = made(self.budget)
         self.seen: list[float] = []
         self.decisions: list[Decision] = []
@@ -73,6 +75,8 @@ class Finish:
         distance = 0.2 - 0.05 * math.sqrt(max(self.lost, 0.0)) + self.random.normal(0, 2e-4)
         if iteration:
             self.seen.append(START - psnr)
+        if START - psnr <= self.budget:
+            self.kept = self.lost
         return validation(iteration, psnr, distance)
 
     def _act(self, observation: Any) -> None:
@@ -80,11 +84,13 @@ class Finish:
             self.decisions.append(decision)
             if decision.setting == "loss_weight/gan":
                 self.factor = float(decision.value)  # type: ignore[arg-type]
+            elif decision.setting == "rollback":
+                self.lost = self.kept
 
 
-def made(budget: float = 0.5, **options: Any) -> FidelityBudget:
+def made(budget: float = 0.5, averaged_over: float = 1.0, **options: Any) -> FidelityBudget:
     given = FidelityBudgetOptions(enabled=True, budget=budget, **options)
-    return FidelityBudget(given, "psnr", "flip", ["gan"], ["gan"], ["l1", "gan"])
+    return FidelityBudget(given, "psnr", "flip", ["gan"], ["gan"], ["l1", "gan"], averaged_over)
 
 
 def validation(iteration: int, psnr: float, distance: float) -> Validation:
@@ -179,6 +185,45 @@ def test_over_the_budget_the_weights_are_cut_and_below_it_raised(make_steps: Mak
     assert "PSNR is 0.600 dB below the start" in cut.reason
 
 
+def test_far_over_the_budget_the_run_goes_back_and_continues_at_a_smaller_ratio(make_steps: Make) -> None:
+    automation = _after_start(make_steps)
+    (raised,) = automation.observe(validation(100, 31.9, 0.19))
+    # Just below one and a half budgets it is only cut.
+    assert [d.setting for d in automation.observe(validation(200, 31.2501, 0.19))] == ["loss_weight/gan"]
+    back, cut = automation.observe(validation(300, 31.25, 0.19))
+    assert (back.setting, back.value) == ("rollback", True)
+    why, _, what = back.reason.partition(": ")
+    assert why == "PSNR is 0.750 dB below the start, the budget is 0.5 dB"
+    assert what == "back to the last weights within it, which lost 0.100 dB"
+    first = float(raised.value) / 0.02
+    assert first == pytest.approx(math.exp(0.8 * (0.45 - 0.3) / 0.5))
+    assert cut.value == pytest.approx(cut.values["ratio"]), "a factor of 1 gives a ratio of 1 here"
+    assert cut.values["ratio"] <= 0.02 * math.exp(-RETREAT)
+    for number in range(4, 40):
+        automation.observe(validation(100 * number, 31.999, 0.19))
+    assert automation.state.ratio == pytest.approx(math.log(0.02) - BELOW), "it stays below the ratio that it fell from"
+
+
+def test_five_validations_in_a_row_outside_the_budget_are_too_many(make_steps: Make) -> None:
+    def settings(outside: int) -> list[str]:
+        automation = _after_start(make_steps)
+        return [d.setting for n in range(1, outside + 1) for d in automation.observe(validation(100 * n, 31.45, 0.19))]
+
+    assert "rollback" not in settings(OUTSIDE - 1)
+    assert settings(OUTSIDE).count("rollback") == 1
+    assert settings(OUTSIDE + 1).count("rollback") == 1
+
+
+def test_the_ratio_grows_no_faster_than_the_average_of_the_weights_shows(make_steps: Make) -> None:
+    grown = []
+    for averaged_over in (1.0, 100.0, 200.0, 1000.0):
+        automation = _after_start(make_steps, averaged_over=averaged_over)
+        for number in range(1, 11):
+            automation.observe(validation(100 * number, 31.999, 0.19))
+        grown.append(automation.state.ratio - math.log(0.02))
+    assert grown == pytest.approx([10.0, 10.0, 5.0, 1.0])
+
+
 def test_frequent_validations_do_not_keep_it_from_measuring(make_steps: Make) -> None:
     """D22 had the like: a history that was thrown away before it was long enough."""
     automation = made()
@@ -257,6 +302,8 @@ def act(finish: Finish, decisions: Any) -> None:
         finish.decisions.append(decision)
         if decision.setting == "loss_weight/gan":
             finish.factor = float(decision.value)
+        elif decision.setting == "rollback":
+            finish.lost = finish.kept
 
 
 def test_the_factor_stays_within_bounds_when_nothing_reacts(make_steps: Make) -> None:

@@ -115,6 +115,17 @@ def test_an_error_comes_with_the_request_it_belongs_to(workers: int) -> None:
         assert _numbers(prefetcher, 669, 3) == [669, 670, 671]
 
 
+def test_a_batch_that_failed_ahead_is_computed_again_when_it_is_needed() -> None:
+    class ShortOfMemory(Counting):
+        def batch(self, first_sample: int, count: int) -> Batch:
+            if threading.current_thread() is not threading.main_thread():
+                raise MemoryError
+            return super().batch(first_sample, count)
+
+    with Prefetcher(ShortOfMemory(), depth=1, workers=1) as prefetcher:  # type: ignore[arg-type]
+        assert [_numbers(prefetcher, first, 2) for first in (0, 2, 4)] == [[0, 1], [2, 3], [4, 5]]
+
+
 def test_close_ends_the_threads_and_drops_what_was_queued() -> None:
     sampler = Counting()
     prefetcher = Prefetcher(sampler, depth=5, workers=2)  # type: ignore[arg-type]

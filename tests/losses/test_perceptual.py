@@ -78,6 +78,25 @@ def test_the_loss_is_the_weighted_distance(vgg19: Path, criterion: str) -> None:
     assert not any(parameter.requires_grad for parameter in loss.parameters())
 
 
+def test_all_that_use_a_network_share_its_weights_until_one_is_converted(vgg19: Path) -> None:
+    one, other = Features("vgg19", ["conv1_2"], str(vgg19)), Features("vgg19", ["conv2_2"], str(vgg19))
+    image = torch.rand(1, 3, 16, 16)
+    before = other(image)["conv2_2"]
+
+    def shared() -> bool:
+        places = [f.convolutions["conv1_1"].weight.data_ptr() for f in (one, other)]
+        return places[0] == places[1]
+
+    assert shared()
+    one.double()
+    assert not shared()
+    assert one.convolutions["conv1_1"].weight.dtype == torch.float64
+    assert torch.equal(other(image)["conv2_2"], before)
+    one.float()
+    assert shared()
+    assert not any(parameter.requires_grad for f in (one, other) for parameter in f.parameters())
+
+
 def test_what_is_missing_is_told(tmp_path: Path, vgg19: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = tmp_path / "other.pth"
     torch.save({"a": torch.zeros(3)}, other)

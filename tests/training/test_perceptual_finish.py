@@ -101,6 +101,27 @@ def test_an_interrupted_run_continues_to_the_bit_with_both_networks(
     assert "learner.gan" in " ".join(states[0][0]), "the discriminator is in the state"
 
 
+def test_a_run_far_over_its_budget_returns_to_the_weights_within_it(module_config: Configure) -> None:
+    violent = {"fidelity_budget": {"enabled": True, "budget": 0.001, "start_ratio": 20}}
+    changes = {"train.training_automations": violent, "train.optim_g.lr": 1e-2}
+    changes |= {"logger.save_checkpoint_freq": 10, "logger.keep_last": 9}
+    run = _train(module_config(FINISH | changes, name="violent"))
+    start, *later = [(v.iteration, v.metrics["val"]["psnr"].value) for v in read_validations(run.folder)]
+    backs = [entry["iteration"] for entry in _journal(run.folder) if entry["setting"] == "rollback"]
+    assert backs
+    assert {entry["outcome"] for entry in _journal(run.folder)} == {"applied"}
+    for iteration in backs:
+        within = max((i for i, psnr in later if i <= iteration and psnr >= start[1] - 0.001), default=0)
+        tensors, _ = read_state(run.folder / "training_states" / f"{iteration}.state")
+        kept = [name.removeprefix("kept.") for name in tensors if name.startswith("kept.")]
+        assert any(name.startswith("learner.gan") for name in kept), "both networks return"
+        assert all(torch.equal(tensors[f"now.{name}"], tensors[f"kept.{name}"]) for name in kept)
+        if within:
+            earlier, _ = read_state(run.folder / "training_states" / f"{within}.state")
+            assert all(torch.equal(earlier[f"now.{name}"], tensors[f"kept.{name}"]) for name in kept)
+    assert list(replay(run.folder).differences()) == []
+
+
 def test_a_dry_run_changes_nothing_but_says_what_it_would_do(module_config: Configure) -> None:
     budget = {"fidelity_budget": {"enabled": True, "dry_run": True}}
     dry = _train(module_config(FINISH | {"train.training_automations": budget, "train.total_iter": 30}, name="dry"))

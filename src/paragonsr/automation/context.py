@@ -34,5 +34,5 @@ class RunContext:
     """Name of the first PSNR, on the first validation set; empty if there is none."""
     schedule_end: float
     """Last value of the configured schedule, as a share of its peak."""
-    averaged: bool
-    """Whether the weights of the result are a moving average."""
+    averaged_over: float
+    """Iterations over which the moving average of the weights looks back, 1 / (1 - decay); 1 without an average."""

@@ -33,8 +33,14 @@ FAR, LEAP = 0.1, 1.0
 """Share of the target below which PSNR has hardly been touched yet, and the largest raise there."""
 OVER = 0.7
 """Smallest cut of the ratio's logarithm while PSNR is below the budget."""
-LOOK_AHEAD = 2.0
-"""Validations for which the trend of PSNR is extended before it is compared with the target."""
+LOOK_AHEAD = 2
+"""Validations for which the trend of PSNR is extended before it is compared with the target, or as many as the average
+of the weights looks back, if that is more."""
+OVERRUN, OUTSIDE = 1.5, 5
+"""PSNR lost, as a share of the budget, and validations outside the budget in a row: from either on, the run goes back
+to the last weights within it."""
+RETREAT, BELOW = 1.0, 0.5
+"""Cut of the ratio's logarithm when the run goes back, and how far below the one that it then had it stays for good."""
 MARGIN = 0.1
 """Share of the budget that is left as a margin, or twice the noise of PSNR if that is more; at most half of it."""
 SMALLEST = 0.05
@@ -63,6 +69,18 @@ class _State:
     raised."""
     losses: list[float] = field(default_factory=list)
     """PSNR lost at the last validations, in dB."""
+    validated: int = 0
+    """Iteration of the last validation."""
+    outside: int = 0
+    """Validations since PSNR was within the budget."""
+    kept_lost: float = 0.0
+    """PSNR lost at the last validation within the budget, in dB."""
+    kept_ratio: float = 0.0
+    """Logarithm of the wanted ratio then."""
+    kept_base: float | None = None
+    """Logarithm of the ratio that a factor of 1 gave then."""
+    ceiling: float = math.log(HIGHEST)
+    """Largest logarithm of the wanted ratio."""
     best: float | None = None
     """Best deciding value within the budget, signed so that larger is better."""
     ratio_of_best: float = 0.0
@@ -81,7 +99,8 @@ class FidelityBudget:
     What is steered is the ratio of the gradients at the SR images: the weighted sum of the norms of the sharpening
     losses over that of the others. It starts at `start_ratio` whatever the configured weights are, and follows the PSNR
     that the validations find, extended by its trend: up while there is room, down as the target comes near. One factor
-    on the weights of all sharpening losses makes the measured ratio the wanted one.
+    on the weights of all sharpening losses makes the measured ratio the wanted one. If PSNR leaves the budget by far,
+    or for long, the run goes back to its last weights within it, and continues at a smaller ratio.
 
     Args:
         options: budget, patience and so on.
@@ -90,11 +109,13 @@ class FidelityBudget:
         sharpening: labels of the adversarial and perceptual losses.
         learned: those of them that have a discriminator.
         losses: labels of all losses.
+        averaged_over: iterations over which the average of the weights looks back, 1 without one; validations show a
+            change of the ratio that late.
     """
 
     name = "fidelity_budget"
     watches = "PSNR and the deciding metric, the gradients of the losses, accuracy and logit gap of discriminators"
-    may_change = "metric_floor, loss_weight, learner_lr, stop"
+    may_change = "metric_floor, loss_weight, learner_lr, rollback, stop"
 
     def __init__(
         self,
@@ -104,7 +125,9 @@ class FidelityBudget:
         sharpening: Sequence[str],
         learned: Sequence[str],
         losses: Sequence[str],
+        averaged_over: float = 1.0,
     ) -> None:
+        self._averaged_over = averaged_over
         self.options, self._fidelity, self._deciding = options, fidelity, deciding
         self._sharpening, self._others = list(sharpening), [label for label in losses if label not in sharpening]
         self.state = _State(ratio=math.log(options.start_ratio))
@@ -168,8 +191,12 @@ class FidelityBudget:
         if state.start is None:
             return self._begin(psnr.value, deciding, validation.iteration)
         lost = state.start - psnr.value
+        interval, state.validated = validation.iteration - state.validated, validation.iteration
         state.losses = [*state.losses, lost][-RECENT:]
-        self._follow(deciding, lost, validation.iteration)
+        state.outside = 0 if psnr.value >= self._floor else state.outside + 1
+        if not state.outside:
+            state.kept_lost, state.kept_ratio, state.kept_base = lost, state.ratio, state.base
+        self._follow(deciding, validation.iteration)
         waited = validation.iteration - state.since
         if state.stopped:
             return ()
@@ -177,32 +204,63 @@ class FidelityBudget:
             state.stopped = True
             reason = f"{self._deciding} has not improved within the budget in {waited} iterations"
             return (Decision(self.name, "stop", True, reason, {"best": abs(state.best or 0.0), "lost": lost}),)
-        return self._steer(lost, waited)
+        if state.outside and (lost >= OVERRUN * self.options.budget or state.outside >= OUTSIDE):
+            return self._go_back(lost)
+        return self._steer(lost, waited, max(interval, 1) / self._averaged_over)
+
+    @property
+    def _floor(self) -> float:
+        assert self.state.start is not None
+        return self.state.start - self.options.budget
+
+    def _go_back(self, lost: float) -> Sequence[Decision]:
+        """Return to the last weights within the budget, and continue from them at a smaller ratio."""
+        state = self.state
+        state.ceiling = min(state.ceiling, state.kept_ratio - BELOW)
+        state.ratio = max(min(state.ratio, state.kept_ratio) - RETREAT, math.log(LOWEST))
+        state.base, state.total, state.count = state.kept_base, 0.0, 0
+        state.losses, state.outside = [state.kept_lost], 0
+        values = {"lost": lost, "kept": state.kept_lost, "ratio": math.exp(state.ratio)}
+        reason = f"PSNR is {lost:.3f} dB below the start, the budget is {self.options.budget:g} dB"
+        back = f"{reason}: back to the last weights within it, which lost {state.kept_lost:.3f} dB"
+        decisions = [Decision(self.name, "rollback", True, back, values)]
+        if state.base is None:
+            return decisions
+        return [*decisions, *self._weights(state.ratio - state.base - math.log(state.factor), reason, values)]
 
     def _begin(self, psnr: float, deciding: MetricValue, iteration: int) -> Sequence[Decision]:
         state = self.state
         state.start, state.best, state.since = psnr, _signed(deciding), iteration
-        state.ratio_of_best = state.ratio
-        floor = psnr - self.options.budget
+        state.ratio_of_best, state.validated = state.ratio, iteration
+        state.losses, state.kept_ratio = [0.0], state.ratio
         reason = f"the start weights have {psnr:.3f} dB, the budget is {self.options.budget:g} dB"
-        kept = Decision(self.name, f"metric_floor/{self._fidelity}", floor, reason, {self._fidelity: psnr})
+        kept = Decision(self.name, f"metric_floor/{self._fidelity}", self._floor, reason, {self._fidelity: psnr})
         return [kept, *self._weights(0.0, "small until the gradients have been measured", {})]
 
-    def _follow(self, deciding: MetricValue, lost: float, iteration: int) -> None:
+    def _follow(self, deciding: MetricValue, iteration: int) -> None:
         """Note an improvement within the budget."""
         state, value = self.state, _signed(deciding)
         assert state.best is not None
         state.unimproved += 1
-        if lost <= self.options.budget and value - state.best > self.options.min_improvement * abs(state.best):
+        if not state.outside and value - state.best > self.options.min_improvement * abs(state.best):
             state.best, state.ratio_of_best = value, state.ratio
             state.since, state.unimproved, state.holds = iteration, 0, False
 
-    def _steer(self, lost: float, waited: int) -> Sequence[Decision]:
+    def _steer(self, lost: float, waited: int, settled: float) -> Sequence[Decision]:
+        """Follow PSNR.
+
+        Args:
+            lost: PSNR lost, in dB.
+            waited: iterations since the last improvement.
+            settled: iterations since the last validation, as a share of those that the average looks back.
+        """
         state, budget = self.state, self.options.budget
-        target, expected = budget - self._margin(), lost + LOOK_AHEAD * self._trend()
-        change = min(max(GAIN * (target - expected) / budget, -CUT), RAISE)
+        ahead = min(max(LOOK_AHEAD, round(1 / settled)), RECENT - 1)
+        target, expected = budget - self._margin(), lost + ahead * self._trend(ahead)
+        pace = min(settled, 1.0)
+        change = min(max(GAIN * (target - expected) / budget, -CUT), RAISE * pace)
         if max(expected, *state.losses) < FAR * target:
-            change = LEAP
+            change = LEAP * pace
         if lost > budget:
             change = min(change, -OVER)
         what = f"PSNR is {lost:.3f} dB below the start, {expected:.3f} dB are expected, the target is {target:.3f} dB"
@@ -214,18 +272,17 @@ class FidelityBudget:
                 what = f"{self._deciding} has not improved in {waited} iterations: back to the weights of its best"
         if state.holds:
             change = min(change, 0.0)
-        low, high = math.log(LOWEST), math.log(HIGHEST)
-        change = min(max(state.ratio + change, low), high) - state.ratio
-        if abs(change) < SMALLEST or state.base is None:
+        change = min(max(state.ratio + change, math.log(LOWEST)), state.ceiling) - state.ratio
+        if abs(change) < SMALLEST * pace or state.base is None:
             return ()
         state.ratio += change
         values = {"lost": lost, "expected": expected, "target": target, "ratio": math.exp(state.ratio)}
         return self._weights(state.ratio - state.base - math.log(state.factor), what, values)
 
-    def _trend(self) -> float:
-        """Change of the lost PSNR per validation, in dB: over the last two, or less for want of more."""
-        losses = [0.0, *self.state.losses][-3:]
-        return (losses[-1] - losses[0]) / (len(losses) - 1)
+    def _trend(self, over: int) -> float:
+        """Change of the lost PSNR per validation, in dB: over the last ones, or fewer for want of more."""
+        losses = self.state.losses[-over - 1 :]
+        return (losses[-1] - losses[0]) / max(len(losses) - 1, 1)
 
     def _margin(self) -> float:
         """Distance of the target from the budget, in dB."""
@@ -257,5 +314,11 @@ def _signed(value: MetricValue) -> float:
 def build(options: FidelityBudgetOptions, context: RunContext) -> FidelityBudget:
     """Build the automation for a run."""
     return FidelityBudget(
-        options, context.fidelity_metric, context.metric, context.sharpening, context.learned, context.losses
+        options,
+        context.fidelity_metric,
+        context.metric,
+        context.sharpening,
+        context.learned,
+        context.losses,
+        context.averaged_over,
     )

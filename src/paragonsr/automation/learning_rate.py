@@ -235,6 +235,6 @@ def build(options: LearningRateOptions, context: RunContext) -> LearningRate:
         context.warmup_iter,
         context.parameters,
         context.schedule_end,
-        context.averaged,
+        context.averaged_over > 1,
         context.metric,
     )

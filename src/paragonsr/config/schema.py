@@ -95,6 +95,7 @@ class Config(Options):
         if train.lq_patch(self.scale) is None:
             raise MismatchError("needs lq_size or gt_size, the side of a training patch", "datasets", "train")
         self._check_restoration()
+        self._check_degradation_device()
         self._check_teacher()
         self._check_names()
         self._check_deciding_metric()
@@ -110,6 +111,16 @@ class Config(Options):
                     "or a degradation that makes them",
                     "datasets",
                     phase,
+                )
+
+    def _check_degradation_device(self) -> None:
+        for phase, options in self.val_sets.items():
+            if options.degrades_on_device:
+                raise MismatchError(
+                    "is for training: a validation set is degraded once, on the CPU, so that it is the same everywhere",
+                    "datasets",
+                    phase,
+                    "degradation_device",
                 )
 
     def _check_teacher(self) -> None:

@@ -12,6 +12,8 @@ from paragonsr.options import PathText, Variant
 from paragonsr.registry import Registry
 
 if TYPE_CHECKING:
+    import torch
+
     from paragonsr.data.decoding import Progress
     from paragonsr.data.packed import PackedDataset
     from paragonsr.data.sampling import Sampler
@@ -70,10 +72,24 @@ class DatasetOptions(Variant):
         packed: PackedDataset = self.build(scale=scale, phase=phase, progress=progress)
         return packed
 
-    def sampler(self, packed: "PackedDataset", scale: int, seed: int) -> "Sampler":
-        """Build the sampler of training patches: a pure function of (seed, sample index)."""
+    def sampler(
+        self, packed: "PackedDataset", scale: int, seed: int, device: "torch.device | None" = None
+    ) -> "Sampler":
+        """Build the sampler of training patches: a pure function of (seed, sample index), and of the kind of device.
+
+        Args:
+            packed: the images.
+            scale: HR side / LR side.
+            seed: together with the sample index, determines all randomness.
+            device: the one that trains, which takes part in the degradation if the options say so; None is the CPU.
+
+        Raises:
+            UserError: the degradation cannot be computed on the device.
+        """
         module, _, attribute = self.sampler_target.partition(":")
         sampler: Sampler = getattr(importlib.import_module(module), attribute)(packed, self, scale, seed)
+        if device is not None and self.degrades_on_device:
+            sampler.degrade_on(device)
         return sampler
 
     @model_validator(mode="before")
@@ -101,6 +117,11 @@ class DatasetOptions(Variant):
     def degrades(self) -> DegradationOptions | None:
         """Degradation that makes LR images from HR images; None if they are files or made by the bicubic resize."""
         return None
+
+    @property
+    def degrades_on_device(self) -> bool:
+        """Whether the device that trains takes part in the degradation of training patches."""
+        return False
 
     @property
     def hr_roots(self) -> list[str]:
@@ -136,10 +157,24 @@ class SingleOptions(DatasetOptions):
     aliases = ("singlegtdataset",)
     degradation: DegradationOptions | None = None
     """Makes the LR images instead: for each training patch during training, for each validation image once."""
+    degradation_device: Literal["cpu", "training"] = "cpu"
+    """Where blur, resize, and Gaussian and Poisson noise of training patches are computed: on the CPU, or on the device
+    that trains. For a GPU that waits for data; codecs and other steps stay on the CPU. The noise is other noise."""
+
+    @model_validator(mode="after")
+    def _device_for_a_degradation(self) -> "SingleOptions":
+        if self.degradation_device == "training" and self.degradation is None:
+            raise ValueError("degradation_device is for a degradation, but there is none; add one, or remove the key")
+        return self
 
     def degrades(self) -> DegradationOptions | None:
         """The configured degradation."""
         return self.degradation
+
+    @property
+    def degrades_on_device(self) -> bool:
+        """Whether the device that trains takes part."""
+        return self.degradation_device == "training"
 
 
 class PairedOptions(DatasetOptions):

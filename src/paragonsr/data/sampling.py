@@ -12,15 +12,19 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from paragonsr.data.options import DatasetOptions
 from paragonsr.data.packed import PackedDataset
-from paragonsr.degradation.base import DeviceDegradation
+from paragonsr.degradation.base import Degradation, DeviceDegradation
 from paragonsr.errors import UserError
 from paragonsr.resize import Image
+
+if TYPE_CHECKING:
+    import torch
 
 UInt64s = NDArray[np.uint64]
 
@@ -79,6 +83,15 @@ class Sampler:
         chosen = options.degrades()
         self._degradation = chosen.build(scale=scale, seed=seed) if chosen else None
         self._order = lru_cache(maxsize=4)(self._shuffled)
+
+    def degrade_on(self, device: "torch.device") -> None:
+        """Compute on a device what the degradation can compute there.
+
+        Raises:
+            UserError: it has no such part.
+        """
+        if isinstance(self._degradation, Degradation):
+            self._degradation = self._degradation.on(device)
 
     def batch(self, first_sample: int, count: int) -> Batch:
         """Samples first_sample .. first_sample + count - 1 of the infinite sequence, counted from 0."""
@@ -205,7 +218,11 @@ class Prefetcher:
         ready = self._ahead.pop((first_sample, count), None)
         if self._pool is not None:
             self._look_ahead(self._pool, first_sample, count)
-        batch = self.sampler.batch(first_sample, count) if ready is None else ready.result()
+        if ready is None or ready.exception() is not None:
+            # What failed ahead may succeed now: a degradation on a device finds memory that the step has freed.
+            batch = self.sampler.batch(first_sample, count)
+        else:
+            batch = ready.result()
         self.waited = time.perf_counter() - begin
         return batch
 

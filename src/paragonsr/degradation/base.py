@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from paragonsr.errors import UserError
+
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 Image = NDArray[np.uint8]
@@ -37,6 +40,21 @@ class Degradation(ABC):
     def explained(self, hr: Image, sample: int) -> tuple[Image, Parameters]:
         """Make the LR image, and tell the parameters that were drawn for it; none if the degradation has none."""
         return self.degrade(hr, sample), {}
+
+    def on(self, device: "torch.device") -> "Degradation":
+        """The same degradation, with what can be computed on a device computed there.
+
+        The threads that prepare batches call it as before. Its images may differ in rounding, and in the random numbers
+        of noise; on one device they are always the same.
+
+        Raises:
+            UserError: it has no part that can be computed on this device.
+        """
+        raise UserError(
+            f"this degradation cannot be computed on {device.type}",
+            where="datasets.train.degradation_device",
+            fix="Set it to cpu.",
+        )
 
 
 class DeviceDegradation(ABC):

@@ -10,7 +10,7 @@ from paragonsr.degradation.base import Parameters
 from paragonsr.degradation.convolution import convolved
 from paragonsr.degradation.draws import Draws
 from paragonsr.degradation.options import Range, StepOptions, odd_sizes, positive, some_weight, within
-from paragonsr.degradation.step import Planes, Step, Target
+from paragonsr.degradation.step import P, Step, Target
 
 Shape = Literal[
     "iso",
@@ -68,7 +68,9 @@ class BlurOptions(StepOptions):
 class Blur(Step[BlurOptions]):
     """See the options."""
 
-    def apply(self, image: Planes, draws: Draws, target: Target) -> tuple[Planes, Parameters]:
+    takes = "tensor"
+
+    def apply(self, image: P, draws: Draws, target: Target) -> tuple[P, Parameters]:
         """See `Step`."""
         kernel, drawn = self.kernel(draws)
         return convolved(image, kernel), drawn

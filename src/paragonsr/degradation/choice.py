@@ -1,13 +1,13 @@
 """A step that carries out one of several lists of steps."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from paragonsr.degradation.base import Parameters
 from paragonsr.degradation.draws import Draws
 from paragonsr.degradation.options import StepOptions
-from paragonsr.degradation.step import Planes, Step, Target, run
+from paragonsr.degradation.step import Step, Target, run
 from paragonsr.options import Options
 
 
@@ -38,12 +38,14 @@ class OneOfOptions(StepOptions):
 class OneOf(Step[OneOfOptions]):
     """See the options."""
 
+    takes = "either"
+
     def __init__(self, options: OneOfOptions) -> None:
         super().__init__(options)
         self._weights = {str(number): branch.weight for number, branch in enumerate(options.branches)}
         self._branches = [[step.build() for step in branch.steps] for branch in options.branches]
 
-    def apply(self, image: Planes, draws: Draws, target: Target) -> tuple[Planes, Parameters]:
+    def apply(self, image: Any, draws: Draws, target: Target) -> tuple[Any, Parameters]:
         """See `Step`."""
         number = int(draws.choice(self._weights))
         result, drawn = run(self._branches[number], image, draws.child(number), target)

@@ -9,7 +9,7 @@ from pydantic import Field
 from paragonsr.degradation.base import Image, Parameters
 from paragonsr.degradation.draws import Draws
 from paragonsr.degradation.options import Range, StepOptions, within
-from paragonsr.degradation.step import Planes, Step, Target, to_bytes, to_planes
+from paragonsr.degradation.step import AnyPlanes, Planes, Step, Target, to_bytes, to_planes
 
 
 class CodecOptions(StepOptions):
@@ -30,8 +30,9 @@ class Codec(Step[C], Generic[C]):
 
     grid: ClassVar[int]
     """Side of a block in pixels."""
+    takes = "either"  # what is copied from a device is already rounded, and a quarter of the size
 
-    def apply(self, image: Planes, draws: Draws, target: Target) -> tuple[Planes, Parameters]:
+    def apply(self, image: AnyPlanes, draws: Draws, target: Target) -> tuple[Planes, Parameters]:
         """See `Step`."""
         coded, parameters = to_bytes(image), Parameters()
         for number in range(1, draws.whole(self.options.times) + 1):

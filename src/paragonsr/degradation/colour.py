@@ -1,17 +1,16 @@
 """Colour spaces: luma, Y'CbCr of BT.601, and linear light of sRGB."""
 
 import numpy as np
-from numpy.typing import NDArray
 
-from paragonsr.degradation.step import Planes
+from paragonsr.degradation.step import P, Planes
 
 _WEIGHTS = (0.299, 0.587, 0.114)
 
 
-def luma(image: Planes) -> NDArray[np.float32]:
+def luma(image: P) -> P:
     """Y' of BT.601, height x width, in levels."""
-    red, green, blue = (np.float32(weight) for weight in _WEIGHTS)
-    return red * image[0] + green * image[1] + blue * image[2]
+    red, green, blue = _WEIGHTS
+    return image[0] * red + image[1] * green + image[2] * blue
 
 
 def to_ycbcr(image: Planes) -> Planes:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paragonsr.degradation.lines import one_thread
-from paragonsr.degradation.step import Planes
+from paragonsr.degradation.step import P, Planes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,11 +17,11 @@ Kernel = NDArray[np.float64]
 _SUMS_PER_BLOCK = 32
 
 
-def convolved(image: Planes, kernel: Kernel) -> Planes:
+def convolved(image: P, kernel: Kernel) -> P:
     """Convolve each plane with a kernel; the image is mirrored at its borders, without repeating the border.
 
-    A kernel that is the product of a column and a row, as an isotropic Gaussian, is applied along one axis after the
-    other, and any other one by FFT.
+    On the host, a kernel that is the product of a column and a row, as an isotropic Gaussian, is applied along one axis
+    after the other. Any other one, and all on a device, are applied by FFT.
 
     Args:
         image: 3 x h x w.
@@ -30,6 +30,8 @@ def convolved(image: Planes, kernel: Kernel) -> Planes:
     Returns:
         3 x h x w.
     """
+    if not isinstance(image, np.ndarray):
+        return _on_device(image, kernel)
     middle = len(kernel) // 2
     row, column = kernel[middle], kernel[:, middle]
     product = column[:, None] * row
@@ -78,6 +80,23 @@ def _by_fft(image: Planes, kernel: Kernel) -> Planes:
         spectrum *= _spectrum(kernel, tall, wide)
         whole: Planes = torch.fft.irfft2(spectrum, s=(tall, wide)).numpy()
     return np.ascontiguousarray(whole[:, margin : margin + height, margin : margin + width])
+
+
+def _on_device(image: "Tensor", kernel: Kernel) -> "Tensor":
+    import torch
+
+    from paragonsr.degradation.tensors import taken, upload
+
+    height, width = image.shape[1:]
+    margin = len(kernel) // 2
+    # numpy mirrors more than once where the kernel is larger than the image; torch does not.
+    rows, columns = (np.pad(np.arange(side), margin, mode="reflect") for side in (height, width))
+    size = [_fast_length(side + 2 * margin) for side in (height, width)]
+    spectrum = torch.fft.rfft2(taken(image, rows, columns), s=size)
+    spectrum *= torch.fft.rfft2(upload(kernel.astype(np.float32), image.device), s=size)
+    whole = torch.fft.irfft2(spectrum, s=size)
+    # The kernel's centre is at (margin, margin), which moves the result once more; before, it has wrapped around.
+    return whole[:, 2 * margin :, 2 * margin :][:, :height, :width].contiguous()
 
 
 def _mirrored(image: Planes, rows: tuple[int, int], columns: tuple[int, int]) -> "Tensor":

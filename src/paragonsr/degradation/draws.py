@@ -10,10 +10,13 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from statistics import NormalDist
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
 
 Name = TypeVar("Name", bound=str)
 Floats = NDArray[np.float32]
@@ -40,12 +43,13 @@ class Draws:
             state = _mixed(state ^ part)
         self._key = self._state = state
         self._bits: np.random.Philox | None = None
+        self._generator: torch.Generator | None = None
 
     def child(self, index: int) -> "Draws":
         """Random numbers of an inner step; independent of those drawn here."""
         inner = Draws.__new__(Draws)  # the same as Draws(seed, *key, index), whose hashes are not computed again
         inner._key = inner._state = _mixed(self._key ^ index)
-        inner._bits = None
+        inner._bits = inner._generator = None
         return inner
 
     def uniform(self, low: float = 0.0, high: float = 1.0) -> float:
@@ -106,6 +110,14 @@ class Draws:
         deviations = _poisson_quantiles().take(places, mode="clip")
         deviations *= roots
         return deviations
+
+    def generator(self, device: "torch.device") -> "torch.Generator":
+        """Source of noise on a device, keyed as that on the host; its numbers are others, and depend on the device."""
+        import torch
+
+        if self._generator is None:
+            self._generator = torch.Generator(device).manual_seed(self._key)
+        return self._generator
 
     def _words(self, count: int) -> NDArray[np.uint16]:
         """Uniform 16-bit numbers."""

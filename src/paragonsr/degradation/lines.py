@@ -75,6 +75,26 @@ def sums_of_columns(image: Planes, weights: "Tensor") -> Planes:
     return np.ascontiguousarray(sums).reshape(*image.shape[:2], -1)
 
 
+def sums_on_device(image: "Tensor", axis: int, indices: NDArray[np.intp], weights: NDArray[np.float64]) -> "Tensor":
+    """Weighted sums of the rows (axis 0) or columns (axis 1) of each plane of a tensor.
+
+    Args:
+        image: planes x h x w, on a device.
+        axis: 0 or 1.
+        indices: sums x taps, indices of the lines that make up each sum.
+        weights: sums x taps.
+
+    Returns:
+        planes x sums x w, or planes x h x sums.
+    """
+    from paragonsr.degradation.tensors import upload
+
+    lines, shares = upload(indices, image.device), upload(weights.astype(np.float32), image.device)
+    if axis == 0:
+        return (image[:, lines] * shares[:, :, None]).sum(2)
+    return (image[:, :, lines] * shares).sum(3)
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Context in which torch uses one CPU thread, because batches are prepared in several threads as it is.

@@ -9,7 +9,7 @@ from paragonsr.degradation.base import Parameters
 from paragonsr.degradation.colour import from_linear, luma, to_linear
 from paragonsr.degradation.draws import Draws
 from paragonsr.degradation.options import Range, StepOptions, positive, within
-from paragonsr.degradation.step import Planes, Step, Target
+from paragonsr.degradation.step import P, Planes, Step, Target
 
 
 class GaussianNoiseOptions(StepOptions):
@@ -59,28 +59,32 @@ class SensorNoiseOptions(StepOptions):
 class GaussianNoise(Step[GaussianNoiseOptions]):
     """See the options."""
 
-    def apply(self, image: Planes, draws: Draws, target: Target) -> tuple[Planes, Parameters]:
+    takes = "tensor"
+
+    def apply(self, image: P, draws: Draws, target: Target) -> tuple[P, Parameters]:
         """See `Step`."""
         sigma, gray = draws.within(self.options.sigma), draws.coin(self.options.gray_prob)
         drawn: Parameters = {"sigma": sigma, "gray": gray}
         if not sigma:
             return image, drawn
-        noise = draws.normals(1 if gray else 3, *image.shape[1:])
-        noise *= np.float32(sigma)
+        noise = _normals(image, 1 if gray else 3, draws)
+        noise *= sigma
         return image + noise, drawn
 
 
 class PoissonNoise(Step[PoissonNoiseOptions]):
     """See the options."""
 
-    def apply(self, image: Planes, draws: Draws, target: Target) -> tuple[Planes, Parameters]:
+    takes = "tensor"
+
+    def apply(self, image: P, draws: Draws, target: Target) -> tuple[P, Parameters]:
         """See `Step`."""
         scale, gray = draws.within(self.options.scale), draws.coin(self.options.gray_prob)
         drawn: Parameters = {"scale": scale, "gray": gray}
         if not scale:
             return image, drawn
-        noise = draws.poisson_deviations(luma(image)[None] if gray else image)
-        noise *= np.float32(scale)
+        noise = _poisson_deviations(luma(image)[None] if gray else image, draws)
+        noise *= scale
         return image + noise, drawn
 
 
@@ -97,3 +101,22 @@ class SensorNoise(Step[SensorNoiseOptions]):
         noise = np.sqrt(sensed * np.float32(shot) + np.float32(read**2)) * draws.normals(*image.shape)
         result = from_linear(np.clip((sensed + noise) * gains, 0, 1))
         return result, {"shot": shot, "read": read, "red_gain": red, "blue_gain": blue}
+
+
+def _normals(image: P, planes: int, draws: Draws) -> P:
+    """Standard normal numbers for each pixel, where the image is."""
+    shape = planes, *image.shape[1:]
+    if isinstance(image, np.ndarray):
+        return draws.normals(*shape)
+    import torch
+
+    return torch.randn(shape, generator=draws.generator(image.device), device=image.device)
+
+
+def _poisson_deviations(means: P, draws: Draws) -> P:
+    """Deviations from the mean of Poisson distributed counts, where the means are."""
+    if isinstance(means, np.ndarray):
+        return draws.poisson_deviations(means)
+    import torch
+
+    return torch.poisson(means, draws.generator(means.device)) - means

@@ -1,7 +1,7 @@
 """A degradation that consists of steps, in order."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -10,6 +10,9 @@ from paragonsr.degradation.draws import Draws
 from paragonsr.degradation.options import DegradationOptions, StepOptions
 from paragonsr.degradation.step import Step, Target, run, to_bytes, to_planes
 from paragonsr.resize import resize
+
+if TYPE_CHECKING:
+    import torch
 
 
 class PipelineOptions(DegradationOptions):
@@ -41,10 +44,19 @@ class Pipeline(Degradation):
         steps: in order.
         scale: HR side / LR side.
         seed: together with the sample, determines all randomness.
+        device: where the steps are carried out that take tensors; None on the host.
     """
 
-    def __init__(self, steps: Sequence[Step[StepOptions]], scale: int, seed: int) -> None:
-        self._steps, self._scale, self._seed = steps, scale, seed
+    def __init__(
+        self, steps: Sequence[Step[StepOptions]], scale: int, seed: int, device: "torch.device | None" = None
+    ) -> None:
+        self._steps, self._scale, self._seed, self._device = steps, scale, seed, device
+
+    def on(self, device: "torch.device") -> "Pipeline":
+        """See `Degradation`."""
+        if device.type not in ("cpu", "cuda"):
+            super().on(device)
+        return Pipeline(self._steps, self._scale, self._seed, device)
 
     def degrade(self, hr: Image, sample: int) -> Image:
         """See `Degradation`."""
@@ -52,7 +64,17 @@ class Pipeline(Degradation):
 
     def explained(self, hr: Image, sample: int) -> tuple[Image, Parameters]:
         """See `Degradation`."""
-        target = Target(hr.shape[0] // self._scale, hr.shape[1] // self._scale, self._scale)
-        planes, parameters = run(self._steps, to_planes(hr), Draws(self._seed, sample), target)
-        lq, size = to_bytes(planes), (target.height, target.width)
+        target = Target(hr.shape[0] // self._scale, hr.shape[1] // self._scale, self._scale, self._device)
+        lq, parameters = self._run(hr, Draws(self._seed, sample), target)
+        size = target.height, target.width
         return lq if lq.shape[:2] == size else resize(lq, size), parameters
+
+    def _run(self, hr: Image, draws: Draws, target: Target) -> tuple[Image, Parameters]:
+        if self._device is None:
+            planes, parameters = run(self._steps, to_planes(hr), draws, target)
+            return to_bytes(planes), parameters
+        from paragonsr.degradation.tensors import from_bytes, working
+
+        with working(self._device):
+            planes, parameters = run(self._steps, from_bytes(hr, self._device), draws, target)
+            return to_bytes(planes), parameters

@@ -4,13 +4,14 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import AfterValidator, Field
 
 from paragonsr.degradation.base import Parameters
 from paragonsr.degradation.draws import Draws
-from paragonsr.degradation.lines import sums_of_columns, sums_of_rows, weighing
+from paragonsr.degradation.lines import sums_of_columns, sums_of_rows, sums_on_device, weighing
 from paragonsr.degradation.options import Range, StepOptions, positive, some_weight
-from paragonsr.degradation.step import Planes, Step, Target
+from paragonsr.degradation.step import P, Step, Target
 from paragonsr.resize import FILTERS, taps
 
 if TYPE_CHECKING:
@@ -59,7 +60,9 @@ class ToLROptions(FilterOptions):
 class Resize(Step[ResizeOptions]):
     """See the options."""
 
-    def apply(self, image: Planes, draws: Draws, target: Target) -> tuple[Planes, Parameters]:
+    takes = "tensor"
+
+    def apply(self, image: P, draws: Draws, target: Target) -> tuple[P, Parameters]:
         """See `Step`."""
         low, high = self.options.factor
         direction = draws.choice(self.options.direction)
@@ -77,12 +80,14 @@ class Resize(Step[ResizeOptions]):
 class ToLR(Step[ToLROptions]):
     """See the options."""
 
-    def apply(self, image: Planes, draws: Draws, target: Target) -> tuple[Planes, Parameters]:
+    takes = "tensor"
+
+    def apply(self, image: P, draws: Draws, target: Target) -> tuple[P, Parameters]:
         """See `Step`."""
         return _resized(image, target.height, target.width, draws, self.options)
 
 
-def _resized(image: Planes, height: int, width: int, draws: Draws, options: FilterOptions) -> tuple[Planes, Parameters]:
+def _resized(image: P, height: int, width: int, draws: Draws, options: FilterOptions) -> tuple[P, Parameters]:
     name = draws.choice(options.filters)
     antialias = draws.coin(options.antialias)
     y, x = (draws.uniform(-options.phase, options.phase) if options.phase else 0.0 for _ in "yx")
@@ -97,17 +102,17 @@ def _resized(image: Planes, height: int, width: int, draws: Draws, options: Filt
 
 
 def resized(
-    image: Planes,
+    image: P,
     height: int,
     width: int,
     name: FilterName,
     antialias: bool = True,
     shift: tuple[float, float] = (0.0, 0.0),
-) -> Planes:
+) -> P:
     """Resize an image.
 
     Args:
-        image: 3 x h x w.
+        image: 3 x h x w, on the host or on a device.
         height: of the new image.
         width: of the new image.
         name: of the filter.
@@ -115,16 +120,23 @@ def resized(
         shift: moves the sampling positions, in pixels of the image along y and x.
     """
     if name == "nearest":
+        from paragonsr.degradation.tensors import taken
+
         rows, columns = (
             _nearest(length, new, moved)
             for length, new, moved in zip(image.shape[1:], (height, width), shift, strict=True)
         )
-        return np.ascontiguousarray(image[:, rows[:, None], columns])
+        if isinstance(image, np.ndarray):
+            return np.ascontiguousarray(image[:, rows[:, None], columns])
+        return taken(image, rows, columns)
     for axis, (length, moved) in enumerate(zip((height, width), shift, strict=True)):
         before = image.shape[1 + axis]
         if length != before or moved:
-            sums = (sums_of_rows, sums_of_columns)[axis]
-            image = sums(image, _weights(before, length, name, antialias, moved))
+            if isinstance(image, np.ndarray):
+                sums = (sums_of_rows, sums_of_columns)[axis]
+                image = sums(image, _weights(before, length, name, antialias, moved))
+            else:
+                image = sums_on_device(image, axis, *_taps(before, length, name, antialias, moved))
     return image
 
 
@@ -137,3 +149,11 @@ def _nearest(length: int, new_length: int, shift: float) -> np.ndarray:
 def _weights(length: int, new_length: int, name: str, antialias: bool, shift: float) -> "Tensor":
     """Matrix that resizes; kept, because most images are square, and the sizes of patches recur."""
     return weighing(*taps(length, new_length, FILTERS[name], antialias, shift), length)
+
+
+@lru_cache(maxsize=512)
+def _taps(
+    length: int, new_length: int, name: str, antialias: bool, shift: float
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """The same for a device, where the threads share no tensors."""
+    return taps(length, new_length, FILTERS[name], antialias, shift)

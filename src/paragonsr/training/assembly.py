@@ -85,7 +85,7 @@ def assemble(
         for lost in truncate(folder.path, resumed.positions if resumed else {}):
             console.say(lost, "red")
 
-    sampler = config.train_set.sampler(data.train, config.scale, config.manual_seed)
+    sampler = config.train_set.sampler(data.train, config.scale, config.manual_seed, device_context.device)
     batches = Prefetcher(sampler, depth=config.train_set.prefetch_factor, workers=config.train_set.num_worker_per_gpu)
     stack.callback(batches.close)
     objective = build_objective(config, device_context)

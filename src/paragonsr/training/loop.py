@@ -8,6 +8,7 @@ from paragonsr.automation.protocol import Automation, Decision, Measurements, Ob
 from paragonsr.data.sampling import Batch, Prefetcher
 from paragonsr.training.checkpoint.manager import CheckpointManager
 from paragonsr.training.checkpoint.state import TrainingState
+from paragonsr.training.control.best import above
 from paragonsr.training.control.calendar import Calendar, Due
 from paragonsr.training.control.controller import Controller, Hyperparameters
 from paragonsr.training.control.forecaster import Forecaster
@@ -120,7 +121,10 @@ class Trainer:
     def _validate(self, due: Due) -> list[Decision]:
         began = time.perf_counter()
         validation = self.validator(self.state.ema_network(), self.state.iteration)
-        self.checkpoints.note(validation, self.state, self.controller.settings.metric_floors)
+        floors = self.controller.settings.metric_floors
+        self.checkpoints.note(validation, self.state, floors)
+        if floors and above(validation, floors):
+            self.state.keep()
         took = self.device_context.max_over_processes(time.perf_counter() - began)
         took = self.system_stats.validation(self.state.iteration, took)
         decisions = self._observe(replace(validation, seconds=took), due)
@@ -136,8 +140,8 @@ class Trainer:
             bad = diagnosis.bad_steps(observation)
             if bad.size:
                 self._explain(observation, int(bad[0]), len(bad))
-            elif due.snapshot:
-                self.state.keep()
+            elif due.snapshot and not self.controller.settings.metric_floors:
+                self.state.keep()  # with floors, only a validation can tell which weights are good
         return [decision for automation in self.automations for decision in automation.observe(observation)]
 
     def _explain(self, window: Steps, position: int, count: int) -> None:

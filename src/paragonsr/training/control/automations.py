@@ -51,7 +51,7 @@ def run_context(config: Config, parameters: int, world: int, smallest_micro_batc
         metric=config.deciding_metric,
         fidelity_metric=config.fidelity_metric,
         schedule_end=schedule_end(config),
-        averaged=train.ema_decay > 0,
+        averaged_over=1 / (1 - train.ema_decay),
     )
 
 

@@ -22,6 +22,15 @@ class Best:
         return cls(**described)
 
 
+def above(validation: Validation, floors: Mapping[str, float]) -> bool:
+    """Whether a validation reaches all floors: name of a metric -> smallest value on the first validation set.
+
+    Raises:
+        KeyError: a metric was not measured.
+    """
+    return all(validation.deciding(name).value >= floor for name, floor in floors.items())
+
+
 def better_of(
     best: Best | None, validation: Validation, metric: str, floors: Mapping[str, float] | None = None
 ) -> Best | None:
@@ -36,7 +45,7 @@ def better_of(
     Raises:
         KeyError: the metric was not measured.
     """
-    if any(validation.deciding(name).value < floor for name, floor in (floors or {}).items()):
+    if not above(validation, floors or {}):
         return best
     found = validation.deciding(metric)
     sign = 1.0 if found.better == "higher" else -1.0
