@@ -301,7 +301,7 @@ def test_merge_keys_give_way_to_a_mappings_own(tiny_config: Configure) -> None:
     [
         ({"network_g.type": "paragonsr2_ultimate"}, "unknown type", "did you mean"),
         ({"network_g.type": "paragonsr2_nan"}, "did you mean 'paragonsr2_nano'?", "bug"),
-        ({"train.losses": [{"type": "multiscaleganloss"}]}, "use ganloss", "did you mean"),
+        ({"train.losses": [{"type": "contextualloss"}]}, "there are perceptualloss", "did you mean"),
         ({"network_g.type": "MMRealSR"}, "`network: MMRealSR`", "did you mean"),
         ({"network_g.type": "kbnet_s"}, "`network: KBNet_s`", "did you mean"),
         ({"network_g.type": "no_network_at_all"}, "unknown type", "type: spandrel"),

@@ -152,6 +152,7 @@ def test_a_graph_that_is_not_the_network_is_not_written(tmp_path: Path, fault: s
     assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("kept.onnx", b"what was there before")]
 
 
+@pytest.mark.slow
 def test_a_graph_for_one_size_only_is_refused(tmp_path: Path) -> None:
     given = source(NanoOptions.published(num_feat=4, num_blocks=1))
     with pytest.raises((ParityError, ExportError), match=r"(?s)for a single image size only.*--size 256x256"):

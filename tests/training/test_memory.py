@@ -1,5 +1,6 @@
 """What a step frees stays with the process."""
 
+import os
 import platform
 import subprocess
 import sys
@@ -28,3 +29,10 @@ def test_steps_reuse_the_memory_of_the_last_one() -> None:
     done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
     returned, kept = map(int, done.stdout.split())
     assert kept < 100 < returned
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
+def test_what_the_environment_says_is_not_changed() -> None:
+    given = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}
+    done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True, env=given)
+    assert all(int(count) > 100 for count in done.stdout.split())

@@ -1,6 +1,7 @@
 """Memory of training: its peak, and what is kept for the next step."""
 
 import ctypes
+import os
 import platform
 from pathlib import Path
 
@@ -18,15 +19,18 @@ KEPT = 256 * 2**20
 """Bytes of freed memory that this process keeps."""
 _LARGEST = 32 * 2**20
 """Largest block that may be kept; glibc allows no more."""
+_BY_USER = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES")
+"""Environment variables by which the user decides instead (mallopt(3))."""
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep what a step frees for the next one, up to KEPT; without effect on other C libraries.
+    """Let glibc keep what a step frees for the next one, up to KEPT, unless the environment sets it; without effect on
+    other C libraries.
 
     By default it returns most of it to the kernel, which then hands over the same pages anew, cleared: several thousand
     page faults in a step on a CPU.
     """
-    if platform.libc_ver()[0] == "glibc":
+    if platform.libc_ver()[0] == "glibc" and not any(name in os.environ for name in _BY_USER):
         libc = ctypes.CDLL(None)
         libc.mallopt(_MMAP_THRESHOLD, _LARGEST)
         libc.mallopt(_TRIM_THRESHOLD, KEPT)
