@@ -6,7 +6,7 @@ training nor validation, with metrics that neither trains nor decides.
 
     python benchmarks/perceptual_finish.py --photos FOLDER [FOLDER ...] --validation FOLDER --test FOLDER
         [--budgets 0.1 0.25 0.5 1] [--seeds 1] [--iterations 250] [--model nano_x4] [--out results/perceptual_finish]
-        [--json docs/evidence/perceptual_finish.json]
+        [--json docs/evidence/perceptual_finish.json] [--picture FILE --crop PHOTO ...]
 
 Resumable: run the same command again; what is finished is only measured. The result is written after each run.
 """
@@ -40,6 +40,8 @@ PATCH = 64
 CROPS, SIDE = 8, 96
 """Validation images: crops from the middle of the first photographs."""
 VALIDATIONS = 16
+CROP, CROP_AT = 160, 0.4
+"""Side of the crops of `--picture`, in pixels, and where they begin, as a share of the sides."""
 
 
 def configuration(given: argparse.Namespace, name: str, seed: int, budget: float | None) -> dict[str, Any]:
@@ -143,6 +145,26 @@ def interpolated(given: argparse.Namespace, end: Path, share: float) -> Upscaler
     return upscaler
 
 
+def picture(given: argparse.Namespace) -> None:
+    """Write crops of photographs at half their size: the start, each budget and no budget of the first seed, and HR."""
+    runs = given.out / "runs"
+    files = [runs / f"budget{budget}_seed0" / "models" / "best.safetensors" for budget in given.budgets]
+    files.append(runs / "unbounded_seed0" / "models" / f"net_g_ema_{given.iterations}.safetensors")
+    upscalers = [load(weights, device="cpu") for weights in (given.model, *files)]
+    rows = []
+    for photo in given.crop:
+        image = Image.open(photo).convert("RGB")
+        half = image.resize((image.width // 2, image.height // 2), Image.Resampling.BOX)
+        left, top = (int(CROP_AT * side) for side in half.size)
+        crop = given.out / "crop.png"
+        half.crop((left, top, left + CROP, top + CROP)).save(crop)
+        hr, lr = load_pair(Pair("crop", crop, None), given.scale)
+        edge = slice(CROP // 10, -CROP // 10)
+        row = [version[edge, edge] for version in (*(u.upscale(lr) for u in upscalers), hr)]
+        rows.append(np.concatenate([np.pad(v, ((2, 2), (2, 2), (0, 0)), constant_values=255) for v in row], 1))
+    Image.fromarray(np.concatenate(rows)).quantize(256, dither=Image.Dither.NONE).save(given.picture, optimize=True)
+
+
 def at_psnr(line: list[dict[str, float]], psnr: float, metric: str) -> float | None:
     """Value of the interpolated weights at a PSNR, between the two shares around it; None beyond the last one."""
     for one, other in pairwise(line):
@@ -164,6 +186,8 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=250)
     parser.add_argument("--out", type=Path, default=Path("results/perceptual_finish"))
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--picture", type=Path, help="at the end, write crops of the photographs given by --crop")
+    parser.add_argument("--crop", type=Path, nargs="*", default=[])
     given = parser.parse_args()
     given.scale = load(given.model, device="cpu").scale
     validation_images(given.validation, given.out / "validation")
@@ -185,6 +209,8 @@ def main() -> None:
             if given.json:
                 given.json.parent.mkdir(parents=True, exist_ok=True)
                 given.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    if given.picture:
+        picture(given)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ SIDE = 96
 WANTED = 1.0
 """Minimum speed of a model to be chosen, in megapixels of output per second."""
 MARGIN = 1.05
-"""A model must exceed WANTED, and a fast model a better one, by this factor: the measurement is no more exact."""
+"""Factor by which a model must exceed WANTED, and a faster model one of higher PSNR; measurements vary by as much."""
 TURNS = 3
 """Timed runs of a model, of which the median counts."""
 

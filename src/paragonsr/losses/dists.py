@@ -8,7 +8,7 @@ from paragonsr.losses.perceptual_options import DISTSLossOptions
 
 
 class DISTSLoss(Loss):
-    """See `DISTSLossOptions`. Always in float32: bfloat16 turns its gradient by 16 degrees (docs/performance.md)."""
+    """See `DISTSLossOptions`. Always in float32: its ratios of variances are sensitive to rounding."""
 
     def __init__(self, options: DISTSLossOptions) -> None:
         super().__init__()
